@@ -1,0 +1,102 @@
+package apiclient
+
+import "time"
+
+// State is what a job is doing, as one word of the API.
+type State string
+
+// The states of a job. A job moves on by itself from StateMetadata to
+// StateSeeding; StatePaused and StateFailed end only by a wish of the user.
+const (
+	StateMetadata    State = "metadata"    // fetching the info dictionary from peers (BEP 9)
+	StateWaiting     State = "waiting"     // waiting for the device, which is offline or does not know of the job yet
+	StateChecking    State = "checking"    // the device hashes what it has
+	StateDownloading State = "downloading" // the device fetches pieces
+	StateSeeding     State = "seeding"     // complete; the device uploads
+	StatePaused      State = "paused"      // by the user, or by an error that Job.Error states
+	StateFailed      State = "failed"      // Job.Error says why; only removing or adding again helps
+	StateRemoving    State = "removing"    // the device has not yet confirmed that it let go
+)
+
+// Job is one wish of a user: one torrent on one target.
+type Job struct {
+	ID           string    `json:"id" doc:"8 characters of base32, lower case" example:"k3jx7m2q"`
+	InfoHash     string    `json:"infohash" doc:"the torrent's info-hash in hexadecimal (BEP 3)" example:"cab507494d02ebb1178b38f2e9d7be299c86b862"`
+	Name         string    `json:"name" doc:"the torrent's name; the magnet's, or empty, until the metadata is there"`
+	Target       string    `json:"target" doc:"where the content goes: device:NAME" example:"device:attic"`
+	TargetOnline bool      `json:"target_online" doc:"whether the target has a session with the surrogate now"`
+	State        State     `json:"state" enum:"metadata,waiting,checking,downloading,seeding,paused,failed,removing" doc:"what the job is doing"`
+	Message      string    `json:"message" doc:"one plain sentence: what the job is doing or waiting for"`
+	Size         int64     `json:"size" doc:"bytes of content; 0 until the metadata is there"`
+	Have         int64     `json:"have" doc:"bytes verified on the target"`
+	Checked      int64     `json:"checked" doc:"bytes hashed by the check that is running; 0 when none is"`
+	Downloaded   int64     `json:"downloaded" doc:"payload bytes received over all time"`
+	Uploaded     int64     `json:"uploaded" doc:"payload bytes sent over all time"`
+	DownRate     int64     `json:"down_rate" doc:"bytes per second received now"`
+	UpRate       int64     `json:"up_rate" doc:"bytes per second sent now"`
+	Error        string    `json:"error" doc:"one line: what stopped the job and what to do; empty when nothing did"`
+	Added        time.Time `json:"added" doc:"when the job was stored"`
+	Private      bool      `json:"private" doc:"the torrent is private (BEP 27)"`
+	Peers        []Peer    `json:"peers" nullable:"false" doc:"the target's live connections"`
+	Trackers     []Tracker `json:"trackers" nullable:"false" doc:"the trackers that are asked for peers"`
+}
+
+// Peer is one live connection of a job's target with a remote client.
+type Peer struct {
+	Addr      string `json:"addr" doc:"the remote address, IP:PORT"`
+	Client    string `json:"client" doc:"the remote program's name as it gives it, printable, at most 64 bytes"`
+	Transport string `json:"transport" doc:"what carries the connection: tcp or utp"`
+	Path      string `json:"path" doc:"how the connection came to be: dialled, accepted, punched or relayed"`
+	Down      int64  `json:"down" doc:"bytes per second received from it"`
+	Up        int64  `json:"up" doc:"bytes per second sent to it"`
+}
+
+// Tracker is what one tracker of a job last answered.
+type Tracker struct {
+	URL      string    `json:"url"`
+	Error    string    `json:"error" doc:"why the last announce failed; empty when it did not"`
+	Warning  string    `json:"warning" doc:"the warning of the last answer"`
+	Seeders  int       `json:"seeders" doc:"complete peers by the tracker's count"`
+	Leechers int       `json:"leechers" doc:"incomplete peers by the tracker's count"`
+	Next     time.Time `json:"next,omitzero" doc:"when it is asked next; absent when it is not known"`
+}
+
+// Device is an enrolled agent.
+type Device struct {
+	ID       string    `json:"id" doc:"the hash of the device's key, in base32"`
+	Name     string    `json:"name" doc:"unique; lower-case letters, digits and hyphens, at most 32" example:"attic"`
+	Online   bool      `json:"online" doc:"whether it has a session with this surrogate now"`
+	Addr     string    `json:"addr" doc:"IP:PORT from which its session comes; empty while it is offline"`
+	Software string    `json:"software" doc:"the agent program and its version; empty while it is offline"`
+	Created  time.Time `json:"created" doc:"when it joined"`
+	Revoked  bool      `json:"revoked" doc:"whether its key is refused from now on"`
+}
+
+// Invite lets one device join, once.
+type Invite struct {
+	URL     string    `json:"url" doc:"for edgeagent join: simplebit://HOST:PORT/?pin=…&token=…; it is a secret"`
+	Expires time.Time `json:"expires"`
+}
+
+// NewJob asks for a job. Exactly one of Magnet and Torrent is given.
+type NewJob struct {
+	Magnet  string `json:"magnet,omitempty" maxLength:"65536" doc:"a magnet link (BEP 9)"`
+	Torrent []byte `json:"torrent,omitempty" doc:"the bytes of a .torrent file, in base64"`
+	Target  string `json:"target" minLength:"1" maxLength:"128" doc:"where the content goes: device:NAME" example:"device:attic"`
+}
+
+// Rename asks for a new name of a device.
+type Rename struct {
+	Name string `json:"name" minLength:"1" maxLength:"32" pattern:"^[a-z0-9][a-z0-9-]*$" patternDescription:"lower-case letters, digits and hyphens" doc:"the wished name" example:"attic"`
+}
+
+// Error is a refusal by the surrogate: the body of every answer that is not a
+// success, and the error that Client returns for it. Callers get it by
+// errors.As.
+type Error struct {
+	Status  int    `json:"-"` // the HTTP status
+	Message string `json:"error" doc:"one line: what was wrong and what to do"`
+}
+
+// Error returns the surrogate's line.
+func (e *Error) Error() string { return e.Message }
