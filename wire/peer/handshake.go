@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+)
+
+// HandshakeSize is the length of a handshake in bytes (BEP 3).
+const HandshakeSize = 68
+
+const protocolName = "\x13BitTorrent protocol"
+
+// ErrHandshake is wrapped by the error of [ParseHandshake]: the bytes are not a BitTorrent handshake, and nothing that
+// follows on the connection can be trusted to be framed.
+var ErrHandshake = errors.New("not a BitTorrent handshake")
+
+// Handshake is the first thing either side of a peer connection sends (BEP 3).
+type Handshake struct {
+	Reserved [8]byte  // feature bits; make ours with [Reserved]
+	InfoHash [20]byte // SHA-1 of the info dictionary
+	PeerID   [20]byte // chosen by the sender, random but for a prefix that names the client (BEP 20)
+}
+
+// Reserved makes the feature bits of a handshake: fast is the fast extension (BEP 6), extended the extension protocol
+// (BEP 10).
+func Reserved(fast, extended bool) [8]byte {
+	var r [8]byte
+	if extended {
+		r[5] |= 0x10
+	}
+	if fast {
+		r[7] |= 0x04
+	}
+	return r
+}
+
+// Fast reports whether the sender speaks the fast extension (BEP 6). It is in force when both sides do.
+func (h Handshake) Fast() bool { return h.Reserved[7]&0x04 != 0 }
+
+// Extended reports whether the sender speaks the extension protocol (BEP 10). It is in force when both sides do.
+func (h Handshake) Extended() bool { return h.Reserved[5]&0x10 != 0 }
+
+// DHT reports whether the sender runs a DHT node and accepts PORT messages (BEP 5).
+func (h Handshake) DHT() bool { return h.Reserved[7]&0x01 != 0 }
+
+// AppendMarshal appends the [HandshakeSize] bytes of the handshake to b.
+func (h Handshake) AppendMarshal(b []byte) []byte {
+	b = append(b, protocolName...)
+	b = append(b, h.Reserved[:]...)
+	b = append(b, h.InfoHash[:]...)
+	return append(b, h.PeerID[:]...)
+}
+
+// ParseHandshake reads a handshake of exactly [HandshakeSize] bytes. Its error wraps [ErrHandshake].
+func ParseHandshake(b []byte) (Handshake, error) {
+	var h Handshake
+	if len(b) != HandshakeSize {
+		return h, fmt.Errorf("%w: %d bytes instead of %d", ErrHandshake, len(b), HandshakeSize)
+	}
+	if string(b[:20]) != protocolName {
+		return h, fmt.Errorf("%w: it starts with %q", ErrHandshake, b[:20])
+	}
+	copy(h.Reserved[:], b[20:28])
+	copy(h.InfoHash[:], b[28:48])
+	copy(h.PeerID[:], b[48:68])
+	return h, nil
+}
