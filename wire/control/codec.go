@@ -1,0 +1,121 @@
+package control
+
+import (
+	"github.com/fxamacker/cbor/v2"
+)
+
+// The type numbers: map key 0 of every frame.
+const (
+	typeHello        = 1
+	typeWelcome      = 2
+	typeRefused      = 3
+	typeProgress     = 4
+	typeSynced       = 5
+	typeGone         = 6
+	typeAssign       = 7
+	typeUnassign     = 8
+	typeCandidates   = 9
+	typeLayoutHeader = 10
+	typeLayoutFiles  = 11
+)
+
+// The codec's settings never change, and building them costs more than a message does.
+var (
+	encoding = must(cbor.EncOptions{
+		Sort:        cbor.SortCoreDeterministic,
+		IndefLength: cbor.IndefLengthForbidden,
+		TagsMd:      cbor.TagsForbidden,
+	}.EncMode())
+
+	decoding = must(decOptions(cbor.DupMapKeyEnforcedAPF).DecMode())
+
+	// The type is looked up before the message is decoded; remembering keys for duplicates would only cost memory there.
+	peeking = must(decOptions(cbor.DupMapKeyQuiet).DecMode())
+)
+
+func decOptions(duplicates cbor.DupMapKeyMode) cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey:         duplicates,
+		MaxNestedLevels:   maxNesting,
+		MaxArrayElements:  maxArray,
+		MaxMapPairs:       maxPairs,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		UTF8:              cbor.UTF8RejectInvalid,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+		BignumTag:         cbor.BignumTagForbidden,
+	}
+}
+
+func must[M any](mode M, err error) M {
+	if err != nil {
+		panic("control: codec settings: " + err.Error())
+	}
+	return mode
+}
+
+// AppendMessage appends m's map, without the frame's length, to b. The error is ErrUnsendable and names the field.
+func AppendMessage(b []byte, m Message) ([]byte, error) {
+	w, err := m.wire()
+	if err != nil {
+		return b, err
+	}
+	body, err := encoding.Marshal(w)
+	if err != nil {
+		return b, unsendable("%v", err)
+	}
+	if len(body) > MaxFrame {
+		return b, unsendable("%T of %d bytes is longer than a frame", m, len(body))
+	}
+	return append(b, body...), nil
+}
+
+// ParseMessage is the inverse of AppendMessage. It keeps no reference to b. The errors are ErrMalformed and
+// ErrUnknownType.
+func ParseMessage(b []byte) (Message, error) {
+	if len(b) > MaxFrame {
+		return nil, ErrFrameTooLarge
+	}
+	var head struct {
+		Type uint64 `cbor:"0,keyasint"`
+	}
+	if err := peeking.Unmarshal(b, &head); err != nil {
+		return nil, malformed("%v", err)
+	}
+	switch head.Type {
+	case 0:
+		return nil, malformed("no type")
+	case typeHello:
+		return parse[helloWire](b)
+	case typeWelcome:
+		return parse[welcomeWire](b)
+	case typeRefused:
+		return parse[refusedWire](b)
+	case typeProgress:
+		return parse[progressWire](b)
+	case typeSynced:
+		return parse[syncedWire](b)
+	case typeGone:
+		return parse[goneWire](b)
+	case typeAssign:
+		return parse[assignWire](b)
+	case typeUnassign:
+		return parse[unassignWire](b)
+	case typeCandidates:
+		return parse[candidatesWire](b)
+	case typeLayoutHeader:
+		return parse[layoutHeaderWire](b)
+	case typeLayoutFiles:
+		return parse[layoutFilesWire](b)
+	default:
+		return nil, ErrUnknownType
+	}
+}
+
+func parse[W interface{ message() (Message, error) }](b []byte) (Message, error) {
+	var w W
+	if err := decoding.Unmarshal(b, &w); err != nil {
+		return nil, malformed("%v", err)
+	}
+	return w.message()
+}

@@ -1,0 +1,86 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// maxInvite is the longest text that ParseInvite looks at, in bytes.
+const maxInvite = 1 << 10
+
+// ErrInvite is a text that is not an invite. The error says what is wrong and never shows the token.
+var ErrInvite = errors.New("control: not an invite: copy the whole line simplebit://HOST:PORT/?pin=…&token=…")
+
+// Invite is what lets a new device join: where the surrogate is, whom to trust there, and the secret that admits once.
+type Invite struct {
+	Addr  string // host:port of the surrogate's control endpoint
+	Pin   Pin    // of the deployment key
+	Token string // a secret: 1 to MaxToken letters, digits and "-._~"
+}
+
+// String returns the invite as a URL, simplebit://HOST:PORT/?pin=…&token=…. It holds the secret: not for logs.
+func (i Invite) String() string {
+	return "simplebit://" + i.Addr + "/?pin=" + i.Pin.String() + "&token=" + url.QueryEscape(i.Token)
+}
+
+// ParseInvite is the inverse of String; it ignores white space around the text and parameters it does not know. The error
+// is ErrInvite.
+func ParseInvite(s string) (Invite, error) {
+	s = strings.TrimSpace(s)
+	if len(s) > maxInvite {
+		return Invite{}, badInvite("it is too long")
+	}
+	// The errors of net/url quote the text, hence the token.
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "simplebit" || u.Opaque != "" || u.User != nil || u.Fragment != "" {
+		return Invite{}, badInvite("it is no simplebit:// address")
+	}
+	if u.Path != "" && u.Path != "/" {
+		return Invite{}, badInvite("it has a path")
+	}
+	addr, err := inviteAddr(u.Host)
+	if err != nil {
+		return Invite{}, err
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Invite{}, badInvite("the part after ? is garbled")
+	}
+	if len(q["pin"]) != 1 || len(q["token"]) != 1 {
+		return Invite{}, badInvite("it needs one pin and one token")
+	}
+	pin, err := ParsePin(q.Get("pin"))
+	if err != nil {
+		return Invite{}, badInvite("the pin is garbled")
+	}
+	token := q.Get("token")
+	if token == "" || len(token) > MaxToken || strings.Trim(token, tokenAlphabet) != "" {
+		return Invite{}, badInvite("the token is garbled")
+	}
+	return Invite{addr, pin, token}, nil
+}
+
+const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+// inviteAddr checks host:port and returns it in its usual form.
+func inviteAddr(hostport string) (string, error) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return "", badInvite("it needs a host and a port")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", badInvite("the port is not 1 to 65535")
+	}
+	const hostAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:"
+	if host == "" || len(host) > 253 || strings.Trim(host, hostAlphabet) != "" {
+		return "", badInvite("the host is no name and no IP address")
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
+}
+
+func badInvite(why string) error { return fmt.Errorf("%w (%s)", ErrInvite, why) }

@@ -1,0 +1,156 @@
+package control
+
+import "net/netip"
+
+// Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
+// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, LayoutHeader and LayoutFiles. Readers return
+// values, never pointers.
+type Message interface {
+	// wire returns what is encoded, or says which field breaks which limit.
+	wire() (any, error)
+}
+
+// Hello is the agent's first frame on the session stream.
+type Hello struct {
+	Version  uint64 // highest version that the agent speaks
+	Software string // program and version, at most MaxName bytes
+	Name     string // device name that the agent wishes for, at most MaxName bytes
+	Token    string // the invite's token when the device joins, else empty; at most MaxToken bytes
+	Port     uint16 // where the agent accepts peers (TCP and UDP); 0: it does not
+}
+
+// Welcome accepts a Hello. Only now has a device joined: a TLS 1.3 client has finished its handshake before the server
+// can refuse it.
+type Welcome struct {
+	Version  uint64         // version in force, at most the agent's
+	Software string         // the surrogate's program and version, at most MaxName bytes
+	Name     string         // device name in force, at most MaxName bytes
+	Observed netip.AddrPort // where the surrogate sees the agent; zero: it cannot tell
+}
+
+// Refused answers a Hello, or ends a session later (a device is revoked while it is connected). The surrogate closes the
+// connection after it.
+type Refused struct {
+	Code   RefusedCode
+	Reason string // one line for people: what to do next; at most MaxText bytes
+}
+
+// RefusedCode says why a session is refused. Readers treat a code they do not know as final.
+type RefusedCode uint8
+
+// The reasons to refuse a session.
+const (
+	RefusedUnknown RefusedCode = 1 // the key is not enrolled: join with an invite
+	RefusedInvite  RefusedCode = 2 // the token is unknown, used or expired: ask for a new invite
+	RefusedRevoked RefusedCode = 3 // the key was revoked: a new key must join
+	RefusedVersion RefusedCode = 4 // no common version: update the older program
+	RefusedBusy    RefusedCode = 5 // not now: try again later
+)
+
+// Progress is the observed state of one torrent, from the agent. After Welcome one follows for each torrent held, then
+// Synced; later one whenever it changed, at most one a second for each torrent.
+type Progress struct {
+	ID         [20]byte // info-hash
+	Generation uint64   // of the last Assign that was obeyed; 0: none
+	State      State
+	Size       int64  // bytes of the torrent without padding; 0 while the layout is missing
+	Have       int64  // verified bytes
+	Downloaded int64  // payload bytes received over all time
+	Uploaded   int64  // payload bytes sent over all time
+	DownRate   int64  // bytes/s
+	UpRate     int64  // bytes/s
+	Error      string // one line for people, empty if all is well; at most MaxText bytes
+	Peers      []Peer // live connections, the most important first: writers leave out those after MaxPeers
+	Checked    int64  // bytes hashed so far while State is StateChecking
+	Partial    int64  // bytes of unfinished pieces
+}
+
+// State is what the agent does with a torrent.
+type State uint8
+
+// The states of a torrent on an agent.
+const (
+	StateLayout      State = 1 // needs the layout: the surrogate sends it
+	StateChecking    State = 2 // hashes what is on the disk
+	StateDownloading State = 3 // wants pieces
+	StateSeeding     State = 4 // has all and serves
+	StatePaused      State = 5 // paused by an Assign
+	StateFailed      State = 6 // stopped; Error says why
+)
+
+// Peer is one live connection to a remote client.
+type Peer struct {
+	Addr      netip.AddrPort // zero where there is none to show
+	Client    string         // human name of its program, at most MaxName bytes
+	Transport string         // "tcp", "utp"
+	Path      string         // "dialled", "accepted", "punched", "relayed"
+	Down, Up  int64          // payload bytes/s, from and to it
+}
+
+// Synced says that the agent has sent a Progress for every torrent it holds.
+type Synced struct{}
+
+// Gone says that the agent does not, or no longer, hold a torrent; its files are deleted if that was asked.
+type Gone struct {
+	ID [20]byte // info-hash
+}
+
+// Assign is the desired state of one torrent, from the surrogate. The agent obeys when Generation is above the one it
+// has, so an Assign may be repeated, reordered and lost.
+type Assign struct {
+	ID         [20]byte // info-hash
+	Generation uint64   // from 1, larger with every change of the desired state
+	Paused     bool     // hold no connections
+	Verify     uint64   // counter: a value above the one that the agent has done asks it to hash everything again
+}
+
+// Unassign asks the agent to drop a torrent; Gone answers it, also when nothing was held.
+type Unassign struct {
+	ID         [20]byte // info-hash
+	DeleteData bool     // delete the downloaded files too
+}
+
+// Candidates names addresses at which peers of a torrent may be reached; at most MaxCandidates.
+type Candidates struct {
+	ID    [20]byte // info-hash
+	Peers []Candidate
+}
+
+// Candidate is an address at which a peer may be reached.
+type Candidate struct {
+	Addr netip.AddrPort // valid, port above 0
+	Kind CandidateKind
+}
+
+// CandidateKind says how a candidate is to be used. Readers ignore candidates of a kind they do not know.
+type CandidateKind uint8
+
+// The kinds of candidates.
+const (
+	CandidateReachable  CandidateKind = 1 // the surrogate finished a peer handshake there: dial
+	CandidateUnverified CandidateKind = 2 // somebody named it: dial, sparingly
+)
+
+// LayoutHeader is the first frame of a layout stream (surrogate to agent).
+type LayoutHeader struct {
+	ID          [20]byte // info-hash
+	Name        string   // the torrent's name, at most MaxTorrentName bytes
+	PieceLength uint32   // bytes, 1 to MaxPieceLength
+	Length      int64    // bytes of all files with padding, above 0
+	Files       uint32   // number of files with padding files, 1 to MaxFiles
+	Pieces      uint32   // number of pieces: Length / PieceLength rounded up, at most MaxPieces
+}
+
+// LayoutFiles is a run of a layout's files, in the torrent's order; at most MaxFrameFiles.
+type LayoutFiles struct {
+	Files []LayoutFile
+}
+
+// LayoutFile is one file of a torrent.
+type LayoutFile struct {
+	// Path is slash separated and relative, sanitised by the surrogate, and includes the torrent's folder; it has no empty,
+	// "." or ".." element. It may be empty for a padding file.
+	Path   string
+	Length int64 // bytes, 0 or more
+	Pad    bool  // padding (BEP 47): zeros that are hashed, never stored and never sent
+}

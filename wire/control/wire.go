@@ -1,0 +1,195 @@
+package control
+
+import (
+	"net/netip"
+	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Each message has a twin with the types of the wire. wire checks what the writer got wrong, message what the other side
+// got wrong.
+
+type helloWire struct {
+	Type     uint64 `cbor:"0,keyasint"`
+	Version  uint64 `cbor:"1,keyasint,omitempty"`
+	Software string `cbor:"2,keyasint,omitempty"`
+	Name     string `cbor:"3,keyasint,omitempty"`
+	Token    string `cbor:"4,keyasint,omitempty"`
+	Port     uint16 `cbor:"5,keyasint,omitempty"`
+}
+
+func (m Hello) wire() (any, error) {
+	if len(m.Token) > MaxToken || !utf8.ValidString(m.Token) || clip(m.Token, MaxToken) != m.Token {
+		return nil, unsendable("the token is not one that a surrogate gives out: ask for a new invite")
+	}
+	return helloWire{typeHello, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), m.Token, m.Port}, nil
+}
+
+func (w helloWire) message() (Message, error) {
+	for _, f := range []struct {
+		name, text string
+		limit      int
+	}{{"software", w.Software, MaxName}, {"name", w.Name, MaxName}, {"token", w.Token, MaxToken}} {
+		if err := checkText(f.name, f.text, f.limit); err != nil {
+			return nil, err
+		}
+	}
+	return Hello{w.Version, w.Software, w.Name, w.Token, w.Port}, nil
+}
+
+type welcomeWire struct {
+	Type     uint64          `cbor:"0,keyasint"`
+	Version  uint64          `cbor:"1,keyasint,omitempty"`
+	Software string          `cbor:"2,keyasint,omitempty"`
+	Name     string          `cbor:"3,keyasint,omitempty"`
+	Observed cbor.ByteString `cbor:"4,keyasint,omitempty"`
+}
+
+func (m Welcome) wire() (any, error) {
+	return welcomeWire{typeWelcome, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), wireAddr(m.Observed)}, nil
+}
+
+func (w welcomeWire) message() (Message, error) {
+	if err := checkText("software", w.Software, MaxName); err != nil {
+		return nil, err
+	}
+	if err := checkText("name", w.Name, MaxName); err != nil {
+		return nil, err
+	}
+	observed, err := parseAddr(w.Observed)
+	if err != nil {
+		return nil, err
+	}
+	return Welcome{w.Version, w.Software, w.Name, observed}, nil
+}
+
+type refusedWire struct {
+	Type   uint64      `cbor:"0,keyasint"`
+	Code   RefusedCode `cbor:"1,keyasint,omitempty"`
+	Reason string      `cbor:"2,keyasint,omitempty"`
+}
+
+func (m Refused) wire() (any, error) {
+	return refusedWire{typeRefused, m.Code, clip(m.Reason, MaxText)}, nil
+}
+
+func (w refusedWire) message() (Message, error) {
+	if err := checkText("reason", w.Reason, MaxText); err != nil {
+		return nil, err
+	}
+	return Refused{w.Code, w.Reason}, nil
+}
+
+type syncedWire struct {
+	Type uint64 `cbor:"0,keyasint"`
+}
+
+func (Synced) wire() (any, error) { return syncedWire{typeSynced}, nil }
+
+func (syncedWire) message() (Message, error) { return Synced{}, nil }
+
+type goneWire struct {
+	Type uint64          `cbor:"0,keyasint"`
+	ID   cbor.ByteString `cbor:"1,keyasint"`
+}
+
+func (m Gone) wire() (any, error) { return goneWire{typeGone, wireID(m.ID)}, nil }
+
+func (w goneWire) message() (Message, error) {
+	id, err := parseID(w.ID)
+	if err != nil {
+		return nil, err
+	}
+	return Gone{id}, nil
+}
+
+type assignWire struct {
+	Type       uint64          `cbor:"0,keyasint"`
+	ID         cbor.ByteString `cbor:"1,keyasint"`
+	Generation uint64          `cbor:"2,keyasint,omitempty"`
+	Paused     bool            `cbor:"3,keyasint,omitempty"`
+	Verify     uint64          `cbor:"4,keyasint,omitempty"`
+}
+
+func (m Assign) wire() (any, error) {
+	return assignWire{typeAssign, wireID(m.ID), m.Generation, m.Paused, m.Verify}, nil
+}
+
+func (w assignWire) message() (Message, error) {
+	id, err := parseID(w.ID)
+	if err != nil {
+		return nil, err
+	}
+	return Assign{id, w.Generation, w.Paused, w.Verify}, nil
+}
+
+type unassignWire struct {
+	Type       uint64          `cbor:"0,keyasint"`
+	ID         cbor.ByteString `cbor:"1,keyasint"`
+	DeleteData bool            `cbor:"2,keyasint,omitempty"`
+}
+
+func (m Unassign) wire() (any, error) {
+	return unassignWire{typeUnassign, wireID(m.ID), m.DeleteData}, nil
+}
+
+func (w unassignWire) message() (Message, error) {
+	id, err := parseID(w.ID)
+	if err != nil {
+		return nil, err
+	}
+	return Unassign{id, w.DeleteData}, nil
+}
+
+type candidatesWire struct {
+	Type  uint64          `cbor:"0,keyasint"`
+	ID    cbor.ByteString `cbor:"1,keyasint"`
+	Peers []candidateWire `cbor:"2,keyasint,omitempty"`
+}
+
+type candidateWire struct {
+	Addr cbor.ByteString `cbor:"1,keyasint"`
+	Kind CandidateKind   `cbor:"2,keyasint,omitempty"`
+}
+
+func (m Candidates) wire() (any, error) {
+	if len(m.Peers) > MaxCandidates {
+		return nil, unsendable("%d candidates in a frame, the limit is %d", len(m.Peers), MaxCandidates)
+	}
+	w := candidatesWire{typeCandidates, wireID(m.ID), make([]candidateWire, len(m.Peers))}
+	for i, p := range m.Peers {
+		if !dialable(p.Addr) {
+			return nil, unsendable("candidate %v is no address to dial", p.Addr)
+		}
+		w.Peers[i] = candidateWire{wireAddr(p.Addr), p.Kind}
+	}
+	return w, nil
+}
+
+func (w candidatesWire) message() (Message, error) {
+	id, err := parseID(w.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(w.Peers) > MaxCandidates {
+		return nil, malformed("%d candidates in a frame, the limit is %d", len(w.Peers), MaxCandidates)
+	}
+	m := Candidates{ID: id}
+	if len(w.Peers) > 0 {
+		m.Peers = make([]Candidate, len(w.Peers))
+	}
+	for i, p := range w.Peers {
+		addr, err := parseAddr(p.Addr)
+		if err != nil {
+			return nil, err
+		}
+		if !dialable(addr) {
+			return nil, malformed("candidate %v is no address to dial", addr)
+		}
+		m.Peers[i] = Candidate{addr, p.Kind}
+	}
+	return m, nil
+}
+
+func dialable(a netip.AddrPort) bool { return a.IsValid() && a.Port() != 0 }

@@ -1,0 +1,107 @@
+package control
+
+import "github.com/fxamacker/cbor/v2"
+
+type layoutHeaderWire struct {
+	Type        uint64          `cbor:"0,keyasint"`
+	ID          cbor.ByteString `cbor:"1,keyasint"`
+	Name        string          `cbor:"2,keyasint,omitempty"`
+	PieceLength uint32          `cbor:"3,keyasint,omitempty"`
+	Length      int64           `cbor:"4,keyasint,omitempty"`
+	Files       uint32          `cbor:"5,keyasint,omitempty"`
+	Pieces      uint32          `cbor:"6,keyasint,omitempty"`
+}
+
+func (m LayoutHeader) wire() (any, error) {
+	if clip(m.Name, MaxTorrentName) != m.Name {
+		m.Name = clip(m.Name, MaxTorrentName)
+	}
+	if err := m.check(); err != nil {
+		return nil, unsendable("%v", err)
+	}
+	return layoutHeaderWire{typeLayoutHeader, wireID(m.ID), m.Name, m.PieceLength, m.Length, m.Files, m.Pieces}, nil
+}
+
+func (w layoutHeaderWire) message() (Message, error) {
+	id, err := parseID(w.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkText("name", w.Name, MaxTorrentName); err != nil {
+		return nil, err
+	}
+	m := LayoutHeader{id, w.Name, w.PieceLength, w.Length, w.Files, w.Pieces}
+	if err := m.check(); err != nil {
+		return nil, malformed("%v", err)
+	}
+	return m, nil
+}
+
+// check says whether the numbers fit together.
+func (m LayoutHeader) check() error {
+	switch {
+	case m.PieceLength == 0 || m.PieceLength > MaxPieceLength:
+		return badLayout("a piece length of %d bytes, the limit is %d", m.PieceLength, MaxPieceLength)
+	case m.Length <= 0:
+		return badLayout("a length of %d bytes", m.Length)
+	case m.Files == 0 || m.Files > MaxFiles:
+		return badLayout("%d files, the limit is %d", m.Files, MaxFiles)
+	case m.Pieces > MaxPieces:
+		return badLayout("%d pieces, the limit is %d", m.Pieces, MaxPieces)
+	case int64(m.Pieces) != (m.Length-1)/int64(m.PieceLength)+1:
+		return badLayout("%d pieces of %d bytes do not make %d bytes", m.Pieces, m.PieceLength, m.Length)
+	}
+	return nil
+}
+
+type layoutFilesWire struct {
+	Type  uint64           `cbor:"0,keyasint"`
+	Files []layoutFileWire `cbor:"1,keyasint"`
+}
+
+type layoutFileWire struct {
+	Path   string `cbor:"1,keyasint,omitempty"`
+	Length int64  `cbor:"2,keyasint,omitempty"`
+	Pad    bool   `cbor:"3,keyasint,omitempty"`
+}
+
+func (m LayoutFiles) wire() (any, error) {
+	if len(m.Files) == 0 || len(m.Files) > MaxFrameFiles {
+		return nil, unsendable("%d files in a frame, the limit is %d", len(m.Files), MaxFrameFiles)
+	}
+	w := layoutFilesWire{typeLayoutFiles, make([]layoutFileWire, len(m.Files))}
+	for i, f := range m.Files {
+		if err := f.check(); err != nil {
+			return nil, unsendable("%v", err)
+		}
+		w.Files[i] = layoutFileWire(f)
+	}
+	return w, nil
+}
+
+func (w layoutFilesWire) message() (Message, error) {
+	if len(w.Files) == 0 || len(w.Files) > MaxFrameFiles {
+		return nil, malformed("%d files in a frame, the limit is %d", len(w.Files), MaxFrameFiles)
+	}
+	m := LayoutFiles{make([]LayoutFile, len(w.Files))}
+	for i, f := range w.Files {
+		m.Files[i] = LayoutFile(f)
+		if err := m.Files[i].check(); err != nil {
+			return nil, malformed("%v", err)
+		}
+	}
+	return m, nil
+}
+
+func (f LayoutFile) check() error {
+	if f.Length < 0 {
+		return badLayout("file %q has a negative length", f.Path)
+	}
+	if f.Pad && f.Path == "" {
+		return nil
+	}
+	if wrong := checkPath(f.Path); wrong != "" {
+		return badLayout("file %.80q: %s", f.Path, wrong)
+	}
+	return nil
+}
