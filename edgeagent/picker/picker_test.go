@@ -1,0 +1,482 @@
+package picker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+const pieceLength = 4 * BlockSize
+
+func newPicker(pieces int, have ...int) *Picker {
+	bits := make([]byte, (pieces+7)/8)
+	for _, i := range have {
+		bits[i>>3] |= 0x80 >> (i & 7)
+	}
+	return New(Config{PieceLength: pieceLength, Length: int64(pieces) * pieceLength, Have: bits, Seed: 1})
+}
+
+func withAll(k *Picker) *Peer {
+	p := k.Add()
+	k.HasAll(p)
+	return p
+}
+
+func with(k *Picker, pieces ...int) *Peer {
+	p := k.Add()
+	for _, i := range pieces {
+		k.HasPiece(p, i)
+	}
+	return p
+}
+
+func piecesOf(blocks []Block) []int {
+	var out []int
+	for _, b := range blocks {
+		if len(out) == 0 || out[len(out)-1] != int(b.Piece) {
+			out = append(out, int(b.Piece))
+		}
+	}
+	return out
+}
+
+func TestBlocksOfAPieceComeInOrderAndTheLastIsShort(t *testing.T) {
+	k := New(Config{PieceLength: pieceLength, Length: pieceLength - BlockSize - 1})
+	got := k.Pick(withAll(k), 10, nil)
+	want := []Block{{0, 0, BlockSize}, {0, BlockSize, BlockSize}, {0, 2 * BlockSize, BlockSize - 1}}
+	if !slices.Equal(got, want) {
+		t.Fatalf("picked %v, want %v", got, want)
+	}
+}
+
+func TestPieceLengthNeedNotBeAMultipleOfBlocks(t *testing.T) {
+	k := New(Config{PieceLength: BlockSize + 100, Length: 2*BlockSize + 250})
+	got := k.Pick(withAll(k), 10, nil)
+	slices.SortFunc(got, func(a, b Block) int { return int(a.Piece+a.Begin) - int(b.Piece+b.Begin) })
+	want := []Block{{0, 0, BlockSize}, {1, 0, BlockSize}, {0, BlockSize, 100}, {1, BlockSize, 100}, {2, 0, 50}}
+	slices.SortFunc(want, func(a, b Block) int { return int(a.Piece+a.Begin) - int(b.Piece+b.Begin) })
+	if !slices.Equal(got, want) {
+		t.Fatalf("picked %v, want %v", got, want)
+	}
+}
+
+func TestRarestPiecesGoFirst(t *testing.T) {
+	k := newPicker(6)
+	with(k, 0, 1, 2, 3)
+	with(k, 0, 1, 2)
+	with(k, 0, 1, 5)
+	p := withAll(k)
+	got := piecesOf(k.Pick(p, 6*4, nil))
+	if got[0] != 4 {
+		t.Fatalf("the piece that only the seed has was picked as number %d: %v", slices.Index(got, 4)+1, got)
+	}
+	for i := 1; i < len(got); i++ {
+		if k.avail[got[i-1]] > k.avail[got[i]] {
+			t.Fatalf("piece %d (%d peers) before piece %d (%d peers)", got[i-1], k.avail[got[i-1]], got[i], k.avail[got[i]])
+		}
+	}
+}
+
+func TestEquallyRarePiecesAreChosenDifferentlyByDifferentSeeds(t *testing.T) {
+	first := map[uint32]int{}
+	for seed := range uint64(400) {
+		k := New(Config{PieceLength: pieceLength, Length: 8 * pieceLength, Seed: seed})
+		a := with(k, 0, 1, 2, 3, 4, 5, 6)
+		with(k, 7)
+		first[k.Pick(a, 1, nil)[0].Piece]++
+	}
+	for piece := range uint32(7) {
+		if n := first[piece]; n < 25 || n > 100 {
+			t.Errorf("piece %d was first %d times of 400, want about 57", piece, n)
+		}
+	}
+}
+
+func TestTwoPeersWorkOnDifferentPiecesWhileThereAreFreshOnes(t *testing.T) {
+	k := newPicker(4)
+	a, b := withAll(k), withAll(k)
+	var forA, forB []Block
+	for range 8 {
+		forA = k.Pick(a, 1, forA)
+		forB = k.Pick(b, 1, forB)
+	}
+	for _, piece := range piecesOf(forA) {
+		if slices.Contains(piecesOf(forB), piece) {
+			t.Fatalf("both peers were asked for piece %d: %v %v", piece, forA, forB)
+		}
+	}
+}
+
+func TestAPeerWithoutFreshPiecesSharesTheLeastAdvanced(t *testing.T) {
+	k := newPicker(2)
+	a, b, c := withAll(k), withAll(k), withAll(k)
+	inA := k.Pick(a, 3, nil)
+	inB := k.Pick(b, 1, nil)
+	got := k.Pick(c, 9, nil)
+	if len(got) != 4 || got[0].Piece != inB[0].Piece || got[3].Piece != inA[0].Piece {
+		t.Fatalf("third peer got %v after %v and %v", got, inA, inB)
+	}
+	if got = k.Pick(c, 1, nil); len(got) != 0 {
+		t.Fatalf("a block was asked for twice: %v", got)
+	}
+}
+
+func TestBlocksOfAPeerThatLeftGoElsewhereBeforeAnythingFresh(t *testing.T) {
+	for _, leave := range []struct {
+		name string
+		f    func(*Picker, *Peer)
+	}{
+		{"removed", (*Picker).Remove},
+		{"choked", func(k *Picker, p *Peer) { k.Choked(p, false) }},
+	} {
+		t.Run(leave.name, func(t *testing.T) {
+			k := newPicker(8)
+			a, b := withAll(k), withAll(k)
+			blocks := k.Pick(a, 3, nil)
+			k.Received(a, blocks[1])
+			leave.f(k, a)
+			if a.Requests() != 0 {
+				t.Errorf("%d requests left at a peer that cannot answer", a.Requests())
+			}
+			got := k.Pick(b, 3, nil)
+			if want := []Block{blocks[0], blocks[2], {blocks[0].Piece, 3 * BlockSize, BlockSize}}; !slices.Equal(got, want) {
+				t.Fatalf("the other peer was asked for %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestAPieceOfWhichNothingCameIsFreshAgain(t *testing.T) {
+	k := newPicker(3)
+	a := withAll(k)
+	b := with(k, 0)
+	k.Pick(a, 3, nil)
+	k.Choked(a, false)
+	if len(k.partials) != 0 || len(k.order) != 3 || b.fresh != 1 {
+		t.Fatalf("%d partial, %d fresh pieces, %d for the other peer", len(k.partials), len(k.order), b.fresh)
+	}
+	check(t, k)
+}
+
+// BEP 6: "choke no longer implicitly rejects all pending requests".
+func TestRequestsSurviveAChokeWithTheFastExtension(t *testing.T) {
+	k := newPicker(1)
+	a, b := withAll(k), withAll(k)
+	blocks := k.Pick(a, 2, nil)
+	k.Choked(a, true)
+	if got := k.Pick(b, 4, nil); len(got) != 2 {
+		t.Fatalf("the other peer was asked for %v, want the two blocks nobody was asked for", got)
+	}
+	if !k.Received(a, blocks[0]) {
+		t.Error("a block that was in flight when the choke came was refused")
+	}
+	if !k.Rejected(a, blocks[1]) || k.Rejected(a, blocks[1]) {
+		t.Error("a reject must count once")
+	}
+	if got := k.Pick(b, 4, nil); !slices.Equal(got, blocks[1:2]) {
+		t.Fatalf("the rejected block went nowhere: %v", got)
+	}
+}
+
+func TestOnlyAllowedPiecesAreAskedOfAPeerThatChokes(t *testing.T) {
+	k := newPicker(9, 5)
+	a := withAll(k)
+	for _, piece := range []int{3, 5, 7, 3} {
+		k.Allow(a, piece)
+	}
+	if got := piecesOf(k.PickAllowed(a, 99, nil)); !slices.Equal(got, []int{3, 7}) {
+		t.Fatalf("asked for pieces %v, want 3 and 7", got)
+	}
+	b := k.Add()
+	k.Allow(b, 1)
+	if got := k.PickAllowed(b, 99, nil); len(got) != 0 {
+		t.Fatalf("asked for %v of a peer that has nothing", got)
+	}
+	for i := range 100 {
+		k.Allow(b, i%9)
+	}
+	if len(b.allowed) > 9 {
+		t.Fatalf("%d allowed pieces kept", len(b.allowed))
+	}
+}
+
+func TestABlockThatWasNotAskedForIsRefused(t *testing.T) {
+	k := newPicker(2)
+	a, b := withAll(k), withAll(k)
+	asked := k.Pick(a, 1, nil)[0]
+	other := asked
+	other.Begin = BlockSize
+	for name, got := range map[string]bool{
+		"from another peer":   k.Received(b, asked),
+		"another block":       k.Received(a, other),
+		"an untouched piece":  k.Received(a, Block{1 - asked.Piece, 0, BlockSize}),
+		"a piece out of it":   k.Received(a, Block{2, 0, BlockSize}),
+		"the largest piece":   k.Received(a, Block{1<<32 - 1, 0, BlockSize}),
+		"a crooked offset":    k.Received(a, Block{asked.Piece, 1, BlockSize}),
+		"an offset beyond":    k.Received(a, Block{asked.Piece, 1<<32 - BlockSize, BlockSize}),
+		"a short one":         k.Received(a, Block{asked.Piece, asked.Begin, BlockSize - 1}),
+		"rejected by another": k.Rejected(b, asked),
+	} {
+		if got {
+			t.Errorf("block accepted: %s", name)
+		}
+	}
+	if !k.Received(a, asked) || k.Received(a, asked) {
+		t.Error("the block that was asked for must count once")
+	}
+}
+
+func TestAFailedPieceNamesItsSendersAndIsWorkedOnByOnePeerAtATime(t *testing.T) {
+	k := newPicker(1)
+	a, b := withAll(k), withAll(k)
+	for _, block := range k.Pick(a, 2, nil) {
+		k.Received(a, block)
+	}
+	for _, block := range k.Pick(b, 2, nil) {
+		k.Received(b, block)
+	}
+	if got := k.Failed(0); !slices.Equal(got, []ID{a.ID(), b.ID()}) {
+		t.Fatalf("blamed %v", got)
+	}
+	blocks := k.Pick(b, 2, nil)
+	if got := k.Pick(a, 4, nil); len(got) != 0 {
+		t.Fatalf("a second peer was asked for %v of a piece that failed", got)
+	}
+	for _, block := range k.Pick(b, 4, blocks) {
+		k.Received(b, block)
+	}
+	if got := k.Failed(0); !slices.Equal(got, []ID{b.ID()}) {
+		t.Fatalf("blamed %v, want %v alone", got, b.ID())
+	}
+	k.Remove(b)
+	if got := k.Pick(a, 9, nil); len(got) != 4 {
+		t.Fatalf("after the culprit left, the other was asked for %v", got)
+	}
+	check(t, k)
+}
+
+func TestInterestEndsWithTheLastPieceThePeerOffers(t *testing.T) {
+	k := newPicker(4, 3)
+	a, b := with(k, 1, 3), withAll(k)
+	if !k.Interesting(a) || k.Interesting(with(k, 3)) || k.Interesting(k.Add()) {
+		t.Fatal("interest does not follow from what is missing")
+	}
+	k.Verified(1)
+	if k.Interesting(a) || !k.Interesting(b) {
+		t.Fatal("a peer with nothing left is interesting, or one with much is not")
+	}
+	k.Verified(0)
+	k.Verified(2)
+	if k.Interesting(b) || k.Missing() != 0 || len(k.Pick(b, 1, nil)) != 0 {
+		t.Fatal("a complete torrent still wants something")
+	}
+	// A seed follows its peers' pieces without any memory of its own.
+	k.HasPiece(a, 0)
+	k.HasPiece(a, 2)
+	if !k.Complete(a) {
+		t.Error("peer with every piece not seen as complete")
+	}
+	k.Remove(b)
+}
+
+func TestNothingIsAllocatedPerBlock(t *testing.T) {
+	const pieces = 1000
+	k := newPicker(pieces)
+	a := withAll(k)
+	dst := make([]Block, 0, 8)
+	n := testing.AllocsPerRun(pieces/2, func() {
+		dst = k.Pick(a, 4, dst[:0])
+		for _, b := range dst {
+			k.Received(a, b)
+		}
+		k.Verified(int(dst[0].Piece))
+	})
+	if n != 0 {
+		t.Errorf("%v allocations a piece, want none", n)
+	}
+}
+
+// TestAnyHistoryKeepsTheBooks plays random histories and compares every count with one made from scratch.
+func TestAnyHistoryKeepsTheBooks(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 0))
+			pieces := 1 + rng.IntN(40)
+			k := New(Config{PieceLength: pieceLength, Length: int64(pieces)*pieceLength - int64(rng.IntN(pieceLength)), Seed: seed})
+			var peers []*Peer
+			asked := map[*Peer][]Block{}
+			for range 1500 {
+				step(k, rng, &peers, asked)
+				check(t, k)
+			}
+			for k.Missing() > 0 {
+				p := withAll(k)
+				for _, p := range peers {
+					k.Remove(p)
+				}
+				peers = []*Peer{p}
+				for _, b := range k.Pick(p, 1000, nil) {
+					k.Received(p, b)
+				}
+				verify(k, func() bool { return true })
+				check(t, k)
+			}
+		})
+	}
+}
+
+func step(k *Picker, rng *rand.Rand, peers *[]*Peer, asked map[*Peer][]Block) {
+	if len(*peers) == 0 || rng.IntN(20) == 0 {
+		p := k.Add()
+		bits := make([]byte, (k.pieces()+7)/8)
+		for i := range k.pieces() {
+			if rng.IntN(3) == 0 {
+				bits[i>>3] |= 0x80 >> (i & 7)
+			}
+		}
+		switch rng.IntN(4) {
+		case 0:
+			k.HasAll(p)
+		case 1:
+		default:
+			k.HasSome(p, bits)
+		}
+		*peers = append(*peers, p)
+	}
+	at := rng.IntN(len(*peers))
+	p := (*peers)[at]
+	switch rng.IntN(12) {
+	case 0:
+		k.HasPiece(p, rng.IntN(k.pieces()))
+	case 1:
+		k.Choked(p, false)
+		delete(asked, p)
+	case 2:
+		k.Choked(p, true)
+	case 3:
+		if rng.IntN(4) == 0 {
+			k.Remove(p)
+			delete(asked, p)
+			*peers = slices.Delete(*peers, at, at+1)
+		}
+	case 4:
+		if blocks := asked[p]; len(blocks) > 0 {
+			k.Rejected(p, blocks[0])
+			asked[p] = blocks[1:]
+		}
+	case 5:
+		k.Allow(p, rng.IntN(k.pieces()))
+		asked[p] = k.PickAllowed(p, rng.IntN(4), asked[p])
+	case 6, 7, 8:
+		asked[p] = k.Pick(p, rng.IntN(6), asked[p])
+	default:
+		for range min(len(asked[p]), rng.IntN(5)) {
+			k.Received(p, asked[p][0])
+			asked[p] = asked[p][1:]
+		}
+		verify(k, func() bool { return rng.IntN(4) > 0 })
+	}
+}
+
+// verify judges the pieces of which every block was received.
+func verify(k *Picker, good func() bool) {
+	for _, q := range slices.Clone(k.partials) {
+		if slices.ContainsFunc(q.blocks, func(by ID) bool { return by&received == 0 }) {
+			continue
+		}
+		if good() {
+			k.Verified(q.piece)
+		} else {
+			k.Failed(q.piece)
+		}
+	}
+}
+
+// check compares every count the picker keeps with one made from scratch.
+func check(t *testing.T, k *Picker) {
+	t.Helper()
+	if k.missing == 0 {
+		return
+	}
+	fresh, missing, free := 0, 0, 0
+	requests := map[ID]int{}
+	for piece, state := range k.state {
+		avail := 0
+		for _, p := range k.peers {
+			if !p.all && p.Has(piece) {
+				avail++
+			}
+		}
+		if avail != int(k.avail[piece]) {
+			t.Fatalf("piece %d: availability %d, want %d", piece, k.avail[piece], avail)
+		}
+		if state != had {
+			missing++
+		}
+		if state >= 0 {
+			fresh++
+			first, end := k.bucket(avail)
+			if k.order[state] != int32(piece) || state < first || state >= end {
+				t.Fatalf("piece %d of availability %d is at %d, outside %d to %d", piece, avail, state, first, end)
+			}
+		}
+		if state <= underway && k.partials[underway-state].piece != piece {
+			t.Fatalf("piece %d has the record of piece %d", piece, k.partials[underway-state].piece)
+		}
+	}
+	for at, q := range k.partials {
+		n := 0
+		for i, by := range q.blocks {
+			if by == 0 {
+				n++
+				if i < q.next {
+					t.Fatalf("piece %d: free block %d before %d", q.piece, i, q.next)
+				}
+			} else if by&received == 0 {
+				requests[by]++
+			}
+		}
+		if n != q.free || q.at != at {
+			t.Fatalf("piece %d: %d free blocks of %d counted, at %d of %d", q.piece, q.free, n, q.at, at)
+		}
+		if n == len(q.blocks) && q.owner == nil && !q.alone {
+			t.Fatalf("piece %d is under way with nothing of it", q.piece)
+		}
+		free += n
+	}
+	if fresh != len(k.order) || missing != k.missing || free != k.free {
+		t.Fatalf("fresh %d of %d, missing %d of %d, free %d of %d", len(k.order), fresh, k.missing, missing, k.free, free)
+	}
+	for _, p := range k.peers {
+		wanted, fresh := 0, 0
+		for piece, state := range k.state {
+			if p.Has(piece) && state != had {
+				wanted++
+			}
+			if p.Has(piece) && state >= 0 {
+				fresh++
+			}
+		}
+		if k.Interesting(p) != (wanted > 0) || k.freshFor(p) != fresh || p.requests != requests[p.id] {
+			t.Fatalf("peer %d: interesting %v of %d, fresh %d of %d, requests %d of %d", p.id, k.Interesting(p), wanted, k.freshFor(p), fresh, p.requests, requests[p.id])
+		}
+	}
+}
+
+// BenchmarkHave is the cost of one HAVE in a torrent of 100,000 pieces.
+func BenchmarkHave(b *testing.B) {
+	const pieces = 100_000
+	k := newPicker(pieces)
+	p := k.Add()
+	for i := 0; b.Loop(); i++ {
+		if i%pieces == pieces-1 {
+			b.StopTimer()
+			k.Remove(p)
+			p = k.Add()
+			b.StartTimer()
+			continue
+		}
+		k.HasPiece(p, i%pieces)
+	}
+}
