@@ -8,7 +8,9 @@ import (
 // HandshakeSize is the length of a handshake in bytes (BEP 3).
 const HandshakeSize = 68
 
-const protocolName = "\x13BitTorrent protocol"
+// Greeting is how every handshake starts: the length of the protocol name and the name (BEP 3). A connection that starts
+// otherwise is encrypted or speaks another protocol.
+const Greeting = "\x13BitTorrent protocol"
 
 // ErrHandshake is wrapped by the error of [ParseHandshake]: the bytes are not a BitTorrent handshake, and nothing that
 // follows on the connection can be trusted to be framed.
@@ -45,7 +47,7 @@ func (h Handshake) DHT() bool { return h.Reserved[7]&0x01 != 0 }
 
 // AppendMarshal appends the [HandshakeSize] bytes of the handshake to b.
 func (h Handshake) AppendMarshal(b []byte) []byte {
-	b = append(b, protocolName...)
+	b = append(b, Greeting...)
 	b = append(b, h.Reserved[:]...)
 	b = append(b, h.InfoHash[:]...)
 	return append(b, h.PeerID[:]...)
@@ -57,8 +59,8 @@ func ParseHandshake(b []byte) (Handshake, error) {
 	if len(b) != HandshakeSize {
 		return h, fmt.Errorf("%w: %d bytes instead of %d", ErrHandshake, len(b), HandshakeSize)
 	}
-	if string(b[:20]) != protocolName {
-		return h, fmt.Errorf("%w: it starts with %q", ErrHandshake, b[:20])
+	if string(b[:len(Greeting)]) != Greeting {
+		return h, fmt.Errorf("%w: it starts with %q", ErrHandshake, b[:len(Greeting)])
 	}
 	copy(h.Reserved[:], b[20:28])
 	copy(h.InfoHash[:], b[28:48])
