@@ -58,11 +58,11 @@ func must[M any](mode M, err error) M {
 func AppendMessage(b []byte, m Message) ([]byte, error) {
 	w, err := m.wire()
 	if err != nil {
-		return b, err
+		return b, unsendable("%T: %v", m, err)
 	}
 	body, err := encoding.Marshal(w)
 	if err != nil {
-		return b, unsendable("%v", err)
+		return b, unsendable("%T: %v", m, err)
 	}
 	if len(body) > MaxFrame {
 		return b, unsendable("%T of %d bytes is longer than a frame", m, len(body))
@@ -86,36 +86,40 @@ func ParseMessage(b []byte) (Message, error) {
 	case 0:
 		return nil, malformed("no type")
 	case typeHello:
-		return parse[helloWire](b)
+		return parse[helloWire](head.Type, b)
 	case typeWelcome:
-		return parse[welcomeWire](b)
+		return parse[welcomeWire](head.Type, b)
 	case typeRefused:
-		return parse[refusedWire](b)
+		return parse[refusedWire](head.Type, b)
 	case typeProgress:
-		return parse[progressWire](b)
+		return parse[progressWire](head.Type, b)
 	case typeSynced:
-		return parse[syncedWire](b)
+		return parse[syncedWire](head.Type, b)
 	case typeGone:
-		return parse[goneWire](b)
+		return parse[goneWire](head.Type, b)
 	case typeAssign:
-		return parse[assignWire](b)
+		return parse[assignWire](head.Type, b)
 	case typeUnassign:
-		return parse[unassignWire](b)
+		return parse[unassignWire](head.Type, b)
 	case typeCandidates:
-		return parse[candidatesWire](b)
+		return parse[candidatesWire](head.Type, b)
 	case typeLayoutHeader:
-		return parse[layoutHeaderWire](b)
+		return parse[layoutHeaderWire](head.Type, b)
 	case typeLayoutFiles:
-		return parse[layoutFilesWire](b)
+		return parse[layoutFilesWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}
 }
 
-func parse[W interface{ message() (Message, error) }](b []byte) (Message, error) {
+func parse[W interface{ message() (Message, error) }](number uint64, b []byte) (Message, error) {
 	var w W
 	if err := decoding.Unmarshal(b, &w); err != nil {
-		return nil, malformed("%v", err)
+		return nil, malformed("type %d: %v", number, err)
 	}
-	return w.message()
+	m, err := w.message()
+	if err != nil {
+		return nil, malformed("type %d: %v", number, err)
+	}
+	return m, nil
 }

@@ -28,7 +28,7 @@ const ALPN = "simplebit/1"
 const Version = 1
 
 // Limits of the protocol. Lengths of text are in bytes of UTF-8. Writers cut text that is only read by people
-// (Software, Name of devices, Reason, Error, Client) to its limit; readers refuse what exceeds a limit.
+// (Software, Name, Reason, Error, Client, Transport, Path) to its limit; readers refuse what exceeds a limit.
 const (
 	MaxFrame       = 64 << 10 // bytes of one frame's map, without the length
 	MaxName        = 64       // Software, device names, Peer.Client

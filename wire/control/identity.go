@@ -3,12 +3,11 @@ package control
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-
-	"crypto/x509"
 )
 
 // DeviceID names an agent by its key: SHA-256 of the key's SubjectPublicKeyInfo (RFC 8410) in lower-case base32 without

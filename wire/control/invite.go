@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -76,11 +77,15 @@ func inviteAddr(hostport string) (string, error) {
 	if err != nil || n == 0 {
 		return "", badInvite("the port is not 1 to 65535")
 	}
-	const hostAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:"
-	if host == "" || len(host) > 253 || strings.Trim(host, hostAlphabet) != "" {
+	if _, err := netip.ParseAddr(host); err != nil && !isHostName(host) {
 		return "", badInvite("the host is no name and no IP address")
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
+}
+
+func isHostName(s string) bool {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+	return s != "" && len(s) <= 253 && strings.Trim(s, alphabet) == ""
 }
 
 func badInvite(why string) error { return fmt.Errorf("%w (%s)", ErrInvite, why) }

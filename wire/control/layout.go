@@ -26,7 +26,7 @@ type Layout struct {
 // error is ErrLayout (the parts do not fit together; nothing was written), or w's.
 func WriteLayout(w io.Writer, h LayoutHeader, files []LayoutFile, hashes []byte) error {
 	if err := h.check(); err != nil {
-		return err
+		return badLayout("%v", err)
 	}
 	if int64(len(hashes)) != int64(h.Pieces)*sha1.Size {
 		return badLayout("%d bytes of hashes for %d pieces", len(hashes), h.Pieces)
@@ -78,7 +78,7 @@ type tally struct {
 
 func (t *tally) add(f LayoutFile) error {
 	if err := f.check(); err != nil {
-		return err
+		return badLayout("%v", err)
 	}
 	if t.files == t.header.Files {
 		return badLayout("more than the promised %d files", t.header.Files)

@@ -1,6 +1,9 @@
 package control
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
 // Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, LayoutHeader and LayoutFiles. Readers return
@@ -33,6 +36,14 @@ type Welcome struct {
 type Refused struct {
 	Code   RefusedCode
 	Reason string // one line for people: what to do next; at most MaxText bytes
+}
+
+// Error lets an agent return the refusal as it came; test with errors.As.
+func (m Refused) Error() string {
+	if m.Reason == "" {
+		return fmt.Sprintf("the surrogate refused this device (code %d): ask its operator", m.Code)
+	}
+	return "the surrogate refused this device: " + m.Reason
 }
 
 // RefusedCode says why a session is refused. Readers treat a code they do not know as final.
@@ -77,6 +88,15 @@ const (
 	StatePaused      State = 5 // paused by an Assign
 	StateFailed      State = 6 // stopped; Error says why
 )
+
+// String returns the state in one lower-case word, for logs.
+func (s State) String() string {
+	words := [...]string{"unknown", "layout", "checking", "downloading", "seeding", "paused", "failed"}
+	if int(s) >= len(words) {
+		s = 0
+	}
+	return words[s]
+}
 
 // Peer is one live connection to a remote client.
 type Peer struct {

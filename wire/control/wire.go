@@ -1,14 +1,15 @@
 package control
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
-	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Each message has a twin with the types of the wire. wire checks what the writer got wrong, message what the other side
-// got wrong.
+// Each message has a twin with the types of the wire. wire and message say in a few words which field breaks which rule;
+// whether that is our mistake or the other side's is added by AppendMessage and ParseMessage.
 
 type helloWire struct {
 	Type     uint64 `cbor:"0,keyasint"`
@@ -20,20 +21,21 @@ type helloWire struct {
 }
 
 func (m Hello) wire() (any, error) {
-	if len(m.Token) > MaxToken || !utf8.ValidString(m.Token) || clip(m.Token, MaxToken) != m.Token {
-		return nil, unsendable("the token is not one that a surrogate gives out: ask for a new invite")
+	if clip(m.Token, MaxToken) != m.Token {
+		return nil, errors.New("the token is not one that a surrogate gives out: ask for a new invite")
 	}
 	return helloWire{typeHello, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), m.Token, m.Port}, nil
 }
 
 func (w helloWire) message() (Message, error) {
-	for _, f := range []struct {
-		name, text string
-		limit      int
-	}{{"software", w.Software, MaxName}, {"name", w.Name, MaxName}, {"token", w.Token, MaxToken}} {
-		if err := checkText(f.name, f.text, f.limit); err != nil {
-			return nil, err
-		}
+	if err := checkText("software", w.Software, MaxName); err != nil {
+		return nil, err
+	}
+	if err := checkText("name", w.Name, MaxName); err != nil {
+		return nil, err
+	}
+	if err := checkText("token", w.Token, MaxToken); err != nil {
+		return nil, err
 	}
 	return Hello{w.Version, w.Software, w.Name, w.Token, w.Port}, nil
 }
@@ -155,12 +157,12 @@ type candidateWire struct {
 
 func (m Candidates) wire() (any, error) {
 	if len(m.Peers) > MaxCandidates {
-		return nil, unsendable("%d candidates in a frame, the limit is %d", len(m.Peers), MaxCandidates)
+		return nil, fmt.Errorf("%d candidates in a frame, the limit is %d", len(m.Peers), MaxCandidates)
 	}
 	w := candidatesWire{typeCandidates, wireID(m.ID), make([]candidateWire, len(m.Peers))}
 	for i, p := range m.Peers {
 		if !dialable(p.Addr) {
-			return nil, unsendable("candidate %v is no address to dial", p.Addr)
+			return nil, fmt.Errorf("candidate %v is no address to dial", p.Addr)
 		}
 		w.Peers[i] = candidateWire{wireAddr(p.Addr), p.Kind}
 	}
@@ -173,7 +175,7 @@ func (w candidatesWire) message() (Message, error) {
 		return nil, err
 	}
 	if len(w.Peers) > MaxCandidates {
-		return nil, malformed("%d candidates in a frame, the limit is %d", len(w.Peers), MaxCandidates)
+		return nil, fmt.Errorf("%d candidates in a frame, the limit is %d", len(w.Peers), MaxCandidates)
 	}
 	m := Candidates{ID: id}
 	if len(w.Peers) > 0 {
@@ -185,7 +187,7 @@ func (w candidatesWire) message() (Message, error) {
 			return nil, err
 		}
 		if !dialable(addr) {
-			return nil, malformed("candidate %v is no address to dial", addr)
+			return nil, fmt.Errorf("candidate %v is no address to dial", addr)
 		}
 		m.Peers[i] = Candidate{addr, p.Kind}
 	}

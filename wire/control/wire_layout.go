@@ -1,6 +1,10 @@
 package control
 
-import "github.com/fxamacker/cbor/v2"
+import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
 
 type layoutHeaderWire struct {
 	Type        uint64          `cbor:"0,keyasint"`
@@ -13,13 +17,8 @@ type layoutHeaderWire struct {
 }
 
 func (m LayoutHeader) wire() (any, error) {
-	if clip(m.Name, MaxTorrentName) != m.Name {
-		m.Name = clip(m.Name, MaxTorrentName)
-	}
-	if err := m.check(); err != nil {
-		return nil, unsendable("%v", err)
-	}
-	return layoutHeaderWire{typeLayoutHeader, wireID(m.ID), m.Name, m.PieceLength, m.Length, m.Files, m.Pieces}, nil
+	name := clip(m.Name, MaxTorrentName)
+	return layoutHeaderWire{typeLayoutHeader, wireID(m.ID), name, m.PieceLength, m.Length, m.Files, m.Pieces}, m.check()
 }
 
 func (w layoutHeaderWire) message() (Message, error) {
@@ -31,25 +30,22 @@ func (w layoutHeaderWire) message() (Message, error) {
 		return nil, err
 	}
 	m := LayoutHeader{id, w.Name, w.PieceLength, w.Length, w.Files, w.Pieces}
-	if err := m.check(); err != nil {
-		return nil, malformed("%v", err)
-	}
-	return m, nil
+	return m, m.check()
 }
 
 // check says whether the numbers fit together.
 func (m LayoutHeader) check() error {
 	switch {
 	case m.PieceLength == 0 || m.PieceLength > MaxPieceLength:
-		return badLayout("a piece length of %d bytes, the limit is %d", m.PieceLength, MaxPieceLength)
+		return fmt.Errorf("a piece length of %d bytes, the limit is %d", m.PieceLength, MaxPieceLength)
 	case m.Length <= 0:
-		return badLayout("a length of %d bytes", m.Length)
+		return fmt.Errorf("a length of %d bytes", m.Length)
 	case m.Files == 0 || m.Files > MaxFiles:
-		return badLayout("%d files, the limit is %d", m.Files, MaxFiles)
+		return fmt.Errorf("%d files, the limit is %d", m.Files, MaxFiles)
 	case m.Pieces > MaxPieces:
-		return badLayout("%d pieces, the limit is %d", m.Pieces, MaxPieces)
+		return fmt.Errorf("%d pieces, the limit is %d", m.Pieces, MaxPieces)
 	case int64(m.Pieces) != (m.Length-1)/int64(m.PieceLength)+1:
-		return badLayout("%d pieces of %d bytes do not make %d bytes", m.Pieces, m.PieceLength, m.Length)
+		return fmt.Errorf("%d pieces of %d bytes do not make %d bytes", m.Pieces, m.PieceLength, m.Length)
 	}
 	return nil
 }
@@ -67,12 +63,12 @@ type layoutFileWire struct {
 
 func (m LayoutFiles) wire() (any, error) {
 	if len(m.Files) == 0 || len(m.Files) > MaxFrameFiles {
-		return nil, unsendable("%d files in a frame, the limit is %d", len(m.Files), MaxFrameFiles)
+		return nil, fmt.Errorf("%d files in a frame, the limit is %d", len(m.Files), MaxFrameFiles)
 	}
 	w := layoutFilesWire{typeLayoutFiles, make([]layoutFileWire, len(m.Files))}
 	for i, f := range m.Files {
 		if err := f.check(); err != nil {
-			return nil, unsendable("%v", err)
+			return nil, err
 		}
 		w.Files[i] = layoutFileWire(f)
 	}
@@ -81,13 +77,13 @@ func (m LayoutFiles) wire() (any, error) {
 
 func (w layoutFilesWire) message() (Message, error) {
 	if len(w.Files) == 0 || len(w.Files) > MaxFrameFiles {
-		return nil, malformed("%d files in a frame, the limit is %d", len(w.Files), MaxFrameFiles)
+		return nil, fmt.Errorf("%d files in a frame, the limit is %d", len(w.Files), MaxFrameFiles)
 	}
 	m := LayoutFiles{make([]LayoutFile, len(w.Files))}
 	for i, f := range w.Files {
 		m.Files[i] = LayoutFile(f)
 		if err := m.Files[i].check(); err != nil {
-			return nil, malformed("%v", err)
+			return nil, err
 		}
 	}
 	return m, nil
@@ -95,13 +91,13 @@ func (w layoutFilesWire) message() (Message, error) {
 
 func (f LayoutFile) check() error {
 	if f.Length < 0 {
-		return badLayout("file %q has a negative length", f.Path)
+		return fmt.Errorf("file %q has a negative length", f.Path)
 	}
 	if f.Pad && f.Path == "" {
 		return nil
 	}
-	if wrong := checkPath(f.Path); wrong != "" {
-		return badLayout("file %.80q: %s", f.Path, wrong)
+	if err := checkPath(f.Path); err != nil {
+		return fmt.Errorf("file %.80q: %w", f.Path, err)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package control
 
-import "github.com/fxamacker/cbor/v2"
+import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
 
 type progressWire struct {
 	Type       uint64          `cbor:"0,keyasint"`
@@ -40,10 +44,7 @@ func (m Progress) wire() (any, error) {
 			wireAddr(p.Addr), clip(p.Client, MaxName), clip(p.Transport, MaxWord), clip(p.Path, MaxWord), p.Down, p.Up,
 		}
 	}
-	if err := w.check(); err != nil {
-		return nil, unsendable("%v", err)
-	}
-	return w, nil
+	return w, w.check()
 }
 
 func (w progressWire) check() error {
@@ -59,7 +60,7 @@ func (w progressWire) check() error {
 		}
 	}
 	if len(w.Peers) > MaxPeers {
-		return malformed("%d peers in a frame, the limit is %d", len(w.Peers), MaxPeers)
+		return fmt.Errorf("%d peers in a frame, the limit is %d", len(w.Peers), MaxPeers)
 	}
 	if err := checkText("error", w.Error, MaxText); err != nil {
 		return err

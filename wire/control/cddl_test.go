@@ -1,0 +1,172 @@
+package control
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+const document = "../../docs/control.cddl"
+
+type example struct {
+	title, diag string
+	frame       []byte
+}
+
+func examples(t testing.TB) []example {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []example
+	var digits string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\n")
+		if title, ok := strings.CutPrefix(line, "; Example: "); ok {
+			all = append(all, example{title: title})
+			digits = ""
+		}
+		if len(all) == 0 {
+			continue
+		}
+		e := &all[len(all)-1]
+		if more, ok := strings.CutPrefix(line, "; diag "); ok {
+			e.diag = strings.TrimSpace(e.diag + " " + more)
+		}
+		if more, ok := strings.CutPrefix(line, "; hex  "); ok {
+			digits += more
+			if e.frame, err = hex.DecodeString(digits); err != nil && len(digits)%2 == 0 {
+				t.Fatalf("%s: %v", e.title, err)
+			}
+		}
+	}
+	return all
+}
+
+func TestEveryDocumentedExampleIsWhatWeReadAndWrite(t *testing.T) {
+	seen := map[string]bool{}
+	for _, e := range examples(t) {
+		m, err := ParseMessage(e.frame)
+		if err != nil {
+			t.Errorf("%s: %v", e.title, err)
+			continue
+		}
+		seen[reflect.TypeOf(m).Name()] = true
+		again, err := AppendMessage(nil, m)
+		if err != nil || !bytes.Equal(again, e.frame) {
+			t.Errorf("%s: written again as %x, %v", e.title, again, err)
+		}
+		if d, err := cbor.Diagnose(e.frame); err != nil || d != e.diag {
+			t.Errorf("%s: the bytes mean %s, %v", e.title, d, err)
+		}
+	}
+	for _, w := range wireTypes {
+		if name := messageName(w); !seen[name] {
+			t.Errorf("%s has no example", name)
+		}
+	}
+}
+
+func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
+	id := testID
+	want := map[string]Message{
+		"an agent joins":             Hello{1, "edgeagent 0.1", "attic", "k7f2.x5qd", 6882},
+		"seen at 203.0.113.7:40112":  Welcome{1, "rendezvous 0.1", "attic-2", addr("203.0.113.7:40112")},
+		"seen at [2001:db8::7]:6882": Welcome{1, "rendezvous 0.1", "attic", addr("[2001:db8::7]:6882")},
+		"a used invite":              Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
+		"a download from one peer": Progress{
+			ID: id, Generation: 3, State: StateDownloading, Size: 1 << 20, Have: 1 << 18, Downloaded: 300000, Uploaded: 16384,
+			DownRate: 125000, UpRate: 2048, Partial: 37856,
+			Peers: []Peer{{addr("203.0.113.9:6881"), "Transmission 3.00", "tcp", "dialled", 125000, 2048}},
+		},
+		"a full check":              Progress{ID: id, Generation: 4, State: StateChecking, Size: 1 << 20, Checked: 1 << 19},
+		"the inventory is complete": Synced{},
+		"dropped":                   Gone{id},
+		"paused, and to be checked once it is not": Assign{id, 4, true, 1},
+		"delete the files":                         Unassign{id, true},
+		"one of each": Candidates{id, []Candidate{
+			{addr("203.0.113.9:6881"), CandidateReachable}, {addr("[2001:db8::9]:6881"), CandidateUnverified}}},
+		"three files in two pieces": LayoutHeader{id, "src", 32768, 40000, 3, 2},
+		"the files of the header above": LayoutFiles{[]LayoutFile{
+			{"src/go.mod", 300, false}, {"", 32468, true}, {"src/fmt/print.go", 7232, false}}},
+	}
+	for _, e := range examples(t) {
+		m, ok := want[e.title]
+		if !ok {
+			continue
+		}
+		delete(want, e.title)
+		if got, err := ParseMessage(e.frame); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s:\n got %+v, %v\nwant %+v", e.title, got, err, m)
+		}
+	}
+	for title := range want {
+		t.Errorf("no example %q in %s", title, document)
+	}
+}
+
+// TestDocumentNamesEveryFieldOnce compares the document's rules with the struct tags: same keys, same optional ones.
+func TestDocumentNamesEveryFieldOnce(t *testing.T) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What the header's numbers mean cannot be zero, so the document requires what the codec could leave out.
+	required := map[string]bool{"layout-header 3": true, "layout-header 4": true, "layout-header 5": true, "layout-header 6": true}
+	key := regexp.MustCompile(`(?m)^  (\? )?(\d+): `)
+	for _, w := range wireTypes {
+		rule := kebab(strings.TrimSuffix(reflect.TypeOf(w).Name(), "Wire"))
+		_, body, ok := strings.Cut(string(text), "\n"+rule+" = {\n")
+		if !ok {
+			t.Errorf("no rule %s", rule)
+			continue
+		}
+		body, _, _ = strings.Cut(body, "\n}")
+		if !strings.HasSuffix(body, "\n  * uint => any") {
+			t.Errorf("%s does not allow keys of later versions", rule)
+		}
+		var documented, coded []string
+		for _, m := range key.FindAllStringSubmatch(body, -1) {
+			documented = append(documented, m[1]+m[2])
+		}
+		for f := range reflect.TypeOf(w).Fields() {
+			n, options, _ := strings.Cut(f.Tag.Get("cbor"), ",")
+			if strings.Contains(options, "omitempty") && !required[rule+" "+n] {
+				n = "? " + n
+			}
+			coded = append(coded, n)
+		}
+		if !reflect.DeepEqual(documented, coded) {
+			t.Errorf("%s: documented %q, coded %q", rule, documented, coded)
+		}
+	}
+}
+
+var wireTypes = []any{
+	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, unassignWire{},
+	candidatesWire{}, candidateWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
+}
+
+// messageName is the type of message that w writes, or of the one that it is part of.
+func messageName(w any) string {
+	name := strings.TrimSuffix(reflect.TypeOf(w).Name(), "Wire")
+	switch name {
+	case "peer":
+		name = "progress"
+	case "candidate":
+		name = "candidates"
+	case "layoutFile":
+		name = "layoutFiles"
+	}
+	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+func kebab(camel string) string {
+	return strings.ToLower(regexp.MustCompile(`([A-Z])`).ReplaceAllString(camel, "-$1"))
+}

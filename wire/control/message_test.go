@@ -1,0 +1,273 @@
+package control
+
+import (
+	"encoding/hex"
+	"errors"
+	"math"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+var testID = [20]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
+
+func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+func mustAppend(t testing.TB, m Message) []byte {
+	t.Helper()
+	b, err := AppendMessage(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func unhex(s string) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestEveryTruncationOfAMessageFails(t *testing.T) {
+	for _, e := range examples(t) {
+		for n := range e.frame {
+			if m, err := ParseMessage(e.frame[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s cut to %d bytes: %v, %v", e.title, n, m, err)
+			}
+		}
+		if m, err := ParseMessage(append(e.frame, 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s and one byte: %v, %v", e.title, m, err)
+		}
+	}
+}
+
+const id20 = "54 0102030405060708090a0b0c0d0e0f1011121314 "
+
+func TestHostileMessagesAreRefused(t *testing.T) {
+	for name, frame := range map[string]string{
+		"nothing":                         "",
+		"no map":                          "05",
+		"null":                            "f6",
+		"array for map":                   "81 05",
+		"no type":                         "a1 01 00",
+		"type zero":                       "a1 00 00",
+		"type null":                       "a1 00 f6",
+		"type negative":                   "a1 00 20",
+		"type as text":                    "a1 00 61 35",
+		"type as float":                   "a1 00 fb 4014000000000000",
+		"duplicate type":                  "a2 00 05 00 05",
+		"duplicate field":                 "a3 00 01 05 01 05 02",
+		"duplicate unknown field":         "a3 00 05 18 40 01 18 40 01",
+		"duplicate field in a peer":       "a3 00 04 01 " + id20 + "0b 81 a2 05 01 05 01",
+		"map without end":                 "bf 00 05 ff",
+		"text without end":                "a2 00 01 02 7f 61 61 ff",
+		"array without end":               "a3 00 09 01 " + id20 + "02 9f ff",
+		"tagged":                          "c1 a1 00 05",
+		"tagged field":                    "a2 00 01 01 c1 01",
+		"bignum":                          "a2 00 01 01 c2 41 01",
+		"version beyond 64 bits":          "a2 00 01 01 c2 49 010000000000000000",
+		"port beyond 16 bits":             "a2 00 01 05 1a 00010000",
+		"name not UTF-8":                  "a2 00 01 03 62 c3 28",
+		"name as bytes":                   "a2 00 01 03 41 61",
+		"name with a line break":          "a2 00 01 03 61 0a",
+		"name with an escape":             "a2 00 01 03 62 1b 5b",
+		"name too long":                   "a2 00 01 03 78 41 " + strings.Repeat("61", 65),
+		"token too long":                  "a2 00 01 04 78 81 " + strings.Repeat("61", 129),
+		"reason too long":                 "a2 00 03 02 79 0401 " + strings.Repeat("61", 1025),
+		"code beyond 8 bits":              "a2 00 03 01 19 0100",
+		"observed too short":              "a2 00 02 04 45 0102030405",
+		"observed as text":                "a2 00 02 04 66 616161616161",
+		"info-hash missing":               "a1 00 06",
+		"info-hash null":                  "a2 00 06 01 f6",
+		"info-hash of 19 bytes":           "a2 00 06 01 53 01020304050607080910111213141516171819",
+		"info-hash of 21 bytes":           "a2 00 06 01 55 010203040506070809101112131415161718192021",
+		"info-hash as array":              "a2 00 06 01 94 " + strings.Repeat("01", 20),
+		"info-hash as text":               "a2 00 06 01 74 " + strings.Repeat("61", 20),
+		"negative size":                   "a3 00 04 01 " + id20 + "04 20",
+		"size beyond 63 bits":             "a3 00 04 01 " + id20 + "04 1b 8000000000000000",
+		"negative rate of a peer":         "a3 00 04 01 " + id20 + "0b 81 a1 05 20",
+		"client too long":                 "a3 00 04 01 " + id20 + "0b 81 a1 02 78 41 " + strings.Repeat("61", 65),
+		"transport too long":              "a3 00 04 01 " + id20 + "0b 81 a1 03 71 " + strings.Repeat("61", 17),
+		"257 peers":                       "a3 00 04 01 " + id20 + "0b 99 0101 " + strings.Repeat("a0", 257),
+		"peers as map":                    "a3 00 04 01 " + id20 + "0b a0",
+		"paused as number":                "a3 00 07 01 " + id20 + "03 01",
+		"501 candidates":                  "a3 00 09 01 " + id20 + "02 99 01f5 " + strings.Repeat("a1 01 46 cb0071091ae1", 501),
+		"candidate without address":       "a3 00 09 01 " + id20 + "02 81 a1 02 01",
+		"candidate with port 0":           "a3 00 09 01 " + id20 + "02 81 a1 01 46 cb0071090000",
+		"array of 1025 in an unknown key": "a2 00 05 18 40 99 0401 " + strings.Repeat("00", 1025),
+		"map of 65 in an unknown key":     "a2 00 05 18 40 b8 41 " + pairs(65),
+		"9 levels in an unknown key":      "a2 00 05 18 40 " + strings.Repeat("81", 8) + "00",
+		"array that promises more":        "a2 00 05 18 40 9b 7fffffffffffffff 00",
+		"text that promises more":         "a2 00 01 03 7b 7fffffffffffffff 61",
+		"bytes that promise 2^63":         "a2 00 06 01 5b 8000000000000000",
+		"piece length 0":                  "a6 00 0a 01 " + id20 + "04 01 05 01 06 01 03 00",
+		"piece length above 64 MiB":       "a6 00 0a 01 " + id20 + "03 1a 04000001 04 01 05 01 06 01",
+		"layout without bytes":            "a5 00 0a 01 " + id20 + "03 01 05 01 06 01",
+		"pieces that do not fit":          "a6 00 0a 01 " + id20 + "03 01 04 02 05 01 06 01",
+		"200,001 files":                   "a6 00 0a 01 " + id20 + "03 01 04 01 05 1a 00030d41 06 01",
+		"4 Mi pieces and one":             "a6 00 0a 01 " + id20 + "03 01 04 1a 00400001 05 01 06 1a 00400001",
+		"no files":                        "a2 00 0b 01 80",
+		"513 files":                       "a2 00 0b 01 99 0201 " + strings.Repeat("a1 03 f5", 513),
+		"file of negative length":         "a2 00 0b 01 81 a2 01 61 61 02 20",
+		"file without path":               "a2 00 0b 01 81 a1 02 01",
+		"file outside":                    "a2 00 0b 01 81 a1 01 64 2e2e2f61",
+		"padding outside":                 "a2 00 0b 01 81 a2 01 64 2e2e2f61 03 f5",
+		"absolute file":                   "a2 00 0b 01 81 a1 01 62 2f61",
+		"file with a zero byte":           "a2 00 0b 01 81 a1 01 62 6100",
+	} {
+		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrMalformed) || m != nil {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	if _, err := ParseMessage(make([]byte, MaxFrame+1)); !errors.Is(err, ErrFrameTooLarge) {
+		t.Errorf("more than a frame: %v", err)
+	}
+}
+
+func pairs(n int) string {
+	b := []byte{}
+	for i := range n {
+		b = append(b, 0x18, byte(100+i), 0)
+	}
+	return hex.EncodeToString(b)
+}
+
+func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
+	for name, c := range map[string]struct {
+		frame string
+		want  Message
+	}{
+		"a key":                 {"a2 00 05 18 40 61 61", Synced{}},
+		"a deep key":            {"a2 00 05 18 40 " + strings.Repeat("81", 7) + "00", Synced{}},
+		"a text key":            {"a2 00 05 61 31 01", Synced{}},
+		"a negative key":        {"a2 00 05 20 fb 3ff0000000000000", Synced{}},
+		"a key in a peer":       {"a3 00 04 01 " + id20 + "0b 81 a2 05 01 18 40 a0", Progress{ID: testID, Peers: []Peer{{Down: 1}}}},
+		"a state":               {"a3 00 04 01 " + id20 + "03 18 ff", Progress{ID: testID, State: 255}},
+		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{addr("203.0.113.9:6881"), 9}}}},
+		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
+		"IPv4 inside IPv6":      {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
+	} {
+		if m, err := ParseMessage(unhex(c.frame)); err != nil || !reflect.DeepEqual(m, c.want) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	for _, frame := range []string{"a1 00 0c", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
+			t.Errorf("type unknown: %v, %v", m, err)
+		}
+	}
+}
+
+func TestLargestProgressFitsInAFrame(t *testing.T) {
+	m := Progress{
+		ID: testID, Generation: math.MaxUint64, State: 255, Size: math.MaxInt64, Have: math.MaxInt64, Downloaded: math.MaxInt64,
+		Uploaded: math.MaxInt64, DownRate: math.MaxInt64, UpRate: math.MaxInt64, Checked: math.MaxInt64, Partial: math.MaxInt64,
+		Error: strings.Repeat("e", 2*MaxText),
+	}
+	for range 2 * MaxPeers {
+		m.Peers = append(m.Peers, Peer{
+			addr("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535"), strings.Repeat("c", 200), strings.Repeat("t", 200),
+			strings.Repeat("p", 200), math.MaxInt64, math.MaxInt64,
+		})
+	}
+	m.Peers[0].Client = "the most important"
+	b := mustAppend(t, m)
+	got, err := ParseMessage(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := got.(Progress)
+	if len(p.Peers) != MaxPeers || p.Peers[0].Client != "the most important" || p.Error != m.Error[:MaxText] {
+		t.Errorf("%d peers, first %q, error of %d bytes", len(p.Peers), p.Peers[0].Client, len(p.Error))
+	}
+	if len(m.Peers) != 2*MaxPeers {
+		t.Error("the caller's peers were cut")
+	}
+}
+
+func TestTextForPeopleIsMadeFit(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                        "plain",
+		"two\nlines\x1b[31m":           "two lines [31m",
+		"bad \xff byte":                "bad \ufffd byte",
+		strings.Repeat("é", 40):        strings.Repeat("é", 32),
+		"x" + strings.Repeat("é", 40):  "x" + strings.Repeat("é", 31),
+		strings.Repeat("\u0085", 1000): strings.Repeat(" ", 64),
+		strings.Repeat("\xff", 1000):   strings.Repeat("\ufffd", 21),
+	} {
+		got := clip(in, 64)
+		if got != want || !utf8.ValidString(got) {
+			t.Errorf("clip(%q) = %q", in, got)
+		}
+		m, err := ParseMessage(mustAppend(t, Hello{Name: in}))
+		if err != nil || m.(Hello).Name != want {
+			t.Errorf("sent %q: %v, %v", in, m, err)
+		}
+	}
+}
+
+func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
+	for name, m := range map[string]Message{
+		"token too long":            Hello{Token: strings.Repeat("t", MaxToken+1)},
+		"token with a line break":   Hello{Token: "t\n"},
+		"token not UTF-8":           Hello{Token: "\xff"},
+		"negative size":             Progress{Size: -1},
+		"negative rate":             Progress{Peers: []Peer{{Up: -1}}},
+		"501 candidates":            Candidates{Peers: make([]Candidate, 501)},
+		"candidate without address": Candidates{Peers: make([]Candidate, 1)},
+		"candidate with port 0":     Candidates{Peers: []Candidate{{Addr: addr("203.0.113.9:0")}}},
+		"pieces that do not fit":    LayoutHeader{PieceLength: 1, Length: 2, Files: 1, Pieces: 1},
+		"no files":                  LayoutFiles{},
+		"too many files":            LayoutFiles{make([]LayoutFile, MaxFrameFiles+1)},
+		"files beyond a frame":      LayoutFiles{slicesOf(LayoutFile{Path: longPath}, 17)},
+		"path with ..":              LayoutFiles{[]LayoutFile{{Path: "a/../b"}}},
+		"path not UTF-8":            LayoutFiles{[]LayoutFile{{Path: "a\xff"}}},
+	} {
+		b, err := AppendMessage([]byte("kept"), m)
+		if !errors.Is(err, ErrUnsendable) || errors.Is(err, ErrMalformed) || string(b) != "kept" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+var longPath = strings.Repeat(strings.Repeat("p", 255)+"/", 15) + strings.Repeat("p", 255)
+
+func slicesOf[T any](v T, n int) []T {
+	s := make([]T, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+func TestAddressesLoseTheirZone(t *testing.T) {
+	m := Candidates{testID, []Candidate{{addr("[fe80::1%eth0]:1"), 1}, {addr("[::ffff:192.0.2.1]:2"), 1}}}
+	got, err := ParseMessage(mustAppend(t, m))
+	want := Candidates{testID, []Candidate{{addr("[fe80::1]:1"), 1}, {addr("192.0.2.1:2"), 1}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestRefusalIsAnErrorThatSaysWhatToDo(t *testing.T) {
+	var err error = Refused{RefusedInvite, "ask for a new invite"}
+	var refused Refused
+	if !errors.As(err, &refused) || refused.Code != RefusedInvite || !strings.Contains(err.Error(), "ask for a new invite") {
+		t.Errorf("%v", err)
+	}
+	if err := (Refused{Code: 77}); !strings.Contains(err.Error(), "77") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestStatesHaveNames(t *testing.T) {
+	for s, want := range map[State]string{0: "unknown", StateLayout: "layout", StateFailed: "failed", 7: "unknown", 255: "unknown"} {
+		if s.String() != want {
+			t.Errorf("%d: %s", uint8(s), s)
+		}
+	}
+}
