@@ -1,0 +1,94 @@
+//go:build linux
+
+package natlab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// ErrNotEntered is returned by New in a process that Enter did not start.
+var ErrNotEntered = errors.New("natlab: not inside namespaces: call natlab.Enter first in main or TestMain")
+
+// packages names the Debian package of each tool.
+var packages = []struct{ tool, debian string }{
+	{toolIP, "iproute2"}, {toolTC, "iproute2"}, {toolNsenter, "util-linux"},
+	{"sh", "dash"}, {"mount", "mount"},
+}
+
+// switches are the kernel settings that keep an ordinary user from making namespaces. A kernel need not have them all.
+var switches = []struct{ file, forbids, allow string }{
+	{"/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces=10000"},
+	{"/proc/sys/user/max_net_namespaces", "0", "user.max_net_namespaces=10000"},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"},
+}
+
+// Available returns nil if labs can be built: always so inside Enter, else if Enter would succeed. The error names the
+// missing package or the kernel setting, in one line. It may be called from any process; outside it runs a shell in trial
+// namespaces, which takes about 20 ms.
+func Available() error {
+	if inside() {
+		return nil
+	}
+	for _, p := range packages {
+		if _, err := lookTool(p.tool); err != nil {
+			return fmt.Errorf("natlab: %s is missing: install package %s", p.tool, p.debian)
+		}
+	}
+	if os.Geteuid() != 0 {
+		for _, s := range switches {
+			value, err := os.ReadFile(s.file)
+			if err == nil && strings.TrimSpace(string(value)) == s.forbids {
+				return fmt.Errorf("natlab: this kernel keeps namespaces from ordinary users: run as root, or sysctl -w %s", s.allow)
+			}
+		}
+	}
+	return trial()
+}
+
+// trial does what prepare does, in namespaces that nobody uses.
+func trial() error {
+	ip, err := lookTool(toolIP)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("sh", "-ec", `
+		mount --make-rprivate /
+		mount -t proc proc /proc
+		mount -t tmpfs tmpfs /run
+		"$1" link set lo up
+		"$1" link add type veth`, "sh", ip)
+	cmd.SysProcAttr = namespaces()
+	cmd.SysProcAttr.Pdeathsig = 0 // it ends by itself, and the calling thread may end before
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	said := strings.Join(strings.Fields(string(out)), " ")
+	if said == "" {
+		said = "no output"
+	}
+	return fmt.Errorf("natlab: namespaces do not work here (a container needs CAP_SYS_ADMIN, an unmasked /proc and no seccomp filter on unshare): %w (%s)", err, said)
+}
+
+// Require skips the test, with the reason, if labs are not available on this machine. Under CI=true it fails it instead,
+// so that a test which silently runs nowhere is noticed. To be called from the test's goroutine.
+func Require(t testing.TB) {
+	t.Helper()
+	err := Available()
+	if err == nil && !inside() {
+		err = ErrNotEntered
+	}
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+}

@@ -1,0 +1,34 @@
+//go:build linux
+
+// Package natlab builds test networks out of Linux network namespaces: hosts with addresses of their own around one core
+// router, on which real programs and sockets of this process can be placed. It needs no root and leaves nothing behind.
+//
+//	attic                    core                     cellar
+//	eth0 198.18.1.2/24 ──── to-attic 198.18.1.1
+//	     2001:db8:0:1::2/64          2001:db8:0:1::1
+//	                         to-cellar 198.18.2.1 ──── eth0 198.18.2.2/24
+//	                                   2001:db8:0:2::1      2001:db8:0:2::2/64
+//
+// Every host has a /24 of 198.18.0.0/15 (RFC 2544) and a /64 of 2001:db8::/32 (RFC 3849) to itself, because BitTorrent
+// clients refuse loopback peers and several DHT neighbours in one /24. The core forwards packets on layer 3, so TTL and
+// hop limit go down by one between any two hosts. Nothing leads out of a lab, and names are not resolved in it.
+//
+// A program starts with Enter, which runs it again inside fresh namespaces; the kernel ends everything in there together
+// with the program that was called, even when that one dies by SIGKILL:
+//
+//	func TestMain(m *testing.M) {
+//		natlab.Enter()
+//		os.Exit(m.Run())
+//	}
+//
+//	func TestDownload(t *testing.T) {
+//		natlab.Require(t)
+//		lab, err := natlab.New(natlab.Config{})
+//		…
+//		attic, err := lab.Host("attic")
+//		out, err := attic.Command(ctx, "ip", "addr").Output()
+//		ln, err := attic.Listen("tcp", ":0")
+//	}
+//
+// A namespace belongs to a thread, not to a goroutine: see Host.Do for what this means for sockets.
+package natlab
