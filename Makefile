@@ -1,0 +1,52 @@
+VERSION ?= 0.1.0
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+GO       = CGO_ENABLED=0 go
+COMMANDS = rendezvous edgeagent simplebit
+# What routers, boards and servers run: GOOS/GOARCH and the variant.
+TARGETS  = mipsle:GOMIPS=softfloat mips:GOMIPS=softfloat arm:GOARM=5 arm64: amd64:
+# Packages whose tests need no network of their own: run again under the race detector.
+UNITS    = $(shell go list ./... | grep -v /integration)
+
+.PHONY: build run demo test check cross fuzz update-golden deps clean
+
+build: ## static, stripped binaries in bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS:%=./cmd/%)
+
+run: build ## a surrogate and one joined agent, saving to ./downloads
+	@sh deploy/run.sh
+
+demo: build ## a real download in networks of its own, end to end
+	$(GO) run ./integration/demo
+
+test: ## every test; integration tests use the real clients that `make deps` installs
+	go test -timeout 20m ./...
+
+check: cross ## formatting, vet, staticcheck, tidy modules, races, all architectures
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
+	go vet ./...
+	go tool -modfile=tools.mod staticcheck -checks=all ./...
+	go mod tidy -diff
+	go test -race -timeout 15m $(UNITS)
+
+cross: ## the commands build for every architecture
+	@for t in $(TARGETS); do \
+		echo "build linux/$${t%%:*}"; \
+		env $${t#*:} GOARCH=$${t%%:*} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null ./cmd/edgeagent && \
+		env $${t#*:} GOARCH=$${t%%:*} $(GO) vet ./wire/... ./edgeagent/... ./nat/... ./cmd/edgeagent || exit 1; \
+	done
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; \
+		done; \
+	done
+
+update-golden: ## rewrite the golden files of tests that have them; review the diff as behaviour
+	go test ./... -run Golden -update
+
+deps: ## the programs that tests and the demo run, by apt where root
+	@sh .ci/deps
+
+clean:
+	rm -rf bin .run

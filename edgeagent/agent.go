@@ -1,0 +1,125 @@
+// Package edgeagent is the agent: it keeps a session with the surrogate, holds
+// the torrents that the surrogate assigns, and runs their data plane.
+//
+// Desired state comes down the session and is stored before it is obeyed;
+// observed state goes up. Without a surrogate the agent goes on with what it
+// has. Everything durable lies in the state folder: the key, the surrogate's
+// address and pin, and for each torrent its assignment, layout and journal.
+package edgeagent
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"simplebit/edgeagent/storage"
+	"simplebit/edgeagent/swarm"
+	"simplebit/wire/dial"
+)
+
+// Config configures an agent. State and Dir are needed.
+type Config struct {
+	State    string // state folder, made when missing
+	Dir      string // download folder, made when missing
+	Listen   string // host:port for peers (TCP) and the control socket (UDP); default ":6882"
+	Name     string // wished device name when joining; default the host's name
+	Memory   int64  // bytes for blocks in flight; default 4 MiB, at least 1 MiB
+	MaxPeers int    // connections a torrent; default 40
+	Software string // program and version, shown to the surrogate and to peers
+	Log      *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Listen = cmp.Or(c.Listen, ":6882")
+	c.Memory = cmp.Or(c.Memory, 4<<20)
+	c.MaxPeers = cmp.Or(c.MaxPeers, 40)
+	c.Software = cmp.Or(c.Software, "SimpleBit")
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	return c
+}
+
+// Run runs the agent until ctx ends. It fails when the state folder cannot be
+// used, when no surrogate has been joined, when the port is taken, and when the
+// surrogate refuses the device for good (a control.Refused).
+func Run(ctx context.Context, cfg Config) error {
+	cfg = cfg.withDefaults()
+	state, err := openState(cfg.State)
+	if err != nil {
+		return err
+	}
+	defer state.close()
+	home, err := state.loadSurrogate()
+	if err != nil {
+		return err
+	}
+	key, err := state.key()
+	if err != nil {
+		return err
+	}
+	peers, control, err := listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer peers.Close()
+	defer control.Close()
+
+	pool := storage.NewPool(cfg.Memory)
+	set := &torrents{
+		state: state, dir: cfg.Dir, pool: pool, log: cfg.Log,
+		swarm: swarm.Config{
+			Pool: pool, Dialer: &dial.Dialer{}, Port: portOf(peers.Addr()),
+			MaxPeers: cfg.MaxPeers, Software: cfg.Software,
+		},
+		byID: map[infoHash]*torrent{}, changed: make(signal, 1),
+	}
+	tasks, ctx := errgroup.WithContext(ctx)
+	if err := set.load(ctx); err != nil {
+		return err
+	}
+	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: portOf(peers.Addr())}
+	tasks.Go(func() error { return s.run(ctx, control) })
+	tasks.Go(func() error { return accept(ctx, peers, set, cfg.Log) })
+	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
+	cfg.Log.Info("agent runs", "device", s.device(), "peers", peers.Addr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
+	err = tasks.Wait()
+	set.wait()
+	return err
+}
+
+// listen opens the peer port: TCP for peers, UDP for the control connection.
+func listen(addr string) (net.Listener, net.PacketConn, error) {
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("peer port %s cannot be opened: %w: choose another with --listen", addr, err)
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	udp, err := net.ListenPacket("udp", net.JoinHostPort(host, fmt.Sprint(portOf(tcp.Addr()))))
+	if err != nil {
+		tcp.Close()
+		return nil, nil, fmt.Errorf("UDP port %s cannot be opened: %w: choose another with --listen", addr, err)
+	}
+	return tcp, udp, nil
+}
+
+func portOf(a net.Addr) uint16 { return a.(*net.TCPAddr).AddrPort().Port() }
+
+// signal is a wake-up that any number of senders may set.
+type signal chan struct{}
+
+func (s signal) set() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// backoff is how long to wait before the n-th attempt to reach the surrogate in
+// a row, n from 1, without jitter: 1 s doubling to 1 min.
+func backoff(n int) time.Duration {
+	return min(time.Second<<min(n-1, 6), time.Minute)
+}

@@ -1,0 +1,68 @@
+package edgeagent
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net"
+	"os"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/wire/control"
+)
+
+// Join enrols the device with the surrogate that the invite names, and stores
+// where it belongs; Run works from then on. It returns the device's name in
+// force. An agent that joined before moves to the new surrogate. A revoked key
+// stays revoked: the device then joins with a new one.
+func Join(ctx context.Context, cfg Config, inviteText string) (name string, err error) {
+	cfg = cfg.withDefaults()
+	invite, err := control.ParseInvite(inviteText)
+	if err != nil {
+		return "", err
+	}
+	state, err := openState(cfg.State)
+	if err != nil {
+		return "", err
+	}
+	defer state.close()
+	key, err := state.key()
+	if err != nil {
+		return "", err
+	}
+	if cfg.Name == "" {
+		cfg.Name, _ = os.Hostname()
+	}
+	home := surrogate{Addr: invite.Addr, Pin: invite.Pin.String()}
+	hello := control.Hello{Version: control.Version, Software: cfg.Software, Name: cmp.Or(cfg.Name, "device"), Token: invite.Token}
+	home.Name, err = enrol(ctx, home, key, hello)
+	if refused := (control.Refused{}); errors.As(err, &refused) && refused.Code == control.RefusedRevoked {
+		if key, err = state.newKey(); err != nil {
+			return "", err
+		}
+		home.Name, err = enrol(ctx, home, key, hello)
+	}
+	if err != nil {
+		return "", err
+	}
+	return home.Name, state.saveSurrogate(home)
+}
+
+// enrol presents the key and the token, and returns the name in force.
+func enrol(ctx context.Context, home surrogate, key ed25519.PrivateKey, hello control.Hello) (string, error) {
+	socket, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return "", err
+	}
+	defer socket.Close()
+	transport := &quic.Transport{Conn: plainConn{socket}}
+	defer transport.Close()
+	c, err := connect(ctx, transport, home, key, hello)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	return c.welcome.Name, nil
+}

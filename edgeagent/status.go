@@ -1,0 +1,112 @@
+package edgeagent
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Status is what a running agent tells of itself.
+type Status struct {
+	Device      string          `json:"device"` // id
+	Name        string          `json:"name"`   // at the surrogate
+	Surrogate   string          `json:"surrogate"`
+	Connected   bool            `json:"connected"`
+	Since       time.Time       `json:"since,omitzero"`     // of Connected
+	Observed    string          `json:"observed,omitempty"` // this device's address as the surrogate sees it
+	Error       string          `json:"error,omitempty"`    // why it is not connected
+	MemoryBytes int64           `json:"memory_bytes"`       // budget for blocks
+	MemoryFree  int64           `json:"memory_free"`        // of it
+	Torrents    []TorrentStatus `json:"torrents"`
+}
+
+// TorrentStatus is one torrent of a Status. Sizes are bytes, rates bytes/s.
+type TorrentStatus struct {
+	InfoHash string `json:"infohash"`
+	State    string `json:"state"`
+	Size     int64  `json:"size"`
+	Have     int64  `json:"have"`
+	Partial  int64  `json:"partial"` // of unfinished pieces: what a kill costs at most
+	DownRate int64  `json:"down_rate"`
+	UpRate   int64  `json:"up_rate"`
+	Peers    int    `json:"peers"`
+	Error    string `json:"error,omitempty"`
+}
+
+// status collects the agent's Status.
+func status(s *session, set *torrents) Status {
+	l := s.current()
+	st := Status{
+		Device: string(s.device()), Surrogate: s.home.Addr,
+		Name: s.name(), Connected: l.Connected, Since: l.Since, Error: l.Error,
+		MemoryBytes: set.pool.Size(), MemoryFree: set.pool.Free(),
+		Torrents: []TorrentStatus{},
+	}
+	if l.Connected {
+		st.Observed = l.Observed.String()
+	}
+	for _, t := range set.all() {
+		p := t.progress()
+		st.Torrents = append(st.Torrents, TorrentStatus{
+			InfoHash: hex.EncodeToString(p.ID[:]), State: p.State.String(), Size: p.Size, Have: p.Have, Partial: p.Partial,
+			DownRate: p.DownRate, UpRate: p.UpRate, Peers: len(p.Peers), Error: p.Error,
+		})
+	}
+	slices.SortFunc(st.Torrents, func(a, b TorrentStatus) int { return cmp.Compare(a.InfoHash, b.InfoHash) })
+	return st
+}
+
+// serveStatus answers every connection to the socket with one JSON object until
+// ctx ends. The caller holds the state folder's lock, so that a socket found
+// there is a dead agent's.
+func serveStatus(ctx context.Context, socket string, current func() Status) error {
+	os.Remove(socket)
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		return fmt.Errorf("status socket: %w: choose a shorter path with --state", err)
+	}
+	os.Chmod(socket, 0o600)
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	for {
+		c, err := ln.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("status socket: %w", err)
+		}
+		c.SetDeadline(time.Now().Add(time.Second))
+		json.NewEncoder(c).Encode(current())
+		c.Close()
+	}
+}
+
+// ReadStatus asks the agent that runs with this state folder.
+func ReadStatus(stateDir string) (Status, error) {
+	var st Status
+	c, err := net.Dial("unix", filepath.Join(stateDir, "status.sock"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return st, fmt.Errorf("no agent runs with the state folder %s: start it with `edgeagent run --state %s`", stateDir, stateDir)
+	}
+	if err != nil {
+		return st, fmt.Errorf("agent with state folder %s: %w", stateDir, err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if err := json.NewDecoder(c).Decode(&st); err != nil {
+		return st, fmt.Errorf("agent with state folder %s gave no status: %w", stateDir, err)
+	}
+	return st, nil
+}

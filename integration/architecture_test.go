@@ -1,0 +1,126 @@
+package integration
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "simplebit/"
+
+// anything marks a package that may import every other.
+var anything = []string{"*"}
+
+// layers is the architecture: every package that has code, and the packages of
+// ours it may import. docs/architecture.md says what each owns.
+var layers = map[string][]string{
+	"wire/control": {},
+	"wire/peer":    {},
+	"wire/dial":    {"wire/peer", "wire/mse", "wire/utp"},
+	"nat":          {},
+
+	"edgeagent/picker":  {},
+	"edgeagent/choker":  {},
+	"edgeagent/storage": {},
+	"edgeagent/swarm":   {"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "wire/peer", "wire/dial"},
+	"edgeagent": {
+		"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "edgeagent/swarm",
+		"wire/control", "wire/peer", "wire/dial", "nat",
+	},
+
+	"rendezvous/metainfo":  {},
+	"rendezvous/store":     {},
+	"rendezvous/account":   {"rendezvous/store"},
+	"rendezvous/tracker":   {},
+	"rendezvous/front":     {"wire/peer", "wire/dial"},
+	"rendezvous/session":   {"wire/control", "nat"},
+	"rendezvous/job":       {"wire/control", "nat", "rendezvous/metainfo"},
+	"rendezvous/apiclient": {},
+	"rendezvous/api":       {"rendezvous/apiclient", "rendezvous/account"},
+	"rendezvous": {
+		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/front",
+		"rendezvous/session", "rendezvous/job", "rendezvous/apiclient", "rendezvous/api",
+		"wire/control", "wire/peer", "wire/dial", "nat",
+	},
+
+	"cmd/rendezvous": {"rendezvous"},
+	"cmd/edgeagent":  {"edgeagent"},
+	"cmd/simplebit":  {"rendezvous/apiclient"},
+
+	"integration/natlab":   {},
+	"integration/programs": anything,
+	"integration/demo":     anything,
+}
+
+func TestImportsFollowLayers(t *testing.T) {
+	// Source is parsed rather than listed: every build tag counts, and the
+	// files read here invalidate the test cache.
+	seen := map[string]bool{}
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel("..", file)
+		pkg := path.Dir(filepath.ToSlash(rel))
+		allowed, ok := layers[pkg]
+		if seen[pkg] = true; !ok {
+			t.Errorf("package %s is not in layers: add it with its allowed imports", pkg)
+			return nil
+		}
+		for _, spec := range f.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			own, ok := strings.CutPrefix(name, module)
+			if ok && !slices.Equal(allowed, anything) && !slices.Contains(allowed, own) {
+				t.Errorf("%s: %s must not import %s", rel, pkg, own)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range layers {
+		if !seen[pkg] {
+			t.Errorf("layers lists %s, which does not exist", pkg)
+		}
+	}
+}
+
+// agentBans maps packages the agent binary must not link to the reason.
+var agentBans = map[string]string{
+	module + "rendezvous":        "the agent does no control-plane work",
+	"net/http":                   "adds 1.1 MB; control runs over QUIC",
+	"text/template":              "reflection defeats dead-code elimination",
+	"github.com/anacrolix":       "the extension handshake needs a few lines of bencode",
+	"github.com/urfave/cli":      "adds 2.9 MB; std flag serves the agent",
+	"github.com/nats-io":         "the store is the surrogate's",
+	"github.com/danielgtaylor":   "the API is the surrogate's",
+	"google.golang.org/protobuf": "the control protocol is CBOR",
+}
+
+func TestAgentStaysSmall(t *testing.T) {
+	os.ReadFile("../go.mod") // a changed dependency invalidates the test cache
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/edgeagent").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		for ban, why := range agentBans {
+			if dep == ban || strings.HasPrefix(dep, ban+"/") {
+				t.Errorf("cmd/edgeagent links %s: %s", dep, why)
+			}
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package rendezvous
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"simplebit/rendezvous/api"
+	"simplebit/rendezvous/apiclient"
+	"simplebit/rendezvous/front"
+	"simplebit/rendezvous/job"
+	"simplebit/rendezvous/session"
+	"simplebit/rendezvous/tracker"
+	"simplebit/wire/control"
+)
+
+func publicKey(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
+
+// Invite makes an invite for one device (api.Invites).
+func (s *surrogate) Invite(ctx context.Context) (apiclient.Invite, error) {
+	i, err := s.accounts.Invite(ctx, time.Now())
+	if err != nil {
+		return apiclient.Invite{}, err
+	}
+	url := control.Invite{Addr: s.inviteAddr, Pin: s.pin, Token: i.Token}.String()
+	return apiclient.Invite{URL: url, Expires: i.Expires}, nil
+}
+
+// wishes lets sessions see the jobs (session.Jobs).
+type wishes struct{ *surrogate }
+
+// Desired returns what the device should hold.
+func (w wishes) Desired(device control.DeviceID) map[[20]byte]session.Desired {
+	desired := map[[20]byte]session.Desired{}
+	for id, wish := range w.jobs.Desired(device) {
+		desired[id] = session.Desired(wish)
+	}
+	return desired
+}
+
+// Layout returns a torrent as devices get it.
+func (w wishes) Layout(ctx context.Context, id [20]byte) (session.Layout, error) {
+	t, err := w.jobs.Torrent(ctx, id)
+	if err != nil {
+		return session.Layout{}, err
+	}
+	l := session.Layout{Hashes: t.Hashes, Header: control.LayoutHeader{
+		ID: id, Name: t.Name, PieceLength: uint32(t.PieceLength), Length: t.Length,
+		Files: uint32(len(t.Files)), Pieces: uint32(len(t.Hashes) / 20),
+	}}
+	for _, f := range t.Files {
+		l.Files = append(l.Files, control.LayoutFile(f))
+	}
+	return l, nil
+}
+
+// Observed passes on a device's report.
+func (w wishes) Observed(d control.DeviceID, p control.Progress) { w.jobs.Observed(d, p) }
+
+// Gone passes on that a device does not hold a torrent.
+func (w wishes) Gone(d control.DeviceID, id [20]byte) { w.jobs.Gone(d, id) }
+
+// Connected passes on that a session began or ended.
+func (w wishes) Connected(d control.DeviceID, online bool) { w.jobs.Connected(d, online) }
+
+// metadata lets jobs fetch through front (job.Metadata).
+type metadata struct{ *front.Front }
+
+// MetadataStatus tells how far a fetch is.
+func (m metadata) MetadataStatus(id [20]byte) job.MetadataStatus {
+	return job.MetadataStatus(m.Status(id))
+}
+
+// trackers starts tracker sessions for jobs (job.Trackers).
+type trackers struct {
+	client *tracker.Client
+	peerID [20]byte
+	port   uint16
+	log    *slog.Logger
+}
+
+// Start runs a tracker session until ctx ends.
+func (t trackers) Start(ctx context.Context, a job.Announce) job.Announcer {
+	s := tracker.NewSession(tracker.SessionConfig{
+		Client: t.client, InfoHash: a.InfoHash, PeerID: t.peerID, Port: t.port, Tiers: a.Tiers,
+		Stats: func() tracker.Stats { return tracker.Stats(a.Stats()) },
+		Peers: func(p []netip.AddrPort) { a.Peers(p) }, Log: t.log,
+	})
+	go s.Run(ctx)
+	return announcer{s}
+}
+
+// announcer is a tracker session as jobs see it (job.Announcer).
+type announcer struct{ *tracker.Session }
+
+// Status tells how the announces go.
+func (a announcer) Status() []job.TrackerStatus {
+	var all []job.TrackerStatus
+	for _, t := range a.Session.Status() {
+		all = append(all, job.TrackerStatus(t))
+	}
+	return all
+}
+
+// jobs is the job manager as the API sees it (api.Jobs).
+type jobs struct{ m *job.Manager }
+
+// Add stores a new job.
+func (j jobs) Add(ctx context.Context, n apiclient.NewJob) (apiclient.Job, error) {
+	return reply(j.m.Add(ctx, job.New(n)))
+}
+
+// List returns all jobs.
+func (j jobs) List(context.Context) ([]apiclient.Job, error) {
+	all := []apiclient.Job{}
+	for _, v := range j.m.List() {
+		all = append(all, apiJob(v))
+	}
+	return all, nil
+}
+
+// Get returns one job.
+func (j jobs) Get(_ context.Context, id string) (apiclient.Job, error) { return reply(j.m.Get(id)) }
+
+// Pause stops a job.
+func (j jobs) Pause(ctx context.Context, id string) (apiclient.Job, error) {
+	return reply(j.m.Pause(ctx, id))
+}
+
+// Resume lets a job go on.
+func (j jobs) Resume(ctx context.Context, id string) (apiclient.Job, error) {
+	return reply(j.m.Resume(ctx, id))
+}
+
+// Verify has the device hash everything.
+func (j jobs) Verify(ctx context.Context, id string) (apiclient.Job, error) {
+	return reply(j.m.Verify(ctx, id))
+}
+
+// Remove drops a job.
+func (j jobs) Remove(ctx context.Context, id string, deleteData bool) error {
+	return apiError(j.m.Remove(ctx, id, deleteData))
+}
+
+func reply(v job.View, err error) (apiclient.Job, error) {
+	if err != nil {
+		return apiclient.Job{}, apiError(err)
+	}
+	return apiJob(v), nil
+}
+
+// apiError gives an error of the jobs the API's kind; its sentence stays.
+func apiError(err error) error {
+	for from, to := range map[error]error{job.ErrNotFound: api.ErrNotFound, job.ErrConflict: api.ErrConflict, job.ErrInvalid: api.ErrInvalid} {
+		if errors.Is(err, from) {
+			return statusError{err, to}
+		}
+	}
+	return err
+}
+
+// statusError is an error with the status that the API gives it.
+type statusError struct{ error, status error }
+
+// Unwrap returns the API's kind of the error.
+func (e statusError) Unwrap() error { return e.status }
+
+// apiJob is a job as the API shows it.
+func apiJob(v job.View) apiclient.Job {
+	p := v.Progress
+	j := apiclient.Job{
+		ID: v.ID, InfoHash: v.InfoHash.String(), Name: v.Name, Target: "device:" + v.On.Name, TargetOnline: v.On.Online,
+		State: apiclient.State(v.State), Message: v.Message, Size: v.Size, Have: p.Have, Checked: p.Checked,
+		Downloaded: p.Downloaded, Uploaded: p.Uploaded, DownRate: p.DownRate, UpRate: p.UpRate,
+		Error: v.Fault, Added: v.Added, Private: v.Private,
+		Peers: []apiclient.Peer{}, Trackers: []apiclient.Tracker{},
+	}
+	if v.State == job.StateFailed && j.Error == "" {
+		j.Error = v.Message
+	}
+	for _, q := range p.Peers {
+		j.Peers = append(j.Peers, apiclient.Peer{
+			Addr: q.Addr.String(), Client: q.Client, Transport: q.Transport, Path: q.Path, Down: q.Down, Up: q.Up,
+		})
+	}
+	for _, t := range v.Trackers {
+		j.Trackers = append(j.Trackers, apiclient.Tracker{
+			URL: t.URL, Error: t.Error, Warning: t.Warning, Seeders: t.Seeders, Leechers: t.Leechers, Next: t.Next,
+		})
+	}
+	return j
+}
+
+// notFound says that there is no such device, as the API wants it.
+func notFound(name string) error {
+	return fmt.Errorf("there is no device %q: `simplebit devices` shows them: %w", name, api.ErrNotFound)
+}

@@ -1,0 +1,157 @@
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"simplebit/rendezvous/account"
+	"simplebit/rendezvous/api"
+	"simplebit/rendezvous/apiclient"
+	"simplebit/rendezvous/job"
+	"simplebit/rendezvous/session"
+	"simplebit/wire/control"
+)
+
+// devices is the enrolled devices as sessions, jobs and the API see them. The
+// records are kept in memory: jobs look devices up for every view.
+type devices struct {
+	accounts *account.Accounts
+	hub      *session.Hub
+	known    atomic.Pointer[map[string]account.Device]
+}
+
+func loadDevices(ctx context.Context, a *account.Accounts) (*devices, error) {
+	d := &devices{accounts: a}
+	return d, d.reload(ctx)
+}
+
+// reload reads the records again after one has changed.
+func (d *devices) reload(ctx context.Context) error {
+	all, err := d.accounts.Devices(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[string]account.Device{}
+	for _, r := range all {
+		known[r.ID] = r
+	}
+	d.known.Store(&known)
+	return nil
+}
+
+// refusals tells devices why they are refused.
+var refusals = map[error]control.Refused{
+	account.ErrNotEnrolled:   {Code: control.RefusedUnknown, Reason: "this device has not joined: run `edgeagent join` with an invite"},
+	account.ErrInviteUnknown: {Code: control.RefusedInvite, Reason: "the invite is not known here: ask for a new one"},
+	account.ErrInviteExpired: {Code: control.RefusedInvite, Reason: "the invite has expired: ask for a new one"},
+	account.ErrInviteUsed:    {Code: control.RefusedInvite, Reason: "the invite was used by another device: ask for a new one"},
+	account.ErrRevoked:       {Code: control.RefusedRevoked, Reason: "this device was revoked: join again with a new invite"},
+}
+
+// Admit decides about a device that says Hello (session.Admitter).
+func (d *devices) Admit(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
+	r, err := d.accounts.Admit(ctx, time.Now(), string(device), hello.Token, hello.Name)
+	for reason, refused := range refusals {
+		if errors.Is(err, reason) {
+			return "", refused
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, ok := (*d.known.Load())[r.ID]; !ok {
+		if err := d.reload(ctx); err != nil {
+			return "", err
+		}
+	}
+	return r.Name, nil
+}
+
+// Resolve finds a device by name or id (job.Devices).
+func (d *devices) Resolve(ctx context.Context, nameOrID string) (job.Device, error) {
+	r, err := d.accounts.Device(ctx, nameOrID)
+	if err != nil {
+		return job.Device{}, deviceError(nameOrID, err)
+	}
+	return d.Lookup(r.ID), nil
+}
+
+// Lookup tells what jobs need of a device (job.Devices).
+func (d *devices) Lookup(id string) job.Device {
+	r, ok := (*d.known.Load())[id]
+	if !ok {
+		return job.Device{ID: id, Name: id, Revoked: true}
+	}
+	online, _, _ := d.hub.Status(control.DeviceID(id))
+	return job.Device{ID: id, Name: r.Name, Online: online, Revoked: r.Revoked}
+}
+
+// Changed wakes the device's session (job.Devices).
+func (d *devices) Changed(id string) { d.hub.Changed(control.DeviceID(id)) }
+
+// Candidates sends addresses to the device (job.Devices).
+func (d *devices) Candidates(id string, c control.Candidates) {
+	d.hub.Candidates(control.DeviceID(id), c)
+}
+
+// List returns all devices (api.Devices).
+func (d *devices) List(ctx context.Context) ([]apiclient.Device, error) {
+	all, err := d.accounts.Devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []apiclient.Device{}
+	for _, r := range all {
+		list = append(list, d.show(r))
+	}
+	return list, nil
+}
+
+func (d *devices) show(r account.Device) apiclient.Device {
+	v := apiclient.Device{ID: r.ID, Name: r.Name, Created: r.Created, Revoked: r.Revoked}
+	online, addr, software := d.hub.Status(control.DeviceID(r.ID))
+	if online {
+		v.Online, v.Addr, v.Software = true, addr.String(), software
+	}
+	return v
+}
+
+// Rename gives a device another name (api.Devices).
+func (d *devices) Rename(ctx context.Context, nameOrID, newName string) (apiclient.Device, error) {
+	if err := d.accounts.Rename(ctx, nameOrID, newName); err != nil {
+		return apiclient.Device{}, deviceError(nameOrID, err)
+	}
+	if err := d.reload(ctx); err != nil {
+		return apiclient.Device{}, err
+	}
+	r, err := d.accounts.Device(ctx, newName)
+	return d.show(r), err
+}
+
+// Revoke refuses the device's key from now on and cuts it off (api.Devices).
+func (d *devices) Revoke(ctx context.Context, nameOrID string) error {
+	r, err := d.accounts.Device(ctx, nameOrID)
+	if err != nil {
+		return deviceError(nameOrID, err)
+	}
+	if err := d.accounts.Revoke(ctx, r.ID); err != nil {
+		return deviceError(nameOrID, err)
+	}
+	d.hub.Revoke(control.DeviceID(r.ID))
+	return d.reload(ctx)
+}
+
+// deviceError gives an error of the accounts the API's kind.
+func deviceError(name string, err error) error {
+	switch {
+	case errors.Is(err, account.ErrNoDevice):
+		return notFound(name)
+	case errors.Is(err, account.ErrNameTaken), errors.Is(err, account.ErrAmbiguous):
+		return statusError{err, api.ErrConflict}
+	case errors.Is(err, account.ErrName):
+		return statusError{err, api.ErrInvalid}
+	}
+	return err
+}

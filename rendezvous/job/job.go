@@ -1,0 +1,362 @@
+package job
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"simplebit/rendezvous/metainfo"
+	"simplebit/wire/control"
+)
+
+const (
+	maxKnown      = 2000             // peer addresses kept for a job
+	batch         = 100              // candidates in one message
+	fewPeers      = 4                // below this a downloading device is given more
+	fetchRetry    = 15 * time.Second // between two metadata fetches that failed
+	metadataQueue = 200              // addresses waiting for a metadata fetch
+)
+
+// job is one job's loop. Only functions that run on the loop (see post) touch
+// its fields; view may be read from anywhere.
+type job struct {
+	cfg   *Config
+	log   *slog.Logger
+	ctx   context.Context // ends with the job
+	end   context.CancelFunc
+	inbox chan func()
+	view  atomic.Pointer[View]
+
+	rec      Record
+	torrent  *metainfo.Torrent // nil until the info dictionary is known
+	progress control.Progress
+	known    map[netip.AddrPort]bool
+	busy     *activity // announcing and fetching; nil while paused or removed
+}
+
+// activity is what a job does while it wants peers.
+type activity struct {
+	stop      context.CancelFunc
+	announcer Announcer
+	fetch     chan netip.AddrPort // addresses for the metadata fetch
+}
+
+// run is the loop.
+func (j *job) run() {
+	j.update()
+	for {
+		select {
+		case f := <-j.inbox:
+			f()
+			j.update()
+		case <-j.ctx.Done():
+			if j.busy != nil {
+				j.busy.stop()
+			}
+			return
+		}
+	}
+}
+
+// post runs f on the loop, later; it does nothing when the job has ended.
+func (j *job) post(f func()) {
+	select {
+	case j.inbox <- f:
+	case <-j.ctx.Done():
+	}
+}
+
+// do runs f on the loop and waits for it.
+func (j *job) do(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	j.post(func() { result <- f() })
+	select {
+	case err := <-result:
+		return err
+	case <-j.ctx.Done():
+		return ErrNotFound
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// change stores a changed record and only then acts on it. The device is told
+// by its generation.
+func (j *job) change(ctx context.Context, f func(*Record)) error {
+	next := j.rec
+	f(&next)
+	next.Generation++
+	if err := j.cfg.Store.Put(ctx, next.ID, next); err != nil {
+		return err
+	}
+	j.rec = next
+	j.update()
+	j.cfg.Devices.Changed(j.rec.DeviceID)
+	return nil
+}
+
+// update starts or ends announcing and fetching as the record asks, and
+// publishes the view.
+func (j *job) update() {
+	wanted := !j.rec.Paused && !j.rec.Removed
+	switch {
+	case wanted && j.busy == nil:
+		j.start()
+	case !wanted && j.busy != nil:
+		j.busy.stop()
+		j.busy = nil
+	}
+	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress, Known: len(j.known)}
+	if j.torrent != nil {
+		v.hasInfo, v.Private, v.Size = true, j.torrent.Private, j.torrent.Size()
+	}
+	if j.busy != nil {
+		v.announcer = j.busy.announcer
+	}
+	j.view.Store(v)
+}
+
+// current is the published view with the figures that others keep.
+func (j *job) current(now time.Time) View {
+	v := *j.view.Load()
+	v.On = j.cfg.Devices.Lookup(v.DeviceID)
+	v.Metadata = j.cfg.Metadata.MetadataStatus(v.InfoHash)
+	if v.announcer != nil {
+		v.Trackers = v.announcer.Status()
+	}
+	v.State, v.Message = describe(now, &v)
+	return v
+}
+
+// start begins announcing and, without an info dictionary, fetching.
+func (j *job) start() {
+	ctx, stop := context.WithCancel(j.ctx)
+	a := &activity{stop: stop, fetch: make(chan netip.AddrPort, metadataQueue)}
+	j.busy = a
+	a.announcer = j.cfg.Trackers.Start(ctx, Announce{
+		InfoHash: j.rec.InfoHash,
+		Tiers:    j.rec.Tiers,
+		Stats:    j.stats,
+		Peers:    func(found []netip.AddrPort) { j.post(func() { j.found(found) }) },
+	})
+	go j.resolvePeers(ctx, j.rec.Peers)
+	if j.torrent == nil {
+		go j.fetchMetadata(ctx, a.fetch)
+	}
+}
+
+// resolvePeers turns the magnet's host:port peers into addresses.
+func (j *job) resolvePeers(ctx context.Context, peers []string) {
+	for _, p := range peers {
+		host, port, err := net.SplitHostPort(p)
+		if err != nil {
+			continue
+		}
+		number, err := net.LookupPort("tcp", port)
+		if err != nil {
+			continue
+		}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			j.log.Info("the magnet's peer cannot be resolved", "peer", p, "err", err)
+			continue
+		}
+		found := make([]netip.AddrPort, 0, len(addrs))
+		for _, a := range addrs {
+			found = append(found, netip.AddrPortFrom(a.Unmap(), uint16(number)))
+		}
+		j.post(func() { j.found(found) })
+	}
+}
+
+// fetchMetadata asks peers for the info dictionary until it is there.
+func (j *job) fetchMetadata(ctx context.Context, peers <-chan netip.AddrPort) {
+	for {
+		info, err := j.cfg.Metadata.FetchMetadata(ctx, j.rec.InfoHash, peers)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			j.post(func() { j.learned(info) })
+			return
+		}
+		j.log.Info("metadata not fetched, trying again", "err", err)
+		select {
+		case <-time.After(fetchRetry):
+			j.post(j.offerAll)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// learned takes the fetched info dictionary.
+func (j *job) learned(info []byte) {
+	if j.torrent != nil {
+		return
+	}
+	t, err := metainfo.ParseInfo(info, j.rec.InfoHash)
+	if err == nil {
+		err = j.cfg.Infos.Put(j.ctx, j.rec.InfoHash.String(), info)
+	}
+	if err == nil {
+		j.torrent = t
+		err = j.change(j.ctx, func(r *Record) { r.Name = t.Name })
+	}
+	if err != nil {
+		j.fail("the torrent's description cannot be used: " + err.Error())
+		return
+	}
+	j.log.Info("metadata is there", "name", t.Name, "files", len(t.Files), "bytes", t.Size())
+}
+
+// fail pauses the job with the reason.
+func (j *job) fail(reason string) {
+	j.log.Warn("job paused by an error", "err", reason)
+	if err := j.change(j.ctx, func(r *Record) { r.Paused, r.Fault = true, reason }); err != nil {
+		j.log.Error("job not stored", "err", err)
+	}
+}
+
+// found takes addresses of peers and passes the new ones on.
+func (j *job) found(addrs []netip.AddrPort) {
+	if j.busy == nil {
+		return
+	}
+	var fresh []netip.AddrPort
+	for _, a := range addrs {
+		if !j.cfg.Dialable(a.Addr()) || a.Port() == 0 || j.known[a] || len(j.known) >= maxKnown {
+			continue
+		}
+		j.known[a] = true
+		fresh = append(fresh, a)
+	}
+	j.offer(fresh)
+}
+
+// offer gives addresses to whoever needs them now: the metadata fetch, or the device.
+func (j *job) offer(addrs []netip.AddrPort) {
+	if j.busy == nil {
+		return
+	}
+	if j.torrent == nil {
+		for _, a := range addrs {
+			select {
+			case j.busy.fetch <- a:
+			default:
+				return // the fetch has enough; it is offered all again if it fails
+			}
+		}
+		return
+	}
+	for chunk := range slices.Chunk(addrs, batch) {
+		c := control.Candidates{ID: j.rec.InfoHash}
+		for _, a := range chunk {
+			c.Peers = append(c.Peers, control.Candidate{Addr: a, Kind: control.CandidateUnverified})
+		}
+		j.cfg.Devices.Candidates(j.rec.DeviceID, c)
+	}
+}
+
+func (j *job) offerAll() { j.offer(slices.Collect(maps.Keys(j.known))) }
+
+// observed takes the device's report.
+func (j *job) observed(p control.Progress) {
+	before := j.progress
+	j.progress = p
+	if p.Generation > j.rec.Generation {
+		// The device has seen a later wish than the store: one restored from a backup.
+		if err := j.change(j.ctx, func(r *Record) { r.Generation = p.Generation }); err != nil {
+			j.log.Error("job not stored", "err", err)
+		}
+		return
+	}
+	active := p.State == control.StateDownloading || p.State == control.StateSeeding
+	wasActive := before.State == control.StateDownloading || before.State == control.StateSeeding
+	if active && !wasActive {
+		j.offerAll()
+	}
+	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
+		j.fail(p.Error)
+	}
+	if p.State == control.StateSeeding && !j.rec.Completed {
+		next := j.rec
+		next.Completed = true
+		if err := j.cfg.Store.Put(j.ctx, next.ID, next); err != nil {
+			j.log.Error("job not stored", "err", err)
+			return
+		}
+		j.rec = next
+		if j.busy != nil && before.State == control.StateDownloading {
+			j.busy.announcer.Completed()
+		}
+		j.log.Info("complete", "bytes", p.Size)
+	}
+	if p.State == control.StateDownloading && len(p.Peers) < fewPeers && j.busy != nil {
+		j.busy.announcer.Poke()
+	}
+}
+
+// connected takes that the device's session began or ended.
+func (j *job) connected(online bool) {
+	// Rates and peers are of the moment: nobody vouches for them now.
+	j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, nil
+	if !online {
+		j.progress.State = 0
+	}
+}
+
+// stats are the figures for the trackers.
+func (j *job) stats() Stats {
+	v := j.view.Load()
+	s := Stats{Uploaded: v.Progress.Uploaded, Downloaded: v.Progress.Downloaded, Left: unknownLeft}
+	if v.hasInfo {
+		s.Left = max(0, v.Size-v.Progress.Have)
+	}
+	return s
+}
+
+// unknownLeft is announced while the size is unknown: anything but the zero of a seed.
+const unknownLeft = 16 << 10
+
+// resume clears what paused the job.
+func (j *job) resume(ctx context.Context) error {
+	if !j.rec.Paused {
+		return nil
+	}
+	return j.change(ctx, func(r *Record) { r.Paused, r.Fault = false, "" })
+}
+
+func (j *job) pause(ctx context.Context) error {
+	if j.rec.Paused {
+		return nil
+	}
+	return j.change(ctx, func(r *Record) { r.Paused = true })
+}
+
+func (j *job) verify(ctx context.Context) error {
+	if j.torrent == nil {
+		return errorf(ErrConflict, "nothing to verify yet: the torrent's description is still being fetched")
+	}
+	return j.change(ctx, func(r *Record) { r.Verify++; r.Paused, r.Fault = false, "" })
+}
+
+func (j *job) remove(ctx context.Context, deleteData bool) error {
+	return j.change(ctx, func(r *Record) { r.Removed, r.DeleteData = true, r.DeleteData || deleteData })
+}
+
+// errorf wraps one of this package's errors in a sentence for a person.
+func errorf(kind error, sentence string) error { return &userError{kind, sentence} }
+
+type userError struct {
+	kind     error
+	sentence string
+}
+
+func (e *userError) Error() string { return e.sentence }
+func (e *userError) Unwrap() error { return e.kind }

@@ -1,0 +1,287 @@
+// Package session holds the surrogate's side of the control connections: one
+// loop per connected device compares what the device should hold with what it
+// reports, and sends the difference.
+//
+// A connection is admitted by its key (see [Admitter]); the session stream
+// then carries the device's inventory up and assignments and candidates down.
+// Layouts travel on streams of their own.
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/wire/control"
+)
+
+const (
+	admissionTime  = 10 * time.Second // for a new connection's stream, Hello and admission
+	maxUnadmitted  = 256              // connections between handshake and Welcome
+	writeTime      = 15 * time.Second // for one frame to be taken by QUIC's send buffer
+	keepaliveIdle  = 75 * time.Second // the agent keeps alive every 25 s
+	candidateQueue = 64               // batches waiting for one session's loop
+)
+
+// Admitter decides about a device that says Hello.
+type Admitter interface {
+	// Admit returns the name in force for the device. A control.Refused error
+	// is sent to the device before the connection is closed.
+	Admit(ctx context.Context, device control.DeviceID, hello control.Hello) (name string, err error)
+}
+
+// Jobs is what devices should hold and who is told what they hold. Its methods
+// are called from session loops and must not wait for one.
+type Jobs interface {
+	Desired(control.DeviceID) map[[20]byte]Desired
+	Layout(context.Context, [20]byte) (Layout, error)
+	Observed(control.DeviceID, control.Progress)
+	Gone(control.DeviceID, [20]byte)
+	// Connected tells that the device's session began or ended.
+	Connected(device control.DeviceID, online bool)
+}
+
+// Layout is a torrent as it is sent to a device.
+type Layout struct {
+	Header control.LayoutHeader
+	Files  []control.LayoutFile
+	Hashes []byte // 20 bytes a piece
+}
+
+// Config configures a Hub.
+type Config struct {
+	Admitter Admitter
+	Jobs     Jobs
+	Software string // sent in Welcome
+	Log      *slog.Logger
+}
+
+// Hub knows the sessions of all connected devices. Its methods may be called
+// from any goroutine and do not wait for the network.
+type Hub struct {
+	cfg Config
+
+	mu         sync.Mutex
+	sessions   map[control.DeviceID]*session
+	unadmitted int
+}
+
+// NewHub returns a Hub without sessions.
+func NewHub(cfg Config) *Hub {
+	return &Hub{cfg: cfg, sessions: map[control.DeviceID]*session{}}
+}
+
+// QUICConfig is how the surrogate listens: see the design's control protocol.
+func QUICConfig() *quic.Config {
+	return &quic.Config{
+		MaxIdleTimeout:        keepaliveIdle,
+		HandshakeIdleTimeout:  5 * time.Second,
+		MaxIncomingStreams:    1,
+		MaxIncomingUniStreams: -1,
+		// Agents send reports, not content.
+		InitialStreamReceiveWindow:     64 << 10,
+		MaxStreamReceiveWindow:         256 << 10,
+		InitialConnectionReceiveWindow: 64 << 10,
+		MaxConnectionReceiveWindow:     512 << 10,
+	}
+}
+
+// Serve admits connections until ctx ends; then it closes every session.
+func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	for {
+		conn, err := ln.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if !h.startAdmission() {
+			conn.CloseWithError(closeBusy, "too many devices are joining at once: try again")
+			continue
+		}
+		sessions.Go(func() { h.serve(ctx, conn) })
+	}
+}
+
+// serve runs one connection from its first frame to its end.
+func (h *Hub) serve(ctx context.Context, conn *quic.Conn) {
+	s, err := h.admit(ctx, conn)
+	h.endAdmission()
+	if err != nil {
+		h.cfg.Log.Info("device refused", "addr", conn.RemoteAddr(), "err", err)
+		return
+	}
+	h.replace(s)
+	h.cfg.Log.Info("device connected", "device", s.name, "addr", conn.RemoteAddr(), "software", s.hello.Software)
+	err = s.run(ctx)
+	h.remove(s)
+	h.cfg.Log.Info("device disconnected", "device", s.name, "err", err)
+}
+
+// admit reads the Hello and answers Welcome, or Refused and closes.
+func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, admissionTime)
+	defer cancel()
+	device, err := control.PeerDevice(conn.ConnectionState().TLS)
+	if err != nil {
+		conn.CloseWithError(closeProtocol, err.Error())
+		return nil, err
+	}
+	stream, err := conn.AcceptStream(ctx)
+	if err != nil {
+		conn.CloseWithError(closeProtocol, "no session stream")
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	stream.SetDeadline(deadline)
+	frames := control.NewReader(stream)
+	first, err := frames.Next()
+	if err != nil {
+		conn.CloseWithError(closeProtocol, "no hello")
+		return nil, err
+	}
+	hello, ok := first.(control.Hello)
+	if !ok {
+		conn.CloseWithError(closeProtocol, "the first frame was not hello")
+		return nil, errors.New("the first frame was not hello")
+	}
+	name, err := h.decide(ctx, device, hello)
+	if err != nil {
+		h.refuse(ctx, conn, stream, err)
+		return nil, err
+	}
+	observed, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	welcome := control.Welcome{
+		Version: control.Version, Software: h.cfg.Software, Name: name,
+		Observed: netip.AddrPortFrom(observed.Addr().Unmap(), observed.Port()),
+	}
+	if err := control.WriteMessage(stream, welcome); err != nil {
+		conn.CloseWithError(closeProtocol, "")
+		return nil, err
+	}
+	stream.SetDeadline(time.Time{})
+	return &session{
+		cfg: h.cfg, device: device, name: name, hello: hello,
+		conn: conn, stream: stream, frames: frames, book: newBook(),
+		changed:    make(signal, 1),
+		revoked:    make(signal, 1),
+		candidates: make(chan control.Candidates, candidateQueue),
+		sent:       make(chan sentLayout),
+	}, nil
+}
+
+func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
+	if hello.Version != control.Version {
+		return "", control.Refused{Code: control.RefusedVersion, Reason: "this surrogate speaks another version of the protocol: update the older of the two"}
+	}
+	return h.cfg.Admitter.Admit(ctx, device, hello)
+}
+
+// refuse sends the reason and gives the device the time to read it: closing a
+// QUIC connection discards what has not been delivered.
+func (h *Hub) refuse(ctx context.Context, conn *quic.Conn, stream *quic.Stream, reason error) {
+	var refused control.Refused
+	if !errors.As(reason, &refused) {
+		refused = control.Refused{Code: control.RefusedBusy, Reason: "the surrogate could not look this device up: try again later"}
+	}
+	if control.WriteMessage(stream, refused) == nil && stream.Close() == nil {
+		select {
+		case <-conn.Context().Done():
+		case <-ctx.Done():
+		}
+	}
+	conn.CloseWithError(closeRefused, refused.Reason)
+}
+
+func (h *Hub) startAdmission() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unadmitted >= maxUnadmitted {
+		return false
+	}
+	h.unadmitted++
+	return true
+}
+
+func (h *Hub) endAdmission() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unadmitted--
+}
+
+// replace makes s the device's session; an older one of the same key is closed.
+func (h *Hub) replace(s *session) {
+	h.mu.Lock()
+	old := h.sessions[s.device]
+	h.sessions[s.device] = s
+	h.mu.Unlock()
+	if old != nil {
+		old.close(closeReplaced, "the device opened a newer session")
+	}
+	h.cfg.Jobs.Connected(s.device, true)
+}
+
+func (h *Hub) remove(s *session) {
+	h.mu.Lock()
+	current := h.sessions[s.device] == s
+	if current {
+		delete(h.sessions, s.device)
+	}
+	h.mu.Unlock()
+	if current {
+		h.cfg.Jobs.Connected(s.device, false)
+	}
+}
+
+func (h *Hub) session(device control.DeviceID) *session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[device]
+}
+
+// Changed tells that what the device should hold has changed. A device that is
+// not connected is compared when it comes back.
+func (h *Hub) Changed(device control.DeviceID) {
+	if s := h.session(device); s != nil {
+		s.changed.set()
+	}
+}
+
+// Candidates sends addresses for a torrent to the device. They are dropped
+// when the device is not connected or does not take them: candidates are found
+// again.
+func (h *Hub) Candidates(device control.DeviceID, c control.Candidates) {
+	if s := h.session(device); s != nil {
+		select {
+		case s.candidates <- c:
+		default:
+		}
+	}
+}
+
+// Revoke closes the device's session at once. The caller has made sure that
+// the Admitter refuses it from now on.
+func (h *Hub) Revoke(device control.DeviceID) {
+	if s := h.session(device); s != nil {
+		s.revoke()
+	}
+}
+
+// Status tells whether the device is connected, from which address, and what
+// software it runs.
+func (h *Hub) Status(device control.DeviceID) (online bool, addr netip.AddrPort, software string) {
+	s := h.session(device)
+	if s == nil {
+		return false, netip.AddrPort{}, ""
+	}
+	addr, _ = netip.ParseAddrPort(s.conn.RemoteAddr().String())
+	return true, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), s.hello.Software
+}

@@ -1,0 +1,213 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/wire/control"
+)
+
+// Application error codes with which the surrogate closes a connection.
+const (
+	closeNormal   quic.ApplicationErrorCode = 0
+	closeProtocol quic.ApplicationErrorCode = 1
+	closeRefused  quic.ApplicationErrorCode = 2
+	closeBusy     quic.ApplicationErrorCode = 3
+	closeReplaced quic.ApplicationErrorCode = 4
+	closeLost     quic.ApplicationErrorCode = 5
+)
+
+const layoutTime = 10 * time.Minute // for one layout to be taken by the device
+
+// signal is a wake-up that any number of senders may set.
+type signal chan struct{}
+
+func (s signal) set() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// session is one connected device. Its loop owns the book and the sending side
+// of the session stream.
+type session struct {
+	cfg    Config
+	device control.DeviceID
+	name   string
+	hello  control.Hello
+	conn   *quic.Conn
+	stream *quic.Stream
+	frames *control.Reader
+	book   *book
+
+	changed    signal
+	revoked    signal
+	candidates chan control.Candidates
+
+	layouts []infoHash      // waiting to be streamed, the first under way
+	sent    chan sentLayout // how that one ended
+}
+
+// sentLayout is how the streaming of one layout ended.
+type sentLayout struct {
+	id  infoHash
+	err error
+}
+
+// run serves the device until the connection ends, and returns why it did.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	received := make(chan control.Message)
+	lost := make(chan error, 1)
+	go func() { lost <- s.receive(ctx, received) }()
+	for {
+		select {
+		case m := <-received:
+			if err := s.take(m); err != nil {
+				s.close(closeProtocol, err.Error())
+				return err
+			}
+		case <-s.changed:
+		case done := <-s.sent:
+			if done.err != nil {
+				s.cfg.Log.Warn("layout not delivered", "device", s.name, "torrent", fmt.Sprintf("%x", done.id), "err", done.err)
+			}
+			s.layouts = s.layouts[1:]
+			s.startLayout(ctx)
+		case c := <-s.candidates:
+			if err := s.send(c); err != nil {
+				s.close(closeLost, "")
+				return err
+			}
+			continue
+		case <-s.revoked:
+			return s.refuse(control.Refused{Code: control.RefusedRevoked, Reason: "this device was revoked: join again with a new invite"})
+		case err := <-lost:
+			s.close(closeLost, "")
+			return err
+		case <-ctx.Done():
+			s.close(closeNormal, "the surrogate is stopping")
+			return nil
+		}
+		if err := s.act(ctx, s.book.reconcile(s.cfg.Jobs.Desired(s.device))); err != nil {
+			s.close(closeLost, "")
+			return err
+		}
+	}
+}
+
+// receive passes on the device's frames.
+func (s *session) receive(ctx context.Context, to chan<- control.Message) error {
+	for {
+		m, err := s.frames.Next()
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take notes what the device reports.
+func (s *session) take(m control.Message) error {
+	switch m := m.(type) {
+	case control.Progress:
+		s.book.observe(m)
+		s.cfg.Jobs.Observed(s.device, m)
+	case control.Gone:
+		s.book.forget(m.ID)
+		s.cfg.Jobs.Gone(s.device, m.ID)
+	case control.Synced:
+		s.book.synced = true
+	default:
+		return fmt.Errorf("device %s sent a %T, which only a surrogate may send", s.name, m)
+	}
+	return nil
+}
+
+// act carries out what reconcile found.
+func (s *session) act(ctx context.Context, a actions) error {
+	for _, m := range a.send {
+		if err := s.send(m); err != nil {
+			return err
+		}
+	}
+	idle := len(s.layouts) == 0
+	s.layouts = append(s.layouts, a.layouts...)
+	if idle {
+		s.startLayout(ctx)
+	}
+	for _, id := range a.gone {
+		s.cfg.Jobs.Gone(s.device, id)
+	}
+	return nil
+}
+
+func (s *session) send(m control.Message) error {
+	s.stream.SetWriteDeadline(time.Now().Add(writeTime))
+	return control.WriteMessage(s.stream, m)
+}
+
+// startLayout streams the first waiting layout: one at a time, since each may
+// take tens of megabytes of memory.
+func (s *session) startLayout(ctx context.Context) {
+	if len(s.layouts) == 0 {
+		return
+	}
+	id := s.layouts[0]
+	go func() {
+		err := s.sendLayout(ctx, id)
+		select {
+		case s.sent <- sentLayout{id, err}:
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// sendLayout streams a torrent's layout on a stream of its own.
+func (s *session) sendLayout(ctx context.Context, id infoHash) error {
+	l, err := s.cfg.Jobs.Layout(ctx, id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, layoutTime)
+	defer cancel()
+	stream, err := s.conn.OpenUniStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	deadline, _ := ctx.Deadline()
+	stream.SetWriteDeadline(deadline)
+	if err := control.WriteLayout(stream, l.Header, l.Files, l.Hashes); err != nil {
+		stream.CancelWrite(1)
+		return err
+	}
+	return stream.Close()
+}
+
+// refuse tells the device why its session ends and waits a moment for it to
+// read that.
+func (s *session) refuse(r control.Refused) error {
+	if s.send(r) == nil && s.stream.Close() == nil {
+		select {
+		case <-s.conn.Context().Done():
+		case <-time.After(time.Second):
+		}
+	}
+	s.close(closeRefused, r.Reason)
+	return r
+}
+
+func (s *session) revoke() { s.revoked.set() }
+
+func (s *session) close(code quic.ApplicationErrorCode, reason string) {
+	s.conn.CloseWithError(code, reason)
+}
