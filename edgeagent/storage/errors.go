@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Errors that a caller may want to tell apart.
@@ -55,4 +58,22 @@ func (e *DiskError) remedy() string {
 		return "check that the disk is mounted"
 	}
 	return "check the disk"
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// newDiskError asks the file system that dir is on for its free bytes.
+func newDiskError(op, path, dir string, err error) *DiskError {
+	// The cause of an error of package os names the path a second time.
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	} else if le, ok := errors.AsType[*os.LinkError](err); ok {
+		err = le.Err
+	}
+	e := &DiskError{Op: op, Path: path, Dir: dir, Free: -1, Err: err}
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) == nil {
+		e.Free = int64(st.Bavail) * int64(st.Bsize)
+	}
+	return e
 }

@@ -1,0 +1,213 @@
+package storage
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+const (
+	// partSuffix marks the name of an unfinished file.
+	partSuffix = ".part"
+	// maxName is the longest name, in bytes, that the usual file systems take.
+	maxName = 255
+)
+
+// split returns the folder, "." for the download folder itself, and the name of a file in it.
+func split(p string) (dir, base string) {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i], p[i+1:]
+	}
+	return ".", p
+}
+
+// partName returns the name of an unfinished file. A name that leaves no room for the suffix is cut, and made unique again
+// by its hash.
+func partName(base string) string {
+	if len(base)+len(partSuffix) <= maxName {
+		return base + partSuffix
+	}
+	sum := sha1.Sum([]byte(base))
+	tail := "~" + hex.EncodeToString(sum[:8]) + partSuffix
+	return strings.ToValidUTF8(base[:maxName-len(tail)], "") + tail
+}
+
+// name returns the file's path within the download folder, as it is now.
+func (d *disk) name(file int) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.table.files[file].Path
+	if d.state[file] != partial {
+		return p
+	}
+	dir, base := split(p)
+	return path.Join(dir, partName(base))
+}
+
+// settle gives the file the name of the wanted state, if it is there at all.
+func (d *disk) settle(file int, want fileState) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state[file] == absent || d.state[file] == want {
+		return nil
+	}
+	return d.rename(file, want)
+}
+
+// rename needs d.mu and a file that is there under the other name.
+func (d *disk) rename(file int, want fileState) error {
+	dir, base := split(d.table.files[file].Path)
+	from, to := base, partName(base)
+	if want == complete {
+		from, to = to, from
+	}
+	folder, err := d.folder(dir, false)
+	if err != nil {
+		return d.fail("renaming", path.Join(dir, from), err)
+	}
+	if want == complete {
+		// Whatever took the name meanwhile is not ours to replace.
+		if _, err := folder.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+			if err == nil {
+				err = fs.ErrExist
+			}
+			return d.fail("creating", path.Join(dir, to), err)
+		}
+	}
+	if err := folder.Rename(from, to); err != nil {
+		return d.fail("renaming", path.Join(dir, from), err)
+	}
+	d.state[file] = want
+	return nil
+}
+
+// scan looks which files are there and returns their sizes, 0 for absent ones.
+func (d *disk) scan() []int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sizes := make([]int64, len(d.table.files))
+	for i, f := range d.table.files {
+		d.state[i] = absent
+		if f.Pad {
+			continue
+		}
+		dir, base := split(f.Path)
+		folder, err := d.folder(dir, false)
+		if err != nil {
+			continue
+		}
+		// A file of the full length under its own name is the better one of two. Any other may be somebody else's.
+		own, ownErr := regularSize(folder, base)
+		if ownErr == nil && own == f.Length {
+			d.state[i], sizes[i] = complete, own
+		} else if part, err := regularSize(folder, partName(base)); err == nil {
+			d.state[i], sizes[i] = partial, part
+		} else if ownErr == nil {
+			d.state[i], sizes[i] = complete, own
+		}
+	}
+	return sizes
+}
+
+func regularSize(folder *os.Root, name string) (int64, error) {
+	info, err := folder.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, errNotRegular
+	}
+	return info.Size(), nil
+}
+
+// createEmpty makes the files that have no bytes.
+func (d *disk) createEmpty() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, f := range d.table.files {
+		if f.Pad || f.Length > 0 || d.state[i] != absent {
+			continue
+		}
+		dir, base := split(f.Path)
+		folder, err := d.folder(dir, true)
+		if err != nil {
+			return d.fail("creating", f.Path, err)
+		}
+		file, err := folder.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return d.fail("creating", f.Path, err)
+		}
+		file.Close()
+		d.state[i] = complete
+	}
+	return nil
+}
+
+// remove deletes the files of a closed disk, finished or not, and the folders that are empty then. It goes on after an
+// error and returns the first.
+func (d *disk) remove() (first error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	root, err := os.OpenRoot(d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return d.fail("opening", "", err)
+	}
+	d.root = root
+	defer d.leave()
+	folders := make(map[string]struct{})
+	for i, f := range d.table.files {
+		if f.Pad {
+			continue
+		}
+		dir, base := split(f.Path)
+		for p := dir; p != "."; p, _ = split(p) {
+			if _, ok := folders[p]; ok {
+				break
+			}
+			folders[p] = struct{}{}
+		}
+		folder, err := d.folder(dir, false)
+		if err != nil {
+			continue
+		}
+		for _, name := range []string{base, partName(base)} {
+			if err := removeFile(folder, name); err != nil && first == nil {
+				first = d.fail("removing", path.Join(dir, name), err)
+			}
+		}
+		d.state[i] = absent
+	}
+	d.leaveFolder()
+	// A folder's path is longer than that of the folder it is in.
+	byDepth := make([]string, 0, len(folders))
+	for p := range folders {
+		byDepth = append(byDepth, p)
+	}
+	slices.SortFunc(byDepth, func(a, b string) int { return len(b) - len(a) })
+	for _, p := range byDepth {
+		// Folders only: a symbolic link to one is not ours.
+		if info, err := d.root.Lstat(p); err == nil && info.IsDir() {
+			d.root.Remove(p) // fails for one that is not empty, as it should
+		}
+	}
+	return first
+}
+
+func removeFile(folder *os.Root, name string) error {
+	info, err := folder.Lstat(name)
+	if err == nil && !info.IsDir() {
+		err = folder.Remove(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

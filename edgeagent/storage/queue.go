@@ -1,0 +1,47 @@
+package storage
+
+import "sync"
+
+// A queue hands blocks from many goroutines to the torrent's own. It never holds more than the pool has, so it needs no
+// limit of its own.
+type queue struct {
+	wake chan struct{} // has an element when blocks may be waiting
+
+	mu     sync.Mutex
+	blocks []*Block
+	closed bool
+}
+
+// put returns false when the queue is closed.
+func (q *queue) put(b *Block) bool {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return false
+	}
+	q.blocks = append(q.blocks, b)
+	first := len(q.blocks) == 1
+	q.mu.Unlock()
+	if first {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// take returns all blocks and leaves the empty slice for the next ones.
+func (q *queue) take(empty []*Block) []*Block {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	blocks := q.blocks
+	q.blocks = empty[:0]
+	return blocks
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+}
