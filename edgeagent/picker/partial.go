@@ -61,6 +61,7 @@ func (k *Picker) release(p *Peer, q *partial, block int) {
 	q.next = min(q.next, block)
 	q.free++
 	k.free++
+	k.asked--
 	p.requests--
 }
 
@@ -102,6 +103,7 @@ func (k *Picker) Received(p *Peer, b Block) bool {
 		return false
 	}
 	q.blocks[i] |= received
+	k.asked--
 	p.requests--
 	return true
 }

@@ -119,6 +119,7 @@ func (k *Picker) take(p *Peer, q *partial, n int, dst []Block) []Block {
 		q.blocks[i] = p.id
 		q.free--
 		k.free--
+		k.asked++
 		p.requests++
 		n--
 		dst = append(dst, k.block(q, i))

@@ -60,6 +60,7 @@ type Picker struct {
 	partials []*partial
 	spare    []*partial // records to use again
 	free     int        // blocks in partials that are neither requested nor received
+	asked    int        // blocks that are requested
 
 	peers  []*Peer
 	lastID ID
@@ -94,6 +95,9 @@ func New(c Config) *Picker {
 
 // Missing returns the number of pieces that are not verified yet.
 func (k *Picker) Missing() int { return k.missing }
+
+// Requested returns the number of blocks asked of all peers and not received, rejected or released.
+func (k *Picker) Requested() int { return k.asked }
 
 // Verified records that the piece is held and correct. Peers that have it lose one reason for our interest.
 func (k *Picker) Verified(piece int) {

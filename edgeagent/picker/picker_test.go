@@ -448,6 +448,13 @@ func check(t *testing.T, k *Picker) {
 	if fresh != len(k.order) || missing != k.missing || free != k.free {
 		t.Fatalf("fresh %d of %d, missing %d of %d, free %d of %d", len(k.order), fresh, k.missing, missing, k.free, free)
 	}
+	asked := 0
+	for _, p := range k.peers {
+		asked += p.requests
+	}
+	if asked != k.Requested() {
+		t.Fatalf("%d blocks requested of %d counted", k.Requested(), asked)
+	}
 	for _, p := range k.peers {
 		wanted, fresh := 0, 0
 		for piece, state := range k.state {

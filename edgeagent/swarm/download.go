@@ -1,0 +1,144 @@
+package swarm
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"simplebit/edgeagent/picker"
+	"simplebit/edgeagent/storage"
+	"simplebit/wire/peer"
+)
+
+const (
+	// maxStrays is how many blocks and rejects that were not asked for a peer may send.
+	maxStrays = 64
+	// rejectPause is how long a peer is left alone after it rejected a request, lest the same is sent again and again.
+	rejectPause = 2 * time.Second
+)
+
+// ask sends the peer requests, as many as are due.
+func (t *Torrent) ask(now time.Time, p *peerConn) {
+	if !p.interested || now.Before(p.pause) {
+		return
+	}
+	outstanding := p.pick.Requests()
+	room := int(t.c.Pool.Size()/storage.BlockSize) - t.pick.Requested() + outstanding
+	n := p.pipe.due(p.pipe.limit(p.remote.reqq(), room), outstanding)
+	if n <= 0 {
+		return
+	}
+	if p.remote.choking {
+		t.blocks = t.pick.PickAllowed(p.pick, n, t.blocks[:0])
+	} else {
+		t.blocks = t.pick.Pick(p.pick, n, t.blocks[:0])
+	}
+	if len(t.blocks) > 0 && outstanding == 0 {
+		p.owing = now
+	}
+	for _, b := range t.blocks {
+		p.queue(peer.Message{Type: peer.TypeRequest, Index: b.Piece, Begin: b.Begin, Length: b.Length})
+	}
+}
+
+// block takes the data of a PIECE message.
+func (t *Torrent) block(now time.Time, p *peerConn, m peer.Message, b *storage.Block) error {
+	p.remote.talking = true
+	if !t.pick.Received(p.pick, picker.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}) {
+		b.Release()
+		return p.stray("blocks")
+	}
+	n := b.N
+	t.c.Storage.Write(int(m.Index), int(m.Begin), b)
+	p.pipe.received()
+	p.owing = now
+	p.payload += int64(n)
+	p.down.add(now, n)
+	t.downloaded += int64(n)
+	t.down.add(now, n)
+	t.touch(p)
+	return nil
+}
+
+// rejected handles REJECT (BEP 6).
+func (t *Torrent) rejected(now time.Time, p *peerConn, m peer.Message) error {
+	if !t.pick.Rejected(p.pick, picker.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}) {
+		return p.stray("rejects")
+	}
+	if !p.remote.choking {
+		p.pipe.rejected()
+	}
+	p.pause = now.Add(rejectPause)
+	t.wakeAll = true
+	return nil
+}
+
+func (p *peerConn) stray(what string) error {
+	if p.strays++; p.strays > maxStrays {
+		return fmt.Errorf("peer keeps sending %s that were not asked for", what)
+	}
+	return nil
+}
+
+// stored takes a result of the storage.
+func (t *Torrent) stored(now time.Time, ev storage.Event) {
+	switch ev.Kind {
+	case storage.PieceVerified:
+		t.verified(now, ev.Piece)
+	case storage.PieceFailed:
+		t.corrupt(now, ev.Piece)
+	case storage.DiskFailed:
+		t.failed = ev.Err
+	}
+}
+
+func (t *Torrent) verified(now time.Time, piece int) {
+	t.have.Set(piece)
+	t.haveBytes += int64(t.sizeOf(piece))
+	t.pick.Verified(piece)
+	for _, p := range slices.Clone(t.peers) {
+		if !p.pick.Has(piece) {
+			p.queue(peer.Message{Type: peer.TypeHave, Index: uint32(piece)})
+			t.touch(p)
+		}
+		t.updateInterest(p)
+		if t.seeding() {
+			t.completed(now, p)
+		}
+	}
+	if t.seeding() {
+		t.rechokeNow = true
+		t.publish(now)
+		t.log.Debug("torrent complete", "uploaded", t.uploaded, "downloaded", t.downloaded)
+	}
+}
+
+// completed tells a peer that we have everything, or drops it if it has too.
+func (t *Torrent) completed(now time.Time, p *peerConn) {
+	if t.useless(p) {
+		t.drop(now, p, errBothSeeds)
+		return
+	}
+	t.sendExtensions(p)
+	t.touch(p)
+}
+
+// corrupt deals with a piece whose hash is wrong: a peer that sent all of it is to blame for certain.
+func (t *Torrent) corrupt(now time.Time, piece int) {
+	from := t.pick.Failed(piece)
+	t.wakeAll = true
+	t.log.Warn("piece has the wrong hash and is fetched again", "piece", piece, "peers", len(from))
+	if len(from) != 1 {
+		return
+	}
+	for _, p := range t.peers {
+		if p.pick.ID() == from[0] {
+			t.log.Warn("peer sent corrupt data and is banned", "addr", p.addr, "client", peer.ClientName(p.conn.Peer.PeerID, p.remote.ext.Version))
+			t.ban(now, p)
+			return
+		}
+	}
+	if a := t.book.lastOf(from[0]); a != nil {
+		a.banned = true
+	}
+}

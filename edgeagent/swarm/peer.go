@@ -1,0 +1,154 @@
+package swarm
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"simplebit/edgeagent/picker"
+	"simplebit/wire/dial"
+	"simplebit/wire/peer"
+)
+
+const (
+	keepAliveInterval = 100 * time.Second // BEP 3 has peers give up after two minutes
+	idleLimit         = 180 * time.Second
+	// blockLimit is how long a peer may owe us blocks without sending one. Shorter than idleLimit: others could have
+	// been asked for them.
+	blockLimit = 60 * time.Second
+	// ourQueue is how many requests of a peer we queue (BEP 10, reqq).
+	ourQueue = 128
+	// silentQueue is how many requests a side queues that cannot say so.
+	silentQueue = 250
+	// maxBacklog bounds what waits for a peer that does not read, beyond one bitfield, in bytes.
+	maxBacklog = 256 << 10
+)
+
+var (
+	errStopped   = errors.New("we stopped")
+	errDeaf      = errors.New("peer does not read what we send")
+	errBothSeeds = errors.New("neither side needs anything")
+	errCorrupt   = errors.New("peer sent corrupt data")
+)
+
+// peerConn is one connected peer. The loop owns it; its reader and writer use only conn and the two batch channels.
+type peerConn struct {
+	conn   *dial.Conn
+	addr   netip.AddrPort
+	entry  *address // where it can be dialled, nil when that is not known
+	pick   *picker.Peer
+	remote remote
+
+	interested bool // we are
+	choked     bool // by us
+	slotSince  time.Time
+	requests   []request // of theirs, not handed to the writer yet
+	handed     int       // bytes of their requests that are with the writer
+
+	pipe    pipeline
+	pause   time.Time // not to be asked for anything before
+	owing   time.Time // since when blocks are due: the last block, or the first request after a silence
+	strays  int       // blocks and rejects that were not asked for
+	payload int64     // bytes of blocks sent and received
+	up      meter
+	down    meter
+
+	began, heard, sent time.Time
+
+	batch *batch      // being filled by the loop
+	box   chan *batch // full batches for the writer, at most one
+	spare chan *batch // empty ones
+	dirty bool
+	gone  bool
+}
+
+// remote is what the peer has told us of itself.
+type remote struct {
+	choking, interested bool
+	fast, extended      bool // spoken by both
+	talking             bool // has sent a message that a bitfield must not follow
+	ext                 peer.Extensions
+}
+
+// reqq is how many requests the peer queues.
+func (r *remote) reqq() int {
+	if r.ext.ReqQ > 0 {
+		return r.ext.ReqQ
+	}
+	return silentQueue
+}
+
+// newPeerConn makes the state of a connection; its goroutines are not running yet.
+func newPeerConn(now time.Time, c *dial.Conn, entry *address) *peerConn {
+	p := &peerConn{
+		conn:   c,
+		addr:   remoteAddr(c),
+		entry:  entry,
+		remote: remote{choking: true, fast: c.Peer.Fast(), extended: c.Peer.Extended()},
+		choked: true,
+		began:  now, heard: now, sent: now,
+		box:   make(chan *batch, 1),
+		spare: make(chan *batch, 2),
+	}
+	p.spare <- &batch{}
+	p.spare <- &batch{}
+	return p
+}
+
+func remoteAddr(c net.Conn) netip.AddrPort {
+	var at netip.AddrPort
+	switch a := c.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		at = a.AddrPort()
+	case *net.UDPAddr:
+		at = a.AddrPort()
+	}
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
+// out returns the batch that the loop fills. Of the two batches the writer has one at most, and what is in box it has not
+// begun to send, so the loop takes that back to add to it; when box is empty, the other batch is in spare.
+func (p *peerConn) out() *batch {
+	if p.batch == nil {
+		select {
+		case p.batch = <-p.box:
+		default:
+			p.batch = <-p.spare
+		}
+	}
+	return p.batch
+}
+
+// queue adds a message to what flush sends.
+func (p *peerConn) queue(m peer.Message) {
+	b := p.out()
+	b.control = m.Append(b.control)
+}
+
+// flush gives the batch to the writer. It never blocks: while the loop has a batch, box is empty.
+func (p *peerConn) flush(now time.Time) error {
+	b := p.batch
+	if b == nil || len(b.control) == 0 && len(b.uploads) == 0 {
+		return nil
+	}
+	if len(b.control) > maxBacklog+peer.MaxBitfield {
+		return errDeaf
+	}
+	p.batch = nil
+	p.box <- b
+	p.sent = now
+	return nil
+}
+
+// overdue returns why the peer must be dropped, if it has been silent for too long.
+func (p *peerConn) overdue(now time.Time) error {
+	if n := p.pick.Requests(); n > 0 && now.Sub(p.owing) >= blockLimit {
+		return fmt.Errorf("peer owes us %d blocks and sent none for %v", n, blockLimit)
+	}
+	if now.Sub(p.heard) >= idleLimit {
+		return fmt.Errorf("peer sent nothing for %v", idleLimit)
+	}
+	return nil
+}

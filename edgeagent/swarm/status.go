@@ -1,0 +1,60 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+
+	"simplebit/wire/peer"
+)
+
+// Status is a snapshot of a torrent. Nothing in it changes afterwards.
+type Status struct {
+	Have                 int64 // bytes of verified pieces
+	Downloaded, Uploaded int64 // bytes of payload since New
+	DownRate, UpRate     int64 // payload, bytes/s over the last seconds
+	Seeding              bool  // every piece is verified
+	Known                int   // addresses known at which a peer may be reached, connected or not
+	Peers                []PeerStatus
+}
+
+// PeerStatus is a snapshot of one connected peer.
+type PeerStatus struct {
+	Addr      netip.AddrPort // of the connection; the zero value where the transport has none
+	Client    string         // the peer's program, for people
+	Transport string         // as in dial.Conn
+	Path      string         // "dialled" or "accepted"
+	Down, Up  int64          // payload, bytes/s over the last seconds
+}
+
+// Status returns the newest snapshot. It is renewed twice a second while anything happens and at every change of state.
+func (t *Torrent) Status() Status { return *t.status.Load() }
+
+// publish makes the current state the newest snapshot.
+func (t *Torrent) publish(now time.Time) {
+	s := &Status{
+		Have:       t.haveBytes,
+		Downloaded: t.downloaded,
+		Uploaded:   t.uploaded,
+		DownRate:   t.down.rate(now),
+		UpRate:     t.up.rate(now),
+		Seeding:    t.seeding(),
+		Known:      len(t.book.list),
+		Peers:      make([]PeerStatus, 0, len(t.peers)),
+	}
+	for _, p := range t.peers {
+		path := "accepted"
+		if p.conn.Outgoing {
+			path = "dialled"
+		}
+		s.Peers = append(s.Peers, PeerStatus{
+			Addr:      p.addr,
+			Client:    peer.ClientName(p.conn.Peer.PeerID, p.remote.ext.Version),
+			Transport: p.conn.Transport,
+			Path:      path,
+			Down:      p.down.rate(now),
+			Up:        p.up.rate(now),
+		})
+	}
+	t.status.Store(s)
+	t.published, t.changed = now, false
+}

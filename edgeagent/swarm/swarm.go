@@ -1,0 +1,184 @@
+// Package swarm is the data plane of one torrent: it speaks the peer protocol with every peer of the swarm, decides what
+// to ask and whom to serve, and moves blocks between connections and the storage. It speaks BEP 3, the fast extension
+// (BEP 6), the extension handshake (BEP 10) and upload_only (BEP 21).
+//
+// One goroutine, the loop in Torrent.Run, owns all state. Each connection has a reader and a writer:
+//
+//	              events                         Write
+//	conn ─ reader ───────▶ loop (picker, choker) ─────▶ storage
+//	          ▲             │  ▲                          │
+//	     block│      batches│  │ piece verified, failed   │
+//	        Pool            ▼  └──────────────────────────┘
+//	conn ◀───────────── writer ◀── ReadBlock ── storage
+//
+// The reader fills a block of the pool straight from the connection and hands it over with the message; the loop checks
+// that it was asked for and passes it to the storage. In the other direction two batches circulate between the loop and
+// each writer. The loop adds to one while the writer sends the other, so many messages leave in one system call, and
+// neither side ever waits for the other. Blocks for upload are read from the disk by the writer. In the steady state
+// nothing is allocated per block.
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"simplebit/edgeagent/picker"
+	"simplebit/edgeagent/storage"
+	"simplebit/wire/dial"
+	"simplebit/wire/peer"
+)
+
+const (
+	defaultMaxPeers    = 40
+	defaultUploadSlots = 8
+	maxDials           = 10 // at once
+)
+
+// Config is what New needs. InfoHash, PeerID, PieceLength, Length, Storage and Pool must be given.
+type Config struct {
+	// InfoHash and PeerID go into our handshakes. Connections to our own peer id are dropped.
+	InfoHash, PeerID [20]byte
+	// PieceLength and Length of the torrent in bytes, as in the storage's layout.
+	PieceLength int
+	Length      int64
+	// Storage holds the content. The swarm is the only one to write to it and to drain its events while Run runs, and
+	// does not close it.
+	Storage *storage.Torrent
+	// Pool is where blocks come from, shared by all torrents. Requests in flight are bounded by its size.
+	Pool *storage.Pool
+	// Dialer makes outgoing connections. Default: a zero one.
+	Dialer *dial.Dialer
+	// Port we listen on, told to peers (BEP 10, p). 0 says that we cannot be dialled.
+	Port uint16
+	// MaxPeers bounds the connections of this torrent, either way. Default 40.
+	MaxPeers int
+	// UploadSlots is how many peers are served at a time. Default 8.
+	UploadSlots int
+	// Software is our name and version, told to peers (BEP 10, v). Default none.
+	Software string
+	// Seed of the random choices. Default: a random one.
+	Seed uint64
+	// Log gets peer events at debug level and corrupt data at warn level. Default: none.
+	Log *slog.Logger
+}
+
+// Torrent is the data plane of one torrent. Its methods may be called from any goroutine. Those that hand it something
+// wait for Run to take it.
+type Torrent struct {
+	c         Config
+	log       *slog.Logger
+	handshake peer.Handshake
+	pieces    int
+
+	candidates chan []netip.AddrPort
+	accepted   chan *dial.Conn
+	done       chan struct{} // closed when Run has returned
+	status     atomic.Pointer[Status]
+
+	loop // only for the goroutine in Run
+}
+
+// New prepares a torrent whose storage is open. It starts nothing; call Run.
+func New(c Config) (*Torrent, error) {
+	if c.PieceLength < 1 || c.Length < 1 || c.Storage == nil || c.Pool == nil {
+		return nil, errors.New("swarm: piece length, length, storage and pool must be given")
+	}
+	pieces := (c.Length + int64(c.PieceLength) - 1) / int64(c.PieceLength)
+	have := peer.Bitfield(c.Storage.Have())
+	if pieces > 8*peer.MaxBitfield || !have.Valid(int(pieces)) {
+		return nil, fmt.Errorf("swarm: %d pieces, but the storage has a bitfield of %d bytes", pieces, len(have))
+	}
+	if c.Dialer == nil {
+		c.Dialer = &dial.Dialer{}
+	}
+	if c.MaxPeers <= 0 {
+		c.MaxPeers = defaultMaxPeers
+	}
+	if c.UploadSlots <= 0 {
+		c.UploadSlots = defaultUploadSlots
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64()
+	}
+	t := &Torrent{
+		c:         c,
+		log:       c.Log,
+		handshake: peer.Handshake{Reserved: peer.Reserved(true, true), InfoHash: c.InfoHash, PeerID: c.PeerID},
+		pieces:    int(pieces),
+
+		candidates: make(chan []netip.AddrPort, 16),
+		accepted:   make(chan *dial.Conn),
+		done:       make(chan struct{}),
+	}
+	t.loop = loop{
+		events:  make(chan event, eventQueue),
+		dialled: make(chan dialResult, maxDials),
+		book:    newBook(rand.New(rand.NewPCG(c.Seed, 1))),
+		have:    have,
+		pick: picker.New(picker.Config{
+			PieceLength: c.PieceLength, Length: c.Length, Have: have, Seed: c.Seed,
+		}),
+	}
+	for i := range t.pieces {
+		if have.Has(i) {
+			t.haveBytes += int64(t.sizeOf(i))
+		}
+	}
+	t.publish(time.Now())
+	return t, nil
+}
+
+// Handshake returns the handshake that we send for this torrent.
+func (t *Torrent) Handshake() peer.Handshake { return t.handshake }
+
+// AddCandidates makes addresses known at which peers may be reached. Those known already, and those beyond the 500 that
+// are kept, are ignored. The slice is not kept.
+func (t *Torrent) AddCandidates(list []netip.AddrPort) {
+	if len(list) > maxKnown {
+		list = list[:maxKnown]
+	}
+	select {
+	case t.candidates <- slices.Clone(list):
+	case <-t.done:
+	}
+}
+
+// Accept takes over an incoming connection whose handshakes are done. It is closed when there is no room for it, when
+// the peer is connected already, and when Run has ended.
+func (t *Torrent) Accept(c *dial.Conn) {
+	select {
+	case t.accepted <- c:
+	case <-t.done:
+		c.Close()
+	}
+}
+
+// Run does the torrent's work until ctx ends, when it returns nil, or until the disk fails, when it returns the
+// *storage.DiskError. All connections are closed then. It may be called once.
+func (t *Torrent) Run(ctx context.Context) error {
+	defer close(t.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := t.run(ctx)
+	cancel()
+	t.shutDown()
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("torrent %x: %w", t.c.InfoHash[:4], err)
+}
+
+// sizeOf returns a piece's length in bytes.
+func (t *Torrent) sizeOf(piece int) int {
+	return int(min(int64(t.c.PieceLength), t.c.Length-int64(piece)*int64(t.c.PieceLength)))
+}
