@@ -146,7 +146,7 @@ func (j *job) start() {
 	})
 	go j.resolvePeers(ctx, j.rec.Peers)
 	if j.torrent == nil {
-		go j.fetchMetadata(ctx, a.fetch)
+		go j.fetchMetadata(ctx, j.rec.InfoHash, a.fetch)
 	}
 }
 
@@ -175,9 +175,9 @@ func (j *job) resolvePeers(ctx context.Context, peers []string) {
 }
 
 // fetchMetadata asks peers for the info dictionary until it is there.
-func (j *job) fetchMetadata(ctx context.Context, peers <-chan netip.AddrPort) {
+func (j *job) fetchMetadata(ctx context.Context, id InfoHash, peers <-chan netip.AddrPort) {
 	for {
-		info, err := j.cfg.Metadata.FetchMetadata(ctx, j.rec.InfoHash, peers)
+		info, err := j.cfg.Metadata.FetchMetadata(ctx, id, peers)
 		if ctx.Err() != nil {
 			return
 		}

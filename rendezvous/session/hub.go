@@ -179,8 +179,8 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 }
 
 func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
-	if hello.Version != control.Version {
-		return "", control.Refused{Code: control.RefusedVersion, Reason: "this surrogate speaks another version of the protocol: update the older of the two"}
+	if hello.Version < control.Version {
+		return "", control.Refused{Code: control.RefusedVersion, Reason: "this agent is too old for the surrogate: update it"}
 	}
 	return h.cfg.Admitter.Admit(ctx, device, hello)
 }

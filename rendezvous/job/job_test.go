@@ -1,0 +1,241 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"simplebit/wire/control"
+)
+
+func TestAMagnetBecomesAnAssignment(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.add(m)
+	if v.State != StateMetadata || v.Name != "wish" {
+		t.Errorf("a new magnet is %s, named %q", v.State, v.Name)
+	}
+	if got := m.Desired(attic); len(got) != 0 {
+		t.Errorf("the device should already hold %v", got)
+	}
+	peer := netip.MustParseAddrPort("198.18.1.2:6881")
+	w.session().Peers([]netip.AddrPort{peer, netip.MustParseAddrPort("10.0.0.1:6881"), peer})
+	w.eventually("the peer is asked for the metadata", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.asked) == 1 && w.asked[0] == peer
+	})
+	w.info <- torrentInfo
+	v = w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+	if v.State != StateWaiting || v.Name != "a.txt" {
+		t.Errorf("with metadata it is %s, named %q", v.State, v.Name)
+	}
+	if got := m.Desired(attic)[infoHash].Assign; got.Generation != v.Generation || got.Paused {
+		t.Errorf("the device should hold %+v, want generation %d, not paused", got, v.Generation)
+	}
+	w.report(m, v, control.StateDownloading, nil)
+	w.eventually("the device gets the one address that may be dialled", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.sent) == 1 && len(w.sent[0].Peers) == 1 && w.sent[0].Peers[0].Addr == peer
+	})
+}
+
+func TestAFetchThatFailsIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.add(m)
+	w.info <- []byte("d6:lengthi0e4:name1:a12:piece lengthi16384e6:pieces0:e") // another torrent's
+	v = w.get(m, v.ID, "an unusable description pauses the job", func(v View) bool { return v.State == StatePaused })
+	if !strings.Contains(v.Fault, "description") {
+		t.Errorf("fault is %q", v.Fault)
+	}
+	if _, err := m.Resume(context.Background(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.info <- torrentInfo
+	w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+}
+
+func TestAFullDiskPausesTheJobUntilItIsResumed(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	const fault = "disk full: writing /d/a.part: 512 bytes free in /d; free some space and resume"
+	w.report(m, v, control.StateFailed, func(p *control.Progress) { p.Error = fault })
+	v = w.get(m, v.ID, "the job is paused", func(v View) bool { return v.State == StatePaused })
+	if v.Fault != fault || !strings.Contains(v.Message, fault) {
+		t.Errorf("fault %q, message %q", v.Fault, v.Message)
+	}
+	if got := m.Desired(attic)[infoHash]; !got.Assign.Paused {
+		t.Errorf("the device should hold %+v, want it paused", got)
+	}
+	// The device's report of before must not pause it again.
+	before := v
+	before.Generation--
+	r, err := m.Resume(context.Background(), v.ID)
+	if err != nil || r.Fault != "" || r.Generation <= v.Generation {
+		t.Fatalf("resumed: %+v, %v", r, err)
+	}
+	w.report(m, before, control.StateFailed, func(p *control.Progress) { p.Error = fault })
+	w.report(m, r, control.StateDownloading, nil)
+	w.get(m, v.ID, "it downloads", func(v View) bool { return v.State == StateDownloading })
+}
+
+func TestAJobSurvivesARestartOfTheSurrogate(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	if _, err := m.Pause(context.Background(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	m = w.open()
+	got, err := m.Get(v.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.State != StatePaused || got.Name != "a.txt" || got.Size != 16 || got.Generation != v.Generation+1 {
+		t.Errorf("after the restart: %+v", got)
+	}
+	if !m.Desired(attic)[infoHash].Assign.Paused {
+		t.Error("the pause was lost")
+	}
+}
+
+func TestAPausedJobNeitherAnnouncesNorFetches(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.add(m)
+	s := w.session()
+	if _, err := m.Pause(context.Background(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.ctx.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("the tracker session still runs")
+	}
+}
+
+func TestARemovedJobStaysUntilTheDeviceLetsGo(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	if err := m.Remove(context.Background(), v.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Desired(attic)[infoHash]; !got.Remove || !got.DeleteData {
+		t.Errorf("the device is asked for %+v", got)
+	}
+	m.Close()
+	m = w.open()
+	if got, err := m.Get(v.ID); err != nil || got.State != StateRemoving {
+		t.Fatalf("after a restart: %+v, %v", got, err)
+	}
+	m.Gone(attic, infoHash)
+	if _, err := m.Get(v.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the job is still there: %v", err)
+	}
+	if len(w.records) != 0 || len(w.infos) != 0 {
+		t.Errorf("still stored: %v, %v", w.records, w.infos)
+	}
+}
+
+func TestATorrentAddedAgainWhileItIsRemovedIsKept(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	old := w.withInfo(m)
+	if err := m.Remove(context.Background(), old.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	v := w.add(m)
+	if v.Generation <= old.Generation+1 {
+		t.Errorf("generation %d does not overtake the removal's %d", v.Generation, old.Generation+1)
+	}
+	if got := m.Desired(attic)[infoHash]; got.Remove {
+		t.Error("it is still to be removed")
+	}
+	if all := m.List(); len(all) != 1 {
+		t.Errorf("%d jobs, want 1", len(all))
+	}
+}
+
+func TestADeviceAheadOfARestoredStoreIsOvertaken(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.report(m, v, control.StatePaused, func(p *control.Progress) { p.Generation += 100 })
+	w.get(m, v.ID, "a later generation", func(got View) bool { return got.Generation == v.Generation+101 })
+}
+
+func TestCompletionIsToldToTheTrackerOnce(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.report(m, v, control.StateDownloading, nil)
+	for range 2 {
+		w.report(m, v, control.StateSeeding, func(p *control.Progress) { p.Have = 16 })
+	}
+	w.get(m, v.ID, "seeding", func(v View) bool { return v.State == StateSeeding && v.Completed })
+	s := w.session()
+	w.eventually("one completed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return s.completed == 1
+	})
+	if got := s.Stats(); got.Left != 0 {
+		t.Errorf("a complete job announces %+v", got)
+	}
+}
+
+func TestWhatIsNotStoredIsNotAcknowledged(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.locked(func() { w.full = errors.New("store: disk full") })
+	if _, err := m.Pause(context.Background(), v.ID); err == nil {
+		t.Error("a pause that was not stored was acknowledged")
+	}
+	if got, _ := m.Get(v.ID); got.Paused {
+		t.Error("it was obeyed all the same")
+	}
+	if _, err := m.Add(context.Background(), New{Magnet: strings.Replace(magnet, infoHash.String(), strings.Repeat("ab", 20), 1), Target: "device:attic"}); err == nil {
+		t.Error("a job that was not stored was acknowledged")
+	}
+}
+
+func TestBadWishesGetAClearError(t *testing.T) {
+	w := newWorld(t)
+	w.devices["old"] = Device{ID: "old", Name: "old", Revoked: true}
+	m := w.open()
+	v := w.add(m)
+	for name, c := range map[string]struct {
+		wish New
+		kind error
+		text string
+	}{
+		"no torrent":       {New{Target: "device:attic"}, ErrInvalid, "one of the two"},
+		"both":             {New{Magnet: magnet, Torrent: []byte("d"), Target: "device:attic"}, ErrInvalid, "one of the two"},
+		"no target":        {New{Magnet: magnet}, ErrInvalid, "want device:NAME"},
+		"unknown device":   {New{Magnet: magnet, Target: "device:cellar"}, ErrNotFound, "cellar"},
+		"revoked device":   {New{Magnet: magnet, Target: "device:old"}, ErrConflict, "revoked"},
+		"malformed magnet": {New{Magnet: "magnet:?xt=urn:btih:123", Target: "device:attic"}, ErrInvalid, "magnet"},
+		"malformed file":   {New{Torrent: []byte("not bencode"), Target: "device:attic"}, ErrInvalid, ""},
+		"twice":            {New{Magnet: magnet, Target: "device:attic"}, ErrConflict, v.ID},
+	} {
+		_, err := m.Add(context.Background(), c.wish)
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := m.Pause(context.Background(), "nosuch"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("pausing an unknown job: %v", err)
+	}
+	if len(m.List()) != 1 {
+		t.Errorf("jobs are %v", m.List())
+	}
+}

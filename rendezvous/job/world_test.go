@@ -1,0 +1,235 @@
+package job
+
+import (
+	"context"
+	"crypto/sha1"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"simplebit/wire/control"
+)
+
+// world is everything around the jobs, in memory; it outlives a Manager.
+type world struct {
+	t        *testing.T
+	mu       sync.Mutex
+	records  map[string]Record
+	infos    map[string][]byte
+	devices  map[string]Device
+	sent     []control.Candidates
+	changed  int
+	announce []*fakeAnnouncer
+	info     chan []byte // what the next metadata fetch returns
+	asked    []netip.AddrPort
+	full     error // what the store says to a Put
+}
+
+const attic = "attic-id"
+
+func newWorld(t *testing.T) *world {
+	return &world{
+		t: t, records: map[string]Record{}, infos: map[string][]byte{}, info: make(chan []byte, 10),
+		devices: map[string]Device{attic: {ID: attic, Name: "attic", Online: true}},
+	}
+}
+
+func (w *world) open() *Manager {
+	w.t.Helper()
+	m, err := Open(context.Background(), Config{
+		Store: recordStore{w}, Infos: infoStore{w}, Metadata: w, Trackers: w, Devices: w,
+		Dialable: func(a netip.Addr) bool { return !a.IsPrivate() },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(m.Close)
+	return m
+}
+
+type recordStore struct{ *world }
+
+func (s recordStore) Put(_ context.Context, id string, r Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full != nil {
+		return s.full
+	}
+	s.records[id] = r
+	return nil
+}
+
+func (s recordStore) Delete(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, id)
+	return nil
+}
+
+func (s recordStore) All(context.Context) (map[string]Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.records), nil
+}
+
+type infoStore struct{ *world }
+
+func (s infoStore) Put(_ context.Context, key string, b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.infos[key] = b
+	return nil
+}
+
+func (s infoStore) Get(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b, ok := s.infos[key]; ok {
+		return b, nil
+	}
+	return nil, ErrNotFound
+}
+
+func (s infoStore) Delete(_ context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.infos, key)
+	return nil
+}
+
+func (w *world) FetchMetadata(ctx context.Context, _ [20]byte, peers <-chan netip.AddrPort) ([]byte, error) {
+	for {
+		select {
+		case p := <-peers:
+			w.mu.Lock()
+			w.asked = append(w.asked, p)
+			w.mu.Unlock()
+		case b := <-w.info:
+			if b == nil {
+				return nil, fmt.Errorf("nobody has it")
+			}
+			return b, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (w *world) MetadataStatus([20]byte) MetadataStatus { return MetadataStatus{} }
+
+type fakeAnnouncer struct {
+	Announce
+	ctx              context.Context
+	pokes, completed int
+	w                *world
+}
+
+func (a *fakeAnnouncer) Poke()                   { a.w.locked(func() { a.pokes++ }) }
+func (a *fakeAnnouncer) Completed()              { a.w.locked(func() { a.completed++ }) }
+func (a *fakeAnnouncer) Status() []TrackerStatus { return nil }
+
+func (w *world) Start(ctx context.Context, a Announce) Announcer {
+	f := &fakeAnnouncer{Announce: a, ctx: ctx, w: w}
+	w.locked(func() { w.announce = append(w.announce, f) })
+	return f
+}
+
+// session is the newest tracker session.
+func (w *world) session() *fakeAnnouncer {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.announce) == 0 {
+		w.t.Fatal("no tracker session was started")
+	}
+	return w.announce[len(w.announce)-1]
+}
+
+func (w *world) Resolve(_ context.Context, name string) (Device, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.devices {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	return Device{}, errorf(ErrNotFound, "there is no device "+name)
+}
+
+func (w *world) Lookup(id string) Device {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.devices[id]
+}
+
+func (w *world) Changed(string) { w.locked(func() { w.changed++ }) }
+
+func (w *world) Candidates(_ string, c control.Candidates) {
+	w.locked(func() { w.sent = append(w.sent, c) })
+}
+
+func (w *world) locked(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// eventually waits for a condition that other goroutines bring about.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// torrentInfo is an info dictionary of one file of 16 bytes.
+var torrentInfo = func() []byte {
+	h := sha1.Sum([]byte("sixteen bytes !!"))
+	return []byte(fmt.Sprintf("d6:lengthi16e4:name5:a.txt12:piece lengthi16384e6:pieces20:%se", h[:]))
+}()
+
+var infoHash = InfoHash(sha1.Sum(torrentInfo))
+
+var magnet = "magnet:?xt=urn:btih:" + infoHash.String() + "&dn=wish&tr=http://tracker.example/announce"
+
+func (w *world) add(m *Manager) View {
+	w.t.Helper()
+	v, err := m.Add(context.Background(), New{Magnet: magnet, Target: "device:attic"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+// get is the job's view once it satisfies ok.
+func (w *world) get(m *Manager, id, what string, ok func(View) bool) View {
+	w.t.Helper()
+	var v View
+	w.eventually(what, func() bool {
+		var err error
+		v, err = m.Get(id)
+		return err == nil && ok(v)
+	})
+	return v
+}
+
+// withInfo adds a job whose info dictionary has come.
+func (w *world) withInfo(m *Manager) View {
+	w.t.Helper()
+	v := w.add(m)
+	w.info <- torrentInfo
+	return w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+}
+
+func (w *world) report(m *Manager, v View, state control.State, change func(*control.Progress)) {
+	p := control.Progress{ID: v.InfoHash, Generation: v.Generation, State: state, Size: 16}
+	if change != nil {
+		change(&p)
+	}
+	m.Observed(attic, p)
+}

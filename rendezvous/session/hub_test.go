@@ -1,0 +1,363 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha1"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/wire/control"
+)
+
+// world is a surrogate's hub with what it needs, in memory.
+type world struct {
+	t    *testing.T
+	hub  *Hub
+	addr net.Addr
+	pin  control.Pin
+
+	mu      sync.Mutex
+	admit   func(control.DeviceID, control.Hello) (string, error)
+	desired map[infoHash]Desired
+	events  chan any // control.Progress, infoHash of Gone, bool of Connected
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, desired: map[infoHash]Desired{}, events: make(chan any, 100)}
+	w.admit = func(control.DeviceID, control.Hello) (string, error) { return "attic", nil }
+	deployment, own := newKey(t), newKey(t)
+	w.pin = control.PinOf(deployment.Public().(ed25519.PublicKey))
+	conf, err := control.SurrogateTLS(own, deployment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := quic.ListenAddr("127.0.0.1:0", conf, QUICConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.addr = ln.Addr()
+	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan struct{})
+	go func() { defer close(served); w.hub.Serve(ctx, ln) }()
+	t.Cleanup(func() { cancel(); <-served; ln.Close() })
+	return w
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	key, err := control.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (w *world) Admit(_ context.Context, d control.DeviceID, h control.Hello) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.admit(d, h)
+}
+
+func (w *world) Desired(control.DeviceID) map[[20]byte]Desired {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := map[[20]byte]Desired{}
+	for id, d := range w.desired {
+		c[id] = d
+	}
+	return c
+}
+
+func (w *world) wish(id infoHash, d Desired) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d.ID = id
+	w.desired[id] = d
+}
+
+func (w *world) Layout(context.Context, [20]byte) (Layout, error) {
+	return testLayout, nil
+}
+
+func (w *world) Observed(_ control.DeviceID, p control.Progress) { w.events <- p }
+func (w *world) Gone(_ control.DeviceID, id [20]byte)            { w.events <- id }
+func (w *world) Connected(_ control.DeviceID, online bool)       { w.events <- online }
+
+// event waits for the next thing that the jobs were told.
+func event[T any](w *world) T {
+	w.t.Helper()
+	select {
+	case e := <-w.events:
+		v, ok := e.(T)
+		if !ok {
+			w.t.Fatalf("jobs were told %#v, want a %T", e, v)
+		}
+		return v
+	case <-time.After(5 * time.Second):
+		w.t.Fatal("the jobs were told nothing")
+	}
+	panic("unreachable")
+}
+
+var content = []byte("sixteen bytes !!")
+
+var testLayout = Layout{
+	Header: control.LayoutHeader{ID: red, Name: "a", PieceLength: 16384, Length: 16, Files: 1, Pieces: 1},
+	Files:  []control.LayoutFile{{Path: "a", Length: 16}},
+	Hashes: func() []byte { h := sha1.Sum(content); return h[:] }(),
+}
+
+// device is the agent's end of a control connection.
+type device struct {
+	t      *testing.T
+	conn   *quic.Conn
+	stream *quic.Stream
+	frames *control.Reader
+}
+
+func (w *world) dial(key ed25519.PrivateKey) *quic.Conn {
+	w.t.Helper()
+	conf, err := control.AgentTLS(key, w.pin)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, w.addr.String(), conf, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.CloseWithError(0, "") })
+	return conn
+}
+
+func (w *world) connect(key ed25519.PrivateKey, h control.Hello) *device {
+	w.t.Helper()
+	conn := w.dial(key)
+	stream, err := conn.OpenStreamSync(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	stream.SetReadDeadline(time.Now().Add(10 * time.Second))
+	d := &device{w.t, conn, stream, control.NewReader(stream)}
+	d.send(h)
+	return d
+}
+
+func (d *device) send(m control.Message) {
+	d.t.Helper()
+	if err := control.WriteMessage(d.stream, m); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func next[T control.Message](d *device) T {
+	d.t.Helper()
+	m, err := d.frames.Next()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	v, ok := m.(T)
+	if !ok {
+		d.t.Fatalf("got %#v, want a %T", m, v)
+	}
+	return v
+}
+
+var hello = control.Hello{Version: control.Version, Software: "agent", Name: "attic", Port: 6882}
+
+func TestATorrentIsAssignedWithItsLayout(t *testing.T) {
+	w := newWorld(t)
+	w.wish(red, want(red, 7))
+	d := w.connect(newKey(t), hello)
+	if got := next[control.Welcome](d); got.Name != "attic" || !got.Observed.IsValid() {
+		t.Errorf("welcome is %+v", got)
+	}
+	if !event[bool](w) {
+		t.Error("the device is said to be offline")
+	}
+	d.send(control.Synced{})
+	if got := next[control.Assign](d); got.Generation != 7 {
+		t.Errorf("assigned generation %d, want 7", got.Generation)
+	}
+	d.send(control.Progress{ID: red, Generation: 7, State: control.StateLayout})
+	event[control.Progress](w)
+	stream, err := d.conn.AcceptUniStream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := control.ReadLayout(bytes.NewReader(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(all[l.HashOffset:], testLayout.Hashes) {
+		t.Error("the piece hashes arrived altered")
+	}
+}
+
+func TestADeviceThatComesBackIsBroughtUpToDate(t *testing.T) {
+	w := newWorld(t)
+	w.wish(red, want(red, 2))
+	w.wish(blue, Desired{Remove: true, DeleteData: true})
+	d := w.connect(newKey(t), hello)
+	next[control.Welcome](d)
+	event[bool](w)
+	d.send(control.Progress{ID: red, Generation: 1, State: control.StateSeeding})
+	d.send(control.Progress{ID: blue, Generation: 1, State: control.StateSeeding})
+	d.send(control.Synced{})
+	event[control.Progress](w)
+	event[control.Progress](w)
+	if got := next[control.Assign](d); got.ID != red || got.Generation != 2 {
+		t.Errorf("assigned %+v, want red at generation 2", got)
+	}
+	if got := next[control.Unassign](d); got.ID != blue || !got.DeleteData {
+		t.Errorf("unassigned %+v, want blue with its data", got)
+	}
+	d.send(control.Gone{ID: blue})
+	if got := event[infoHash](w); got != blue {
+		t.Errorf("%x is gone, want blue", got)
+	}
+}
+
+func TestAChangedWishReachesAConnectedDevice(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t)
+	d := w.connect(key, hello)
+	next[control.Welcome](d)
+	d.send(control.Synced{})
+	id := control.DeviceIDOf(key.Public().(ed25519.PublicKey))
+	event[bool](w)
+	paused := want(red, 1)
+	paused.Paused = true
+	w.wish(red, paused)
+	w.hub.Changed(id)
+	if got := next[control.Assign](d); !got.Paused {
+		t.Errorf("assigned %+v, want it paused", got)
+	}
+}
+
+func TestARefusedDeviceLearnsWhy(t *testing.T) {
+	w := newWorld(t)
+	w.admit = func(control.DeviceID, control.Hello) (string, error) {
+		return "", control.Refused{Code: control.RefusedInvite, Reason: "the invite has expired"}
+	}
+	d := w.connect(newKey(t), hello)
+	if got := next[control.Refused](d); got.Code != control.RefusedInvite || got.Reason != "the invite has expired" {
+		t.Errorf("refused with %+v", got)
+	}
+}
+
+func TestAnOlderVersionIsRefused(t *testing.T) {
+	w := newWorld(t)
+	d := w.connect(newKey(t), control.Hello{Version: control.Version - 1, Software: "earlier"})
+	if got := next[control.Refused](d); got.Code != control.RefusedVersion {
+		t.Errorf("refused with %+v, want the version", got)
+	}
+}
+
+func TestAnErrorOfTheStoreIsNotShownToStrangers(t *testing.T) {
+	w := newWorld(t)
+	w.admit = func(control.DeviceID, control.Hello) (string, error) { return "", errors.New("secret path") }
+	d := w.connect(newKey(t), hello)
+	got := next[control.Refused](d)
+	if got.Code != control.RefusedBusy || bytes.Contains([]byte(got.Reason), []byte("secret")) {
+		t.Errorf("refused with %+v", got)
+	}
+}
+
+func TestARevokedDeviceIsCutOffAtOnce(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t)
+	d := w.connect(key, hello)
+	next[control.Welcome](d)
+	event[bool](w)
+	w.hub.Revoke(control.DeviceIDOf(key.Public().(ed25519.PublicKey)))
+	if got := next[control.Refused](d); got.Code != control.RefusedRevoked {
+		t.Errorf("refused with %+v, want revoked", got)
+	}
+	select {
+	case <-d.conn.Context().Done():
+	case <-time.After(5 * time.Second):
+		t.Error("the connection is still open")
+	}
+	if event[bool](w) {
+		t.Error("the device is still said to be online")
+	}
+}
+
+func TestANewerSessionOfADeviceReplacesTheOlder(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t)
+	first := w.connect(key, hello)
+	next[control.Welcome](first)
+	event[bool](w)
+	second := w.connect(key, hello)
+	next[control.Welcome](second)
+	select {
+	case <-first.conn.Context().Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("the older connection is still open")
+	}
+	if !event[bool](w) {
+		t.Error("the device is said to be offline")
+	}
+	if online, _, _ := w.hub.Status(control.DeviceIDOf(key.Public().(ed25519.PublicKey))); !online {
+		t.Error("the hub lost the newer session")
+	}
+}
+
+func TestHostileFirstFramesEndTheConnection(t *testing.T) {
+	w := newWorld(t)
+	for name, bytes := range map[string][]byte{
+		"not a frame":      {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"too large":        {0x81, 0x80, 0x80, 0x80, 0x01},
+		"not CBOR":         {3, 0xff, 0xff, 0xff},
+		"of the surrogate": frame(t, control.Synced{}),
+	} {
+		conn := w.dial(newKey(t))
+		stream, err := conn.OpenStreamSync(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Write(bytes)
+		select {
+		case <-conn.Context().Done():
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: the connection is still open", name)
+		}
+	}
+}
+
+func frame(t *testing.T, m control.Message) []byte {
+	var b bytes.Buffer
+	if err := control.WriteMessage(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestFramesThatOnlyASurrogateSendsEndTheSession(t *testing.T) {
+	w := newWorld(t)
+	d := w.connect(newKey(t), hello)
+	next[control.Welcome](d)
+	event[bool](w)
+	d.send(control.Assign{ID: red, Generation: 1})
+	select {
+	case <-d.conn.Context().Done():
+	case <-time.After(5 * time.Second):
+		t.Error("the connection is still open")
+	}
+}
