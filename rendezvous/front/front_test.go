@@ -1,0 +1,487 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simplebit/wire/peer"
+)
+
+// inBubble runs f under virtual time.
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// mustFetch fetches from the swarm and checks the result and the time that it took.
+func mustFetch(t *testing.T, s *swarm, info []byte, hash [20]byte, within time.Duration) {
+	t.Helper()
+	start := time.Now()
+	got, err := s.fetch(t, hash)
+	if err != nil || !bytes.Equal(got, info) {
+		t.Fatalf("got %d bytes of %d, %v", len(got), len(info), err)
+	}
+	if took := time.Since(start); took > within {
+		t.Errorf("took %v, want at most %v", took, within)
+	}
+}
+
+func TestMetadataComesFromSeveralPeersAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(40*peer.MetadataPieceSize - 5)
+		var served [4]atomic.Int32
+		var peers []func(net.Conn)
+		for p := range served {
+			peers = append(peers, serve(int64(len(info)), func(i uint32) *peer.MetadataMessage {
+				time.Sleep(time.Second)
+				served[p].Add(1)
+				m := data(info, i)
+				return &m
+			}))
+		}
+		// Forty seconds of work for one.
+		mustFetch(t, newSwarm(peers...), info, hash, 16*time.Second)
+		for p := range served {
+			if served[p].Load() < 8 {
+				t.Errorf("peer %d served %d pieces of 40", p, served[p].Load())
+			}
+		}
+	})
+}
+
+func TestMetadataOfAnySizeIsWhole(t *testing.T) {
+	for _, n := range []int{1, 100, peer.MetadataPieceSize - 1, peer.MetadataPieceSize, peer.MetadataPieceSize + 1, 3 << 20} {
+		inBubble(t, func(t *testing.T) {
+			info, hash := metadata(n)
+			mustFetch(t, newSwarm(honest(info, 0)), info, hash, time.Second)
+		})
+	}
+}
+
+func TestPieceThatDoesNotComeIsAskedForElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		mustFetch(t, newSwarm(silent(len(info)), silent(len(info)), honest(info, 10*time.Millisecond)), info, hash, 5*time.Second)
+	})
+}
+
+func TestRejectedPieceIsAskedForElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		rejects := serve(int64(len(info)), func(i uint32) *peer.MetadataMessage {
+			return &peer.MetadataMessage{Type: peer.MetadataReject, Piece: i}
+		})
+		mustFetch(t, newSwarm(rejects, honest(info, 10*time.Millisecond), rejects), info, hash, 2*time.Second)
+	})
+}
+
+func TestOnlyPeerThatRejectsAtFirstIsAskedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		busy := 5
+		mustFetch(t, newSwarm(serve(int64(len(info)), func(i uint32) *peer.MetadataMessage {
+			m := data(info, i)
+			if busy > 0 {
+				busy--
+				m = peer.MetadataMessage{Type: peer.MetadataReject, Piece: i}
+			}
+			return &m
+		})), info, hash, refusalLasts+time.Second)
+	})
+}
+
+func TestPeerThatLeavesInTheMiddleIsReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(20 * peer.MetadataPieceSize)
+		leaves := func(c net.Conn) {
+			f, err := greet(c)
+			if err != nil || f.hello(int64(len(info))) != nil {
+				return
+			}
+			if i, err := f.request(); err == nil {
+				f.say(data(info, i))
+			}
+		}
+		mustFetch(t, newSwarm(leaves, honest(info, 10*time.Millisecond), leaves), info, hash, 2*time.Second)
+	})
+}
+
+func TestOnlyPeerThatLeavesAgainAndAgainServesItAllInTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(5 * peer.MetadataPieceSize)
+		s := newSwarm(func(c net.Conn) {
+			f, err := greet(c)
+			if err != nil || f.hello(int64(len(info))) != nil {
+				return
+			}
+			if i, err := f.request(); err == nil {
+				f.say(data(info, i))
+			}
+		})
+		mustFetch(t, s, info, hash, 5*redialAfter)
+		if n := len(s.dials[addr(0)]); n != 5 {
+			t.Errorf("dialled %d times, want once for each piece", n)
+		}
+	})
+}
+
+func TestPeersThatDisagreeAboutTheSizeAreTriedSeparately(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		mustFetch(t, newSwarm(
+			liar(99_999), liar(99_999), liar(1), silent(MaxMetadata), silent(MaxMetadata), silent(MaxMetadata),
+			honest(info, 50*time.Millisecond),
+		), info, hash, 5*time.Second)
+	})
+}
+
+func TestLiarCannotBlockTheFetch(t *testing.T) {
+	for _, liars := range []int{1, 3, 19} {
+		inBubble(t, func(t *testing.T) {
+			info, hash := metadata(10 * peer.MetadataPieceSize)
+			peers := []func(net.Conn){honest(info, 20*time.Millisecond)}
+			for range liars {
+				peers = append(peers, liar(len(info)))
+			}
+			s := newSwarm(peers...)
+			mustFetch(t, s, info, hash, 5*time.Second)
+		})
+	}
+}
+
+func TestLiarsThatTakeAllPlacesLoseThem(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(10 * peer.MetadataPieceSize)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := newSwarm()
+		for i := range 200 {
+			s.peers[addr(i)] = liar(len(info))
+		}
+		s.peers[addr(200)] = honest(info, 20*time.Millisecond)
+		peers := make(chan netip.AddrPort)
+		go func() {
+			for i := range 201 {
+				peers <- addr(i)
+			}
+		}()
+		got, err := s.front().FetchMetadata(ctx, hash, peers)
+		if err != nil || !bytes.Equal(got, info) {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+		s.wg.Wait()
+	})
+}
+
+func TestPeerThatAloneSentTheWrongMetadataIsNeverDialledAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		_, hash := metadata(100_000)
+		s := newSwarm(liar(100_000))
+		if _, err := s.fetch(t, hash); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want context.DeadlineExceeded", err)
+		}
+		if n := len(s.dials[addr(0)]); n != 1 {
+			t.Errorf("dialled %d times within an hour, want once", n)
+		}
+	})
+}
+
+func TestPeersOfNoUseAreLeftAloneAndDisturbNobody(t *testing.T) {
+	info, hash := metadata(100_000)
+	after := func(f func(f *fake)) func(net.Conn) {
+		return func(c net.Conn) {
+			if fake, err := greet(c); err == nil {
+				f(fake)
+				io.Copy(io.Discard, c)
+			}
+		}
+	}
+	size := int64(len(info))
+	for _, c := range []struct {
+		name  string
+		peer  func(net.Conn)
+		dials int // within five minutes: one where there is no hope, else pauses of 0:30, 1:00, 2:00
+	}{
+		{"no extension protocol", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, peer.HandshakeSize))
+			c.Write(peer.Handshake{InfoHash: hash, PeerID: [20]byte{'p'}}.AppendMarshal(nil))
+			io.Copy(io.Discard, c)
+		}, 1},
+		{"another torrent", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, peer.HandshakeSize))
+			c.Write(peer.Handshake{PeerID: [20]byte{'p'}}.AppendMarshal(nil))
+		}, 1},
+		{"ourselves", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, peer.HandshakeSize))
+			c.Write(peer.Handshake{Reserved: peer.Reserved(false, true), InfoHash: hash, PeerID: [20]byte{'f'}}.AppendMarshal(nil))
+		}, 1},
+		{"hangs up", func(net.Conn) {}, 4},
+		{"silence before the handshake", func(c net.Conn) { io.Copy(io.Discard, c) }, 4},
+		{"silence after the handshake", after(func(*fake) {}), 3},
+		{"no ut_metadata", after(func(f *fake) { f.extended(0, []byte("d1:md6:ut_pexi1eee")) }), 4},
+		{"no metadata yet", after(func(f *fake) { f.hello(0) }), 3},
+		{"more than 32 MiB", after(func(f *fake) { f.hello(MaxMetadata + 1) }), 1},
+		{"2^63-1 bytes", after(func(f *fake) { f.hello(1<<63 - 1) }), 1},
+		{"a length prefix of 2 GB", after(func(f *fake) { f.Write([]byte{0x7f, 0xff, 0xff, 0xff, 20, 0}) }), 1},
+		{"a malformed extension handshake", after(func(f *fake) { f.extended(0, []byte("d1:m")) }), 1},
+		{"a malformed metadata message", after(func(f *fake) { f.extended(metadataID, []byte("i1e")) }), 1},
+		{"pieces unasked for", after(func(f *fake) {
+			f.hello(size)
+			for range 10_000 {
+				if f.say(data([]byte("abc"), 4_000_000_000)) != nil {
+					return
+				}
+			}
+		}), 1},
+		{"endless chatter", after(func(f *fake) {
+			f.hello(size)
+			b := peer.Message{Type: peer.TypeBitfield, Payload: make([]byte, 100_000)}.Append(nil)
+			for range 10_000 {
+				if _, err := f.Write(b); err != nil {
+					return
+				}
+			}
+		}), 1},
+		{"a short piece", serve(size, func(i uint32) *peer.MetadataMessage {
+			m := data(info, i)
+			m.Data = m.Data[1:]
+			return &m
+		}), 1},
+		{"a total_size other than claimed", serve(size, func(i uint32) *peer.MetadataMessage {
+			m := data(info, i)
+			m.TotalSize++
+			return &m
+		}), 1},
+		{"a byte a second", after(func(f *fake) {
+			for {
+				for _, b := range (peer.Message{Type: peer.TypeExtended, Payload: []byte("d1:md11:ut_metadatai9eee")}).Append(nil) {
+					if _, err := f.Write([]byte{b}); err != nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			}
+		}), 3},
+		{"never reads", func(c net.Conn) {
+			if f, err := greet(c); err == nil && f.hello(size) == nil {
+				for err == nil {
+					time.Sleep(time.Second)
+					_, err = c.Write(peer.Message{KeepAlive: true}.Append(nil))
+				}
+			}
+		}, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newSwarm(c.peer, honest(info, 50*time.Millisecond))
+				mustFetch(t, s, info, hash, 5*time.Second)
+			})
+			inBubble(t, func(t *testing.T) {
+				s := newSwarm(c.peer)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute-time.Second)
+				defer cancel()
+				peers := make(chan netip.AddrPort, 1)
+				peers <- addr(0)
+				_, err := s.front().FetchMetadata(ctx, hash, peers)
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("error %v, want context.DeadlineExceeded", err)
+				}
+				if n := len(s.dials[addr(0)]); n != c.dials {
+					t.Errorf("dialled %d times within five minutes, want %d: %v", n, c.dials, s.dials[addr(0)])
+				}
+				s.wg.Wait()
+			})
+		})
+	}
+}
+
+func TestWhatPeersSayOfTheirPiecesIsPassedOver(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		mustFetch(t, newSwarm(func(c net.Conn) {
+			f, err := greet(c)
+			if err != nil {
+				return
+			}
+			for _, m := range []peer.Message{
+				{Type: peer.TypeBitfield, Payload: make([]byte, 100_000)}, {Type: peer.TypeHave, Index: 7}, {KeepAlive: true},
+				{Type: peer.TypeHaveAll}, {Type: peer.TypePort, Port: 1}, {Type: peer.TypeUnchoke}, {Type: peer.TypeAllowedFast, Index: 1},
+				{Type: peer.TypePiece, Payload: make([]byte, 16384)}, {Type: 77, Payload: []byte("?")}, {Type: peer.TypeExtended, ExtID: 200},
+			} {
+				f.Write(m.Append(nil))
+			}
+			// First a handshake without size, as from a peer that is fetching the metadata itself; later it has it.
+			f.hello(0)
+			time.Sleep(3 * time.Second)
+			f.extended(0, []byte("d13:metadata_sizei100000ee"))
+			for {
+				i, err := f.request()
+				if err != nil {
+					return
+				}
+				f.Write(peer.Message{KeepAlive: true}.Append(nil))
+				f.say(peer.MetadataMessage{Type: 7, Piece: i}) // unknown kinds are ignored (BEP 9)
+				f.say(data(info, i))
+			}
+		}), info, hash, 4*time.Second)
+	})
+}
+
+func TestPeerThatChangesItsSizeStartsAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		mustFetch(t, newSwarm(func(c net.Conn) {
+			f, err := greet(c)
+			if err != nil || f.hello(10_000_000) != nil {
+				return
+			}
+			f.request()
+			f.hello(int64(len(info)))
+			for {
+				i, err := f.request()
+				if err != nil {
+					return
+				}
+				// Requests for the former size are still on their way.
+				if m := data(info, i); len(m.Data) > 0 {
+					f.say(m)
+				}
+			}
+		}), info, hash, 30*time.Second)
+	})
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		var peers []func(net.Conn)
+		for range 50 {
+			peers = append(peers, silent(len(info)))
+		}
+		s := newSwarm(peers...)
+		s.peers[addr(50)] = honest(info, 0)
+		var dead []netip.AddrPort
+		for i := range 50 {
+			dead = append(dead, addr(1000+i))
+		}
+		got, err := s.fetch(t, hash, dead...)
+		if err != nil || !bytes.Equal(got, info) {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+		if s.most > DefaultMaxPeers {
+			t.Errorf("%d connections at once, want at most %d", s.most, DefaultMaxPeers)
+		}
+	})
+}
+
+func TestAddressesThatRepeatAreDialledOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		s := newSwarm(honest(info, time.Second))
+		mapped := netip.AddrPortFrom(netip.AddrFrom16(addr(0).Addr().As16()), addr(0).Port())
+		if _, err := s.fetch(t, hash, addr(0), addr(0), mapped); err != nil {
+			t.Error(err)
+		}
+		if n := len(s.dials[addr(0)]); n != 1 {
+			t.Errorf("dialled %d times, want once", n)
+		}
+	})
+}
+
+func TestFetchEndsWithItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(100_000)
+		s := newSwarm(silent(len(info)), silent(len(info)))
+		f := s.front()
+		ctx, cancel := context.WithCancel(t.Context())
+		peers := make(chan netip.AddrPort, 3)
+		peers <- addr(0)
+		peers <- addr(1)
+		peers <- addr(99) // nobody
+		done := make(chan error)
+		go func() {
+			_, err := f.FetchMetadata(ctx, hash, peers)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		if got, want := f.Status(hash), (MetadataStatus{Peers: 2, Pieces: 7}); got != want {
+			t.Errorf("status %+v, want %+v", got, want)
+		}
+		if _, err := f.FetchMetadata(ctx, hash, nil); !errors.Is(err, ErrFetching) {
+			t.Errorf("second fetch: error %v, want ErrFetching", err)
+		}
+		cancel()
+		start := time.Now()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want context.Canceled", err)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("returned %v after the context ended", took)
+		}
+		if got := f.Status(hash); got != (MetadataStatus{}) {
+			t.Errorf("status after the end %+v", got)
+		}
+		time.Sleep(time.Hour)
+		s.wg.Wait()
+	})
+}
+
+func TestProgressCanBeWatched(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(10 * peer.MetadataPieceSize)
+		s := newSwarm(honest(info, time.Second))
+		f := s.front()
+		peers := make(chan netip.AddrPort, 1)
+		peers <- addr(0)
+		go f.FetchMetadata(t.Context(), hash, peers)
+		var seen []MetadataStatus
+		for range 3 {
+			time.Sleep(2*time.Second + time.Millisecond)
+			seen = append(seen, f.Status(hash))
+		}
+		want := []MetadataStatus{{1, 10, 2}, {1, 10, 4}, {1, 10, 6}}
+		if !slices.Equal(seen, want) {
+			t.Errorf("seen %v, want %v", seen, want)
+		}
+		time.Sleep(time.Minute)
+		s.wg.Wait()
+	})
+}
+
+func TestMetadataIsFetchedOverTCPByADefaultFront(t *testing.T) {
+	info, hash := metadata(1 << 20)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				honest(info, 0)(c)
+			}()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	peers := make(chan netip.AddrPort, 1)
+	peers <- ln.Addr().(*net.TCPAddr).AddrPort()
+	got, err := New(Config{Software: "SimpleBit/test"}).FetchMetadata(ctx, hash, peers)
+	if err != nil || !bytes.Equal(got, info) {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
