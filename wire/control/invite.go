@@ -77,7 +77,7 @@ func inviteAddr(hostport string) (string, error) {
 	if err != nil || n == 0 {
 		return "", badInvite("the port is not 1 to 65535")
 	}
-	if _, err := netip.ParseAddr(host); err != nil && !isHostName(host) {
+	if ip, err := netip.ParseAddr(host); (err != nil || ip.Zone() != "") && !isHostName(host) {
 		return "", badInvite("the host is no name and no IP address")
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
