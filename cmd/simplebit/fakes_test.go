@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"simplebit/rendezvous/api"
+	"simplebit/rendezvous/apiclient"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// surrogate stands in for jobs, devices and invites behind a real api.New.
+type surrogate struct {
+	mu      sync.Mutex
+	jobs    []apiclient.Job
+	next    map[string][]apiclient.Job // what Get answers one after the other; the last stays
+	devices []apiclient.Device
+	torrent []byte // the last one added
+}
+
+func newSurrogate() *surrogate {
+	peers := []apiclient.Peer{
+		{Addr: "198.18.1.2:51413", Client: "Transmission 3.00", Transport: "tcp", Path: "dialled", Down: 4 << 20, Up: 0},
+		{Addr: "[2001:db8::7]:6881", Client: "qBittorrent\x1b[31m 4.5.2", Transport: "utp", Path: "punched", Down: 1 << 20, Up: 120 << 10},
+		{Addr: "198.18.3.2:6881", Client: "", Transport: "tcp", Path: "accepted"},
+	}
+	loading := apiclient.Job{
+		ID: "k3jx7m2q", InfoHash: "cab507494d02ebb1178b38f2e9d7be299c86b862", Name: "debian-13.2.0-amd64-netinst.iso", Target: "device:attic",
+		TargetOnline: true, State: apiclient.StateDownloading, Message: "downloading from 3 peers", Size: 100 << 20, Have: 12_900_000,
+		Downloaded: 13_000_000, Uploaded: 4096, DownRate: 5_350_000, UpRate: 120 << 10, Added: noon.Add(-time.Hour), Peers: peers,
+		Trackers: []apiclient.Tracker{
+			{URL: "http://tracker.example:6969/announce", Seeders: 12, Leechers: 3, Next: noon.Add(29*time.Minute + 10*time.Second)},
+			{URL: "http://down.example/announce", Error: "dial tcp 203.0.113.9:80: connect: connection refused"},
+		},
+	}
+	done := loading
+	done.State, done.Have, done.DownRate, done.Message = apiclient.StateSeeding, done.Size, 0, "complete; sharing"
+	waiting := apiclient.Job{ID: "k4aaaaaa", InfoHash: "0000000000000000000000000000000000000001", Target: "device:cellar", State: apiclient.StateMetadata,
+		Message: "waiting for a peer that has the metadata; the trackers know none", Added: noon}
+	full := apiclient.Job{ID: "zzzzzzzz", InfoHash: "0000000000000000000000000000000000000002", Name: "café\x1b[2J 映画", Target: "device:attic", TargetOnline: true,
+		State: apiclient.StatePaused, Size: 3 << 30, Have: 1 << 30, Added: noon, Private: true, Message: "paused by an error",
+		Error: "disk full: writing café.part: 12345 bytes free in /srv; free some space and resume"}
+	broken := full
+	broken.ID, broken.Name, broken.State, broken.Error = "yyyyyyyy", "broken", apiclient.StateFailed, "the torrent has no pieces"
+	return &surrogate{
+		jobs: []apiclient.Job{loading, waiting, full, broken},
+		next: map[string][]apiclient.Job{"k3jx7m2q": {loading, done}},
+		devices: []apiclient.Device{
+			{ID: "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst", Name: "attic", Online: true, Addr: "198.18.9.9:40001", Software: "simplebit 0.1", Created: noon},
+			{ID: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", Name: "old", Revoked: true, Created: noon},
+		},
+	}
+}
+
+type jobs struct{ *surrogate }
+
+func (s jobs) Add(_ context.Context, wish apiclient.NewJob) (apiclient.Job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.torrent = wish.Torrent
+	if wish.Target == "device:nobody" {
+		return apiclient.Job{}, fmt.Errorf("there is no device named nobody; `simplebit devices` lists them: %w", api.ErrInvalid)
+	}
+	if wish.Magnet == "magnet:?xt=urn:btih:short" {
+		return apiclient.Job{}, fmt.Errorf("the magnet link's info-hash \"short\" has 5 characters, not 40 or 32: %w", api.ErrInvalid)
+	}
+	job := s.jobs[0]
+	job.State, job.Message, job.Peers, job.Trackers, job.Size = apiclient.StateMetadata, "asking 2 trackers for peers", nil, nil, 0
+	return job, nil
+}
+
+func (s jobs) List(context.Context) ([]apiclient.Job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.jobs), nil
+}
+
+func (s jobs) change(id string, state apiclient.State) (apiclient.Job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.jobs {
+		if s.jobs[i].ID == id {
+			if state != "" {
+				s.jobs[i].State, s.jobs[i].Error, s.jobs[i].Message = state, "", "as you wished"
+			}
+			return s.jobs[i], nil
+		}
+	}
+	return apiclient.Job{}, fmt.Errorf("there is no job %q: %w", id, api.ErrNotFound)
+}
+
+func (s jobs) Get(_ context.Context, id string) (apiclient.Job, error) {
+	s.mu.Lock()
+	if script := s.next[id]; len(script) > 0 {
+		defer s.mu.Unlock()
+		if len(script) > 1 {
+			s.next[id] = script[1:]
+		}
+		return script[0], nil
+	}
+	s.mu.Unlock()
+	return s.change(id, "")
+}
+
+func (s jobs) Pause(_ context.Context, id string) (apiclient.Job, error) {
+	return s.change(id, apiclient.StatePaused)
+}
+
+func (s jobs) Resume(_ context.Context, id string) (apiclient.Job, error) {
+	return s.change(id, apiclient.StateDownloading)
+}
+
+func (s jobs) Verify(_ context.Context, id string) (apiclient.Job, error) {
+	return s.change(id, apiclient.StateChecking)
+}
+
+func (s jobs) Remove(_ context.Context, id string, _ bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs = slices.DeleteFunc(s.jobs, func(j apiclient.Job) bool { return j.ID == id })
+	return nil
+}
+
+type devices struct{ *surrogate }
+
+func (s devices) List(context.Context) ([]apiclient.Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.devices), nil
+}
+
+func (s devices) Rename(_ context.Context, name, to string) (apiclient.Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if to == "old" {
+		return apiclient.Device{}, fmt.Errorf("another device is called old: %w", api.ErrConflict)
+	}
+	for i := range s.devices {
+		if s.devices[i].Name == name {
+			s.devices[i].Name = to
+			return s.devices[i], nil
+		}
+	}
+	return apiclient.Device{}, fmt.Errorf("there is no device %q: %w", name, api.ErrNotFound)
+}
+
+func (s devices) Revoke(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.devices {
+		if s.devices[i].Name == name {
+			s.devices[i].Revoked, s.devices[i].Online = true, false
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no device %q: %w", name, api.ErrNotFound)
+}
+
+type invites struct{}
+
+func (invites) Invite(context.Context) (apiclient.Invite, error) {
+	return apiclient.Invite{URL: "simplebit://198.18.0.1:4433/?pin=cGlu&token=a.b", Expires: noon.Add(15 * time.Minute)}, nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"simplebit/rendezvous/apiclient"
+)
+
+func (p *program) showCommand() *cli.Command {
+	return &cli.Command{Name: "show", Usage: "show everything about a job", ArgsUsage: "JOB", Action: p.show}
+}
+
+func (p *program) show(c *cli.Context) error {
+	_, job, err := p.namedJob(c)
+	if err != nil {
+		return err
+	}
+	if wantsJSON(c) {
+		return p.printJSON(job)
+	}
+	fmt.Fprint(p.stdout, formatJob(job, p.now, p.zone, p.columns()))
+	return nil
+}
+
+// formatJob is the page of "show". Width 0 is no limit.
+func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int) string {
+	var b strings.Builder
+	field := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-10s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintln(&b, formatName(job))
+	field("job", "%s, added %s", clean(job.ID), job.Added.In(zone).Format("2006-01-02 15:04"))
+	field("info-hash", "%s%s", clean(job.InfoHash), choose(job.Private, " (private torrent)", ""))
+	field("target", "%s (%s)", clean(job.Target), choose(job.TargetOnline, "online", "offline"))
+	field("state", "%s", job.State)
+	if job.Message != "" && job.Message != job.Error {
+		field("message", "%s", clean(job.Message))
+	}
+	if job.Error != "" {
+		field("error", "%s", clean(job.Error))
+	}
+	if job.Size > 0 {
+		field("have", "%s of %s, %s%s", formatSize(job.Have), formatSize(job.Size), formatPercent(job.Have, job.Size),
+			prefixed(", done in ", formatETA(job)))
+	}
+	field("rates", "down %s, up %s", formatRate(job.DownRate), formatRate(job.UpRate))
+	field("traffic", "received %s, sent %s", formatSize(job.Downloaded), formatSize(job.Uploaded))
+	if len(job.Peers) > 0 {
+		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Peers), "peer"), indent(peerTable(job.Peers, width-2)))
+	}
+	if len(job.Trackers) > 0 {
+		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Trackers), "tracker"), indent(trackerTable(job.Trackers, now)))
+	}
+	return b.String()
+}
+
+func peerTable(peers []apiclient.Peer, width int) string {
+	var rows [][]string
+	for _, peer := range peers {
+		rows = append(rows, []string{clean(peer.Addr), clean(peer.Client), clean(peer.Transport), clean(peer.Path),
+			formatRate(peer.Down), formatRate(peer.Up)})
+	}
+	return formatTable([]column{{title: "ADDRESS"}, {title: "CLIENT", elastic: true}, {title: "TRANSPORT"}, {title: "PATH"},
+		{title: "DOWN", right: true}, {title: "UP", right: true}}, rows, max(width, 0))
+}
+
+// trackerTable is never cut: the end of an error is often what explains it.
+func trackerTable(trackers []apiclient.Tracker, now time.Time) string {
+	var rows [][]string
+	for _, tracker := range trackers {
+		next := ""
+		if !tracker.Next.IsZero() {
+			next = "in " + formatDuration(tracker.Next.Sub(now))
+		}
+		answer := "ok"
+		if tracker.Error != "" {
+			answer = clean(tracker.Error)
+		} else if tracker.Warning != "" {
+			answer = "warning: " + clean(tracker.Warning)
+		}
+		rows = append(rows, []string{clean(tracker.URL), fmt.Sprint(tracker.Seeders), fmt.Sprint(tracker.Leechers), next, answer})
+	}
+	return formatTable([]column{{title: "URL"}, {title: "SEEDERS", right: true}, {title: "LEECHERS", right: true},
+		{title: "NEXT", right: true}, {title: "ANSWER"}}, rows, 0)
+}
+
+func indent(lines string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n  ") + "\n"
+}
+
+// prefixed is text after prefix, or nothing when there is no text.
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
+}
+
+func choose(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}
