@@ -16,6 +16,9 @@ import (
 // maxHandles is how many files of a torrent are kept open.
 const maxHandles = 16
 
+// maxVector is how many buffers are written by one system call, 128 KiB of them as a rule. For more, package unix allocates.
+const maxVector = 8
+
 // A fileState says under which name a file is on disk.
 type fileState uint8
 
@@ -280,7 +283,7 @@ func (d *disk) write(file int, bufs [][]byte, off int64) error {
 	defer d.release(h)
 	d.touched.add(file)
 	for len(bufs) > 0 {
-		n, err := unix.Pwritev(h.fd, bufs, off)
+		n, err := unix.Pwritev(h.fd, bufs[:min(len(bufs), maxVector)], off)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
