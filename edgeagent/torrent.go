@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -39,8 +37,9 @@ type torrent struct {
 	size    int64
 	have    int64
 	checked int64
-	sw      *swarm.Torrent   // nil unless it runs
-	disk    *storage.Torrent // likewise
+	sw      *swarm.Torrent // nil unless it runs, and so are the next two
+	disk    *storage.Torrent
+	layout  *layoutFile
 }
 
 // run works on one wish after another.
@@ -87,7 +86,7 @@ func (t *torrent) work(ctx context.Context, wish assignment) error {
 		return err
 	}
 	defer disk.Close()
-	t.show(func() { t.size, t.have = layout.size(), disk.HaveBytes() })
+	t.show(func() { t.size, t.have = layout.size(), layout.have(disk.Have()) })
 	if wish.Paused {
 		t.enter(wish, control.StatePaused, "")
 		<-ctx.Done()
@@ -128,11 +127,11 @@ func (t *torrent) download(ctx context.Context, disk *storage.Torrent, l *layout
 	if err != nil {
 		return err
 	}
-	t.show(func() { t.sw, t.disk = sw, disk })
+	t.show(func() { t.sw, t.disk, t.layout = sw, disk, l })
 	t.enter(wish, control.StateDownloading, "")
 	err = sw.Run(ctx)
 	last := sw.Status()
-	t.show(func() { t.sw, t.disk, t.have = nil, nil, disk.HaveBytes() })
+	t.show(func() { t.sw, t.disk, t.layout, t.have = nil, nil, nil, l.have(disk.Have()) })
 	saved := t.save(func(a *assignment) { a.Downloaded += last.Downloaded; a.Uploaded += last.Uploaded })
 	return errors.Join(err, saved)
 }
@@ -216,7 +215,7 @@ func (t *torrent) progress() control.Progress {
 		return p
 	}
 	now := t.sw.Status()
-	p.Have = t.disk.HaveBytes()
+	p.Have = t.layout.have(t.disk.Have())
 	p.Downloaded += now.Downloaded
 	p.Uploaded += now.Uploaded
 	p.DownRate, p.UpRate = now.DownRate, now.UpRate
@@ -252,48 +251,4 @@ func (t *torrent) storageConfig(l *layoutFile) storage.Config {
 		Dir: t.set.dir, Journal: filepath.Join(t.dir, "journal"),
 		Layout: l.storage(), Pool: t.set.pool, Log: t.log,
 	}
-}
-
-// layoutFile is a stored layout. The piece hashes stay on disk: they are
-// megabytes for large torrents.
-type layoutFile struct {
-	control.Layout
-	f *os.File
-}
-
-func openLayout(name string) (*layoutFile, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	l, err := control.ReadLayout(f)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &layoutFile{l, f}, nil
-}
-
-func (l *layoutFile) close() { l.f.Close() }
-
-func (l *layoutFile) storage() storage.Layout {
-	files := make([]storage.File, len(l.FileTable))
-	for i, f := range l.FileTable {
-		files[i] = storage.File(f)
-	}
-	return storage.Layout{
-		PieceLength: int(l.PieceLength), Length: l.Length, Files: files,
-		Hashes: io.NewSectionReader(l.f, l.HashOffset, 20*int64(l.Pieces)),
-	}
-}
-
-// size is the torrent's length without padding.
-func (l *layoutFile) size() int64 {
-	var n int64
-	for _, f := range l.FileTable {
-		if !f.Pad {
-			n += f.Length
-		}
-	}
-	return n
 }
