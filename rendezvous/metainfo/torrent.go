@@ -39,7 +39,7 @@ type File struct {
 	// only, and no path is another file's with ".part" added. Padding files have names of their own that mean nothing.
 	Path   string
 	Length int64 // bytes, may be 0
-	Pad    bool  // filler of zero bytes between files (BEP 47): never saved, and not asked from peers
+	Pad    bool  // filler of zero bytes between files (BEP 47), which is never saved
 }
 
 // Size returns the bytes of all files without padding: what lands in the download folder.
