@@ -1,0 +1,95 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain runs the tests, or in a child process the part named by the environment.
+func TestMain(m *testing.M) {
+	if part := os.Getenv("STORE_TEST_CHILD"); part != "" {
+		if err := runChild(part, os.Getenv("STORE_TEST_DIR")); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type record struct {
+	N int    `json:"n"`
+	S string `json:"s,omitempty"`
+}
+
+// logBuffer is a log that tests read.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func open(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func table(t testing.TB, s *Store, name string) *Table[record] {
+	t.Helper()
+	tb, err := OpenTable[record](t.Context(), s, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tb
+}
+
+func blobs(t testing.TB, s *Store, name string) *Blobs {
+	t.Helper()
+	b, err := s.OpenBlobs(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// crash returns a copy of a folder as a power cut would leave it now, with whatever the server has written so far.
+func crash(t *testing.T, dir string) string {
+	t.Helper()
+	copied := t.TempDir() + "/store"
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
