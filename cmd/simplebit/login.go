@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"simplebit/rendezvous/apiclient"
 )
@@ -32,7 +34,7 @@ func (p *program) login(c *cli.Context) error {
 	}
 	token, err := p.givenToken(c)
 	if err == nil && token == "" {
-		token, err = p.askToken(u.Redacted())
+		token, err = p.askToken(c.Context, u.Redacted())
 	}
 	if err != nil {
 		return err
@@ -55,17 +57,46 @@ func (p *program) login(c *cli.Context) error {
 }
 
 // askToken takes the token from standard input, unseen when that is a terminal.
-func (p *program) askToken(where string) (string, error) {
+func (p *program) askToken(ctx context.Context, where string) (string, error) {
 	if p.secret == nil {
 		return readToken(p.stdin, "standard input")
 	}
 	fmt.Fprintf(p.stderr, "Token for %s (in the surrogate's data folder): ", where)
-	line, err := p.secret()
+	line, err := p.secret(ctx)
 	fmt.Fprintln(p.stderr)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the token: %w", err)
 	}
 	return checkToken(string(line), "your answer")
+}
+
+// readSecret reads a line from the terminal without showing it. When ctx ends
+// before the line does, the terminal shows what is typed again.
+func readSecret(ctx context.Context, fd int) ([]byte, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		line []byte
+		err  error
+	}
+	// Nothing ends a read from a terminal: the goroutine is left behind in a
+	// program that is about to exit.
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := term.ReadPassword(fd)
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.line, a.err
+	case <-ctx.Done():
+		if err := term.Restore(fd, before); err != nil {
+			return nil, err
+		}
+		return nil, ctx.Err()
+	}
 }
 
 func loopback(host string) bool {

@@ -23,6 +23,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends what can end in order, the second ends the program.
+	context.AfterFunc(ctx, stop)
 	p := program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.Getenv, configDir: os.UserConfigDir,
@@ -38,9 +40,7 @@ func main() {
 		}
 	}
 	if stdin := int(os.Stdin.Fd()); term.IsTerminal(stdin) {
-		p.secret = func() ([]byte, error) { return term.ReadPassword(stdin) }
+		p.secret = func(ctx context.Context) ([]byte, error) { return readSecret(ctx, stdin) }
 	}
-	status := p.run(ctx, os.Args)
-	stop()
-	os.Exit(status)
+	os.Exit(p.run(ctx, os.Args))
 }

@@ -31,7 +31,7 @@ type program struct {
 	width func() int
 	// secret reads a line from the terminal without showing it. Nil when
 	// standard input is no terminal.
-	secret    func() ([]byte, error)
+	secret    func(context.Context) ([]byte, error)
 	getenv    func(string) string
 	configDir func() (string, error)
 	now       time.Time      // when the run began

@@ -93,6 +93,8 @@ func clip(s string) string {
 	if len(s) > 4*maxLine {
 		s = s[:4*maxLine]
 	}
+	// Replaced here and not by the JSON encoder, after the length was checked.
+	s = strings.ToValidUTF8(s, string(unicode.ReplacementChar))
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")

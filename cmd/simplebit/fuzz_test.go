@@ -1,0 +1,27 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/rivo/uniseg"
+
+	"simplebit/rendezvous/apiclient"
+)
+
+// FuzzName takes any name of a torrent: what is shown is printable and fits.
+func FuzzName(f *testing.F) {
+	f.Fuzz(func(t *testing.T, name string, width int) {
+		width = 1 + max(width, 0)%200
+		job := apiclient.Job{Name: name, Message: name, Error: name, State: apiclient.StatePaused, Size: 1}
+		for _, shown := range []string{cut(formatName(job), width), formatBarLine(job, width+1), formatProgress(job)} {
+			if strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q is not printable", shown)
+			}
+		}
+		if shown := cut(clean(name), width); uniseg.StringWidth(shown) > width {
+			t.Errorf("%q takes %d columns, not %d", shown, uniseg.StringWidth(shown), width)
+		}
+	})
+}
