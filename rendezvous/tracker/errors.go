@@ -1,0 +1,57 @@
+package tracker
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrUnsupported says that a tracker's address has a scheme that cannot be announced to.
+var ErrUnsupported = errors.New("only http and https trackers are supported")
+
+// ErrMalformed says that the answer is not what a tracker sends: look at the address in a browser.
+var ErrMalformed = errors.New("the answer is not a tracker's")
+
+// ErrTooLarge says that the answer has more than 1 MiB, unpacked.
+var ErrTooLarge = errors.New("the answer has more than 1 MiB")
+
+// FailureError is a refusal by the tracker itself (BEP 3, failure reason).
+type FailureError struct {
+	Reason string // the tracker's words: one printable line of at most 300 bytes
+}
+
+// Error repeats the tracker's words.
+func (e *FailureError) Error() string { return "refused: " + e.Reason }
+
+// Error is any failure to announce to one tracker. Unwrap leads to ErrUnsupported, ErrMalformed, ErrTooLarge, a
+// *FailureError, or an error of the network, of the Control hook or of the context.
+type Error struct {
+	Tracker string // the host, without path and query
+	Err     error
+}
+
+// Error is one line that names the tracker's host but not the rest of its address.
+func (e *Error) Error() string { return "tracker " + e.Tracker + ": " + oneLine(e.Err.Error()) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// maxText is the length in bytes to which texts from outside are cut.
+const maxText = 300
+
+// oneLine makes a text from outside fit for a log or page.
+func oneLine(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText]
+		for !utf8.ValidString(s) && len(s) > maxText-utf8.UTFMax {
+			s = s[:len(s)-1]
+		}
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == ' ' || unicode.IsGraphic(r) && !unicode.In(r, unicode.Zs) {
+			return r
+		}
+		return '_'
+	}, strings.ToValidUTF8(s, "_")))
+}

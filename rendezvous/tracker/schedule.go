@@ -1,0 +1,153 @@
+package tracker
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// Waits after failures. A tracker that answers with a refusal is left alone for longer than one that does not answer.
+const (
+	firstRetry   = 10 * time.Second
+	firstRefusal = time.Minute
+	mostRetry    = 30 * time.Minute
+)
+
+// schedule is what a session knows; next and record decide by it. It has no clock, no I/O and no randomness of its own.
+type schedule struct {
+	trackers []trackerState // in the order in which they are tried: by tier, within a tier the last that worked first
+	due      time.Time      // of the next ordinary announce; zero before the first
+	current  string         // URL of the tracker that the last ordinary announce went to
+	more     bool           // peers are wanted before due
+}
+
+type trackerState struct {
+	url      string
+	tier     int
+	disabled bool      // cannot be announced to at all
+	started  bool      // has had EventStarted, so it gets EventStopped
+	owed     bool      // has not had EventCompleted yet
+	failures int       // since the last success
+	peers    int       // in the last answer
+	last     Response  // without its peers
+	err      error     // of the last announce
+	retryAt  time.Time // after a failure
+	earliest time.Time // after a success: the tracker's least interval is over
+}
+
+// plan is the next announce.
+type plan struct {
+	tracker int // index in schedule.trackers
+	at      time.Time
+	event   Event
+}
+
+// next decides which tracker is asked when, and with which event; false if none ever is. BEP 12: every announce starts
+// with the first tier and goes to one tracker, the next is asked only if the one before failed. When more peers are
+// wanted, trackers that have not been asked lately follow in the same order.
+func (s *schedule) next(now time.Time) (plan, bool) {
+	best, found := plan{}, false
+	for i := range s.trackers {
+		t := &s.trackers[i]
+		if t.disabled {
+			continue
+		}
+		at := s.due
+		if s.more && t.earliest.Before(at) {
+			at = t.earliest
+		}
+		if t.owed {
+			// BEP 3: completed is sent when the download completes, whatever the interval.
+			at = now
+		}
+		at = later(later(at, t.retryAt), now)
+		if !found || at.Before(best.at) {
+			best, found = plan{tracker: i, at: at, event: t.event()}, true
+		}
+	}
+	return best, found
+}
+
+// event returns what the tracker has to be told next.
+func (t *trackerState) event() Event {
+	switch {
+	case !t.started:
+		return EventStarted
+	case t.owed:
+		return EventCompleted
+	}
+	return EventNone
+}
+
+// complete notes that the download has finished. Only the trackers that know us are told: one that first hears of us
+// later gets started with nothing left, and BEP 3 wants no completed for a download that was complete at the start.
+func (s *schedule) complete() {
+	for i := range s.trackers {
+		s.trackers[i].owed = s.trackers[i].started
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// record notes how an announce that followed a plan ended. random is in [0, 1) and spreads the retries of many
+// sessions.
+func (s *schedule) record(now time.Time, p plan, r Response, err error, random float64) {
+	t := &s.trackers[p.tracker]
+	t.err = err
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		t.disabled = true
+	case err != nil:
+		t.failures++
+		t.retryAt = now.Add(backoff(t.failures, err, random))
+	default:
+		if p.event == EventCompleted {
+			t.owed = false
+		}
+		s.succeed(now, t, r)
+		if t.url == s.current {
+			s.promote(p.tracker)
+		}
+	}
+}
+
+func (s *schedule) succeed(now time.Time, t *trackerState, r Response) {
+	if r.TrackerID == "" {
+		r.TrackerID = t.last.TrackerID
+	}
+	t.peers, r.Peers = len(r.Peers), nil
+	t.last, t.started, t.failures, t.retryAt = r, true, 0, time.Time{}
+	t.earliest = now.Add(max(r.MinInterval, leastMinInterval))
+	if !s.due.After(now) {
+		s.current = t.url
+	}
+	if t.url == s.current {
+		s.due = now.Add(max(r.Interval, leastInterval))
+	}
+	s.more = false
+}
+
+// promote moves a tracker that works to the front of its tier (BEP 12).
+func (s *schedule) promote(i int) {
+	t := s.trackers[i]
+	front := slices.IndexFunc(s.trackers, func(o trackerState) bool { return o.tier == t.tier })
+	s.trackers = slices.Insert(slices.Delete(s.trackers, i, i+1), front, t)
+}
+
+// backoff is the wait after a number of failures in a row: doubled each time up to 30 minutes, a quarter more or less.
+func backoff(failures int, err error, random float64) time.Duration {
+	wait := firstRetry
+	var refused *FailureError
+	if errors.As(err, &refused) {
+		wait = firstRefusal
+	}
+	for ; failures > 1 && wait < mostRetry; failures-- {
+		wait *= 2
+	}
+	return time.Duration(float64(min(wait, mostRetry)) * (0.75 + random/2))
+}
