@@ -122,8 +122,12 @@ func TestHostileAnswers(t *testing.T) {
 			c.Close()
 		}, io.EOF, ""},
 		{"redirect in a circle", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) }, nil, "more than 5 redirects"},
-		{"redirect to a file", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusFound) }, ErrUnsupported, `scheme "file"`},
-		{"redirect to UDP", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "udp://a.example:80", http.StatusFound) }, ErrUnsupported, `scheme "udp"`},
+		{"redirect to a file", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		}, ErrUnsupported, `scheme "file"`},
+		{"redirect to UDP", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "udp://a.example:80", http.StatusFound)
+		}, ErrUnsupported, `scheme "udp"`},
 		{"redirect nowhere", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, nil, "302"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
