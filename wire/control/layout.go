@@ -208,9 +208,9 @@ func (h *hashReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadLayout reads a layout up to its hashes and checks all of it but them; it may read a few KiB further. Its memory
-// grows with what was read, at most MaxPathBytes and 32 bytes for each file; LayoutReader needs less. The error is
-// ErrLayout, or as for Reader.Next.
+// ReadLayout reads a layout up to its hashes and checks all of it but them; it may read a few KiB further. Two files with
+// one path are not noticed, for want of memory: the surrogate lets none through. Memory grows with what was read, to at
+// most MaxPathBytes and 32 bytes for each file; LayoutReader needs less. The error is ErrLayout, or as for Reader.Next.
 func ReadLayout(r io.Reader) (Layout, error) {
 	l, err := NewLayoutReader(r)
 	if err != nil {

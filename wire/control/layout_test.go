@@ -110,12 +110,15 @@ func TestEveryTruncationOfALayoutFails(t *testing.T) {
 
 func TestLayoutThatDoesNotFitTogetherIsNotWritten(t *testing.T) {
 	for name, spoil := range map[string]func(h *LayoutHeader, files *[]LayoutFile, hashes *[]byte){
-		"a file missing":      func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { *f = (*f)[1:] },
-		"a file too many":     func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { *f = append(*f, LayoutFile{Path: "x"}) },
-		"a byte missing":      func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length-- },
-		"a byte too many":     func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length++ },
-		"a negative length":   func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length = -1; (*f)[1].Length += 1001 },
-		"lengths that wrap":   func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[1].Length = 1<<63 - 1 },
+		"a file missing":    func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { *f = (*f)[1:] },
+		"a file too many":   func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { *f = append(*f, LayoutFile{Path: "x"}) },
+		"a byte missing":    func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length-- },
+		"a byte too many":   func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length++ },
+		"a negative length": func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[0].Length = -1; (*f)[1].Length += 1001 },
+		"lengths that wrap": func(_ *LayoutHeader, f *[]LayoutFile, _ *[]byte) { (*f)[1].Length = 1<<63 - 1 },
+		"a sum that wraps": func(h *LayoutHeader, f *[]LayoutFile, _ *[]byte) {
+			(*f)[0].Length, (*f)[1].Length, (*f)[2].Length, (*f)[3].Length = 1000, 1<<63-1, 1<<63-1, 3002
+		},
 		"a hash missing":      func(_ *LayoutHeader, _ *[]LayoutFile, h *[]byte) { *h = (*h)[20:] },
 		"half a hash":         func(_ *LayoutHeader, _ *[]LayoutFile, h *[]byte) { *h = append(*h, 1) },
 		"a piece too many":    func(h *LayoutHeader, _ *[]LayoutFile, s *[]byte) { h.Pieces++; *s = append(*s, make([]byte, 20)...) },
@@ -150,16 +153,16 @@ func TestHostileLayoutStreamsAreRefused(t *testing.T) {
 	h, files, _ := layoutOf(4, 1000, shortPath)
 	longer := LayoutFile{Path: "x", Length: 2000}
 	for name, b := range map[string][]byte{
-		"no header":            stream(t, LayoutFiles{files}),
-		"another message":      stream(t, Synced{}),
-		"header twice":         stream(t, h, h),
-		"message amid files":   stream(t, h, LayoutFiles{files[:2]}, Synced{}, LayoutFiles{files[2:]}),
-		"more files":           stream(t, h, LayoutFiles{files[:2]}, LayoutFiles{files[1:]}),
-		"longer files":         stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{longer}}),
-		"shorter files":        stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{{Path: "x", Length: 1}}}),
-		"lengths that wrap":    stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{{Path: "x", Length: 1<<63 - 1}}}),
-		"skipped for ever":     append(stream(t, h), bytes.Repeat(largeUnknownFrame(), maxFrameBytes/MaxFrame+1)...),
-		"paths beyond a limit": manyPaths(t),
+		"no header":          stream(t, LayoutFiles{files}),
+		"another message":    stream(t, Synced{}),
+		"header twice":       stream(t, h, h),
+		"message amid files": stream(t, h, LayoutFiles{files[:2]}, Synced{}, LayoutFiles{files[2:]}),
+		"more files":         stream(t, h, LayoutFiles{files[:2]}, LayoutFiles{files[1:]}),
+		"longer files":       stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{longer}}),
+		"shorter files":      stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{{Path: "x", Length: 1}}}),
+		"a sum that wraps": stream(t, h, LayoutFiles{[]LayoutFile{
+			{Path: "a", Length: 1000}, {Path: "b", Length: 1<<63 - 1}, {Path: "c", Length: 1<<63 - 1}, {Path: "d", Length: 3002}}}),
+		"lengths that wrap": stream(t, h, LayoutFiles{files[:3]}, LayoutFiles{[]LayoutFile{{Path: "x", Length: 1<<63 - 1}}}),
 	} {
 		if _, err := ReadLayout(bytes.NewReader(b)); !errors.Is(err, ErrLayout) {
 			t.Errorf("%s: %v", name, err)
@@ -175,19 +178,38 @@ func TestHostileLayoutStreamsAreRefused(t *testing.T) {
 	}
 }
 
-func largeUnknownFrame() []byte {
-	frame := append(unhex("80 80 04 a2 00 18 63 01 59"), byte((MaxFrame-8)>>8), byte((MaxFrame-8)&0xff))
-	return append(frame, make([]byte, MaxFrame-8)...)
+func TestLayoutStreamWithoutEndIsRefused(t *testing.T) {
+	h, _, _ := layoutOf(4, 1000, shortPath)
+	skipped := append(unhex("80 80 04 a2 00 18 63 01 59"), byte((MaxFrame-8)>>8), byte((MaxFrame-8)&0xff))
+	skipped = append(skipped, make([]byte, MaxFrame-8)...)
+	endless := &repeated{frame: skipped}
+	if _, err := CopyLayout(io.Discard, io.MultiReader(bytes.NewReader(stream(t, h)), endless)); !errors.Is(err, ErrLayout) {
+		t.Errorf("messages to skip: %v", err)
+	}
+	if endless.read > maxFrameBytes+2*MaxFrame {
+		t.Errorf("%d bytes were read", endless.read)
+	}
+
+	h = LayoutHeader{PieceLength: 1 << 20, Length: 1, Files: MaxFiles, Pieces: 1}
+	endless = &repeated{frame: stream(t, LayoutFiles{slicesOf(LayoutFile{Path: longPath[:4000]}, 16)})}
+	if _, err := CopyLayout(io.Discard, io.MultiReader(bytes.NewReader(stream(t, h)), endless)); !errors.Is(err, ErrLayout) {
+		t.Errorf("paths: %v", err)
+	}
+	if endless.read > MaxPathBytes+3*MaxFrame {
+		t.Errorf("%d bytes of paths were read", endless.read)
+	}
 }
 
-// manyPaths is a stream whose header is fine and whose paths take too much.
-func manyPaths(t testing.TB) []byte {
-	const perFrame = 16
-	path := longPath[:4000]
-	n := MaxPathBytes/len(path) + perFrame
-	h := LayoutHeader{PieceLength: 1 << 20, Length: 1, Files: uint32(n), Pieces: 1}
-	frame := stream(t, LayoutFiles{slicesOf(LayoutFile{Path: path}, perFrame)})
-	return append(stream(t, h), bytes.Repeat(frame, n/perFrame)...)
+// repeated is a stream of one frame again and again.
+type repeated struct {
+	frame []byte
+	read  int
+}
+
+func (r *repeated) Read(b []byte) (int, error) {
+	n := copy(b, r.frame[r.read%len(r.frame):])
+	r.read += n
+	return n, nil
 }
 
 func TestStoringAHugeLayoutTakesLittleMemory(t *testing.T) {
