@@ -19,7 +19,8 @@ const (
 	patience = 30 * time.Second
 	// turn is how long a connection lasts where other addresses wait for its place.
 	turn = 3 * time.Minute
-	// maxStray is how many ut_metadata messages a peer may send that nobody asked for.
+	// maxStray is how many ut_metadata messages a peer may send that nobody asked for; a change of mind about the size
+	// counts as a third of it.
 	maxStray = 64
 	// budget bounds the sizes of all assemblies together, in bytes.
 	budget = 2 * MaxMetadata
@@ -136,8 +137,14 @@ func (f *fetch) extended(now time.Time, id uint64, ext peer.Extensions) {
 	default:
 		if ext.MetadataSize != c.ext.MetadataSize {
 			c.leave()
+			if c.ext.MetadataSize != 0 {
+				c.stray += maxStray / 3 // each new size may cost an assembly
+			}
 		}
 		c.ext = ext // its size may be 0 as yet: then it has no metadata itself
+		if c.stray > maxStray {
+			f.drop(now, c, errContrary, true)
+		}
 	}
 }
 
@@ -184,19 +191,16 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 func (f *fetch) mismatch(now time.Time, a *assembly) {
 	f.abandon(a)
 	who := a.contributors()
+	if len(who) == 1 {
+		f.drop(now, f.connOf(who[0]), errMismatch, true)
+		return
+	}
 	f.note("%d bytes from %d peers do not match the info-hash; trying each of them alone", a.size, len(who))
 	for _, e := range who {
-		c := f.connOf(e)
-		if len(who) > 1 {
-			e.suspect = true
-			if c != nil && f.assign(c) {
-				c.in.adopt(a)
-			}
-			continue
-		}
-		e.banned = true
-		if c != nil {
-			f.drop(now, c, errMismatch, true)
+		e.suspect = true
+		// Meanwhile it may have left, or come back without having told a size, or told another one.
+		if c := f.connOf(e); c != nil && c.ext.MetadataSize == a.size && f.assign(c) {
+			c.in.adopt(a)
 		}
 	}
 }

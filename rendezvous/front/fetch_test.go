@@ -26,6 +26,7 @@ type habit struct {
 	silent  float64       // probability of no answer
 	rejects float64       // probability of a reject
 	leaves  float64       // probability of hanging up instead of answering
+	erratic float64       // probability of saying something else first
 	delay   time.Duration // before each answer
 }
 
@@ -38,6 +39,7 @@ type world struct {
 	habits map[netip.AddrPort]habit
 	dialed map[netip.AddrPort]time.Time
 	at     map[uint64]netip.AddrPort // of connections not known to be closed
+	asked  map[askStep]time.Time     // and not answered
 	queue  []timed
 }
 
@@ -113,8 +115,8 @@ func (w *world) carryOut(now time.Time, s steps) {
 			w.later(now.Add(10*time.Second), func(now time.Time) { w.hangUp(now, d.id) })
 			continue
 		}
-		w.later(now.Add(100*time.Millisecond), func(now time.Time) {
-			w.f.connected(now, d.id)
+		w.later(now.Add(100*time.Millisecond), func(now time.Time) { w.f.connected(now, d.id) })
+		w.later(now.Add(time.Duration(100+w.rnd.IntN(900))*time.Millisecond), func(now time.Time) {
 			w.f.extended(now, d.id, peer.Extensions{MetadataID: theirID, MetadataSize: h.size})
 		})
 	}
@@ -122,6 +124,10 @@ func (w *world) carryOut(now time.Time, s steps) {
 		if a.extID != theirID {
 			w.t.Fatalf("asked under id %d", a.extID)
 		}
+		if at, ok := w.asked[a]; ok && now.Sub(at) < askTimeout && w.habits[w.at[a.id]].erratic == 0 {
+			w.t.Fatalf("%+v is repeated after %v", a, now.Sub(at))
+		}
+		w.asked[a] = now
 		w.answer(now, a)
 	}
 }
@@ -133,6 +139,9 @@ func (w *world) hangUp(now time.Time, id uint64) {
 
 func (w *world) answer(now time.Time, a askStep) {
 	h := w.habits[w.at[a.id]]
+	if w.rnd.Float64() < h.erratic {
+		w.babble(now, a)
+	}
 	m := data(w.info, a.piece)
 	if h.lies {
 		m = data(noise[:h.size], a.piece)
@@ -147,18 +156,40 @@ func (w *world) answer(now time.Time, a askStep) {
 	case dice < h.leaves+h.silent+h.rejects:
 		m = peer.MetadataMessage{Type: peer.MetadataReject, Piece: a.piece}
 	}
-	w.later(then, func(now time.Time) { w.f.message(now, a.id, m) })
+	w.later(then, func(now time.Time) {
+		delete(w.asked, a)
+		w.f.message(now, a.id, m)
+	})
+}
+
+// babble is anything that a peer may say, at a time when it makes no sense.
+func (w *world) babble(now time.Time, a askStep) {
+	size := int64(len(w.info))
+	for range 1 + w.rnd.IntN(3) {
+		switch piece := a.piece + uint32(w.rnd.IntN(3)) - 1; w.rnd.IntN(4) {
+		case 0:
+			claims := []int64{0, 1, size - 1, size, size, size, size + peer.MetadataPieceSize}
+			w.f.extended(now, a.id, peer.Extensions{MetadataID: theirID, MetadataSize: claims[w.rnd.IntN(len(claims))]})
+		case 1:
+			w.f.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: piece})
+		case 2:
+			w.f.message(now, a.id, data(noise[:size], piece))
+		case 3:
+			w.f.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataType(w.rnd.IntN(4)), Piece: piece})
+		}
+	}
 }
 
 // "One honest peer is enough", whatever the others do and whenever they come.
 func TestOneHonestPeerIsEnough(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		info, hash := metadata(1 + rnd.IntN(12*peer.MetadataPieceSize))
 		size := int64(len(info))
 		w := &world{
 			t: t, rnd: rnd, f: newFetch(hash, 1+rnd.IntN(20)), info: info,
 			habits: map[netip.AddrPort]habit{}, dialed: map[netip.AddrPort]time.Time{}, at: map[uint64]netip.AddrPort{},
+			asked: map[askStep]time.Time{},
 		}
 		bad := []habit{
 			{name: "dead", dead: true},
@@ -170,6 +201,9 @@ func TestOneHonestPeerIsEnough(t *testing.T) {
 			{name: "claims too much", size: MaxMetadata + 1},
 			{name: "rejects", size: size, rejects: 1},
 			{name: "leaves", size: size, leaves: 1},
+			{name: "liar who leaves", size: size, lies: true, leaves: 0.3},
+			{name: "erratic", size: size, lies: true, erratic: 0.5, leaves: 0.1},
+			{name: "erratic, but no liar", size: size, erratic: 0.3, leaves: 0.05},
 			{name: "has nothing", size: 0},
 		}
 		var order []netip.AddrPort
@@ -199,6 +233,7 @@ func TestHonestPeersFinishInSecondsAmongThemselves(t *testing.T) {
 	w := &world{
 		t: t, rnd: rand.New(rand.NewPCG(1, 1)), f: newFetch(hash, 20), info: info,
 		habits: map[netip.AddrPort]habit{}, dialed: map[netip.AddrPort]time.Time{}, at: map[uint64]netip.AddrPort{},
+		asked: map[askStep]time.Time{},
 	}
 	for i := range 10 {
 		w.habits[addr(i)] = habit{size: int64(len(info)), delay: 100 * time.Millisecond}
@@ -254,6 +289,46 @@ func TestPiecesKeepTheirPlaceWhenTheirPeerIsTriedAlone(t *testing.T) {
 	f.message(now, good.id, data(info, 1))
 	if !bytes.Equal(f.info, info) {
 		t.Error("the honest peer alone does not complete the metadata")
+	}
+}
+
+func TestContributorThatComesBackWithAnotherSizeIsSuspectedToo(t *testing.T) {
+	info, hash := metadata(2 * peer.MetadataPieceSize)
+	for _, size := range []int64{0, 1, 1 << 20} {
+		f := newFetch(hash, 20)
+		one, two := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
+		f.message(epoch, one.id, data(noise[:len(info)], 0))
+		f.extended(epoch, one.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
+		f.message(epoch, two.id, data(info, 1))
+		if !one.entry.suspect || !two.entry.suspect || two.in == nil || two.in.have != 1 {
+			t.Errorf("size %d: suspected are %v and %v, want both, and what the second sent kept", size, one.entry.suspect, two.entry.suspect)
+		}
+		f.poll(epoch)
+	}
+}
+
+func TestPeerThatKeepsChangingItsSizeIsLeftAlone(t *testing.T) {
+	f := newFetch([20]byte{}, 20)
+	c := up(f, epoch, 0, 0)
+	for size := int64(1); size < 100; size++ {
+		f.extended(epoch, c.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
+		f.poll(epoch)
+	}
+	if !c.entry.banned || len(f.conns) != 0 || len(f.parts) > 5 {
+		t.Errorf("banned is %v, %d connections and %d assemblies are left", c.entry.banned, len(f.conns), len(f.parts))
+	}
+}
+
+func TestRejectedPieceGoesAtOnceToAPeerThatIsBusy(t *testing.T) {
+	info, hash := metadata(3 * peer.MetadataPieceSize)
+	f := newFetch(hash, 20)
+	rejects, busy := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
+	f.message(epoch, busy.id, data(info, 1))
+	f.poll(epoch) // asks it for piece 2
+	f.message(epoch, rejects.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: 0})
+	steps, _ := f.poll(epoch)
+	if want := []askStep{{busy.id, theirID, 0}}; !slices.Equal(steps.asks, want) {
+		t.Errorf("asked %v, want %v", steps.asks, want)
 	}
 }
 
@@ -317,6 +392,11 @@ func TestBookKeepsWhoLiedAndLetsGoOfWhoFailed(t *testing.T) {
 		b.left(epoch, e)
 	}
 	b.left(epoch, b.byAddr[addr(8)])
+	for _, kept := range []*entry{b.byAddr[addr(5)], b.byAddr[addr(6)]} {
+		for range 5 {
+			b.left(epoch, kept)
+		}
+	}
 	b.add(addr(maxKnown))
 	if b.byAddr[addr(maxKnown)] == nil || b.byAddr[addr(8)] != nil || b.len() != maxKnown || len(b.byAddr) != maxKnown {
 		t.Error("the new address did not take the place of the one that failed most often")

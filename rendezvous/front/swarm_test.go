@@ -89,14 +89,14 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// fetch fetches from all peers of the swarm, and from the addresses given, for at most an hour.
+// fetch fetches from all peers of the swarm, which come in their order, and from the addresses given, for at most an hour.
 func (s *swarm) fetch(t *testing.T, hash [20]byte, more ...netip.AddrPort) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	peers := make(chan netip.AddrPort, len(s.peers)+len(more))
-	for i := range s.peers {
-		peers <- i
+	for i := range len(s.peers) {
+		peers <- addr(i)
 	}
 	for _, a := range more {
 		peers <- a

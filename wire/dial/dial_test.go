@@ -138,6 +138,33 @@ func TestDialStopsWhenTheContextEnds(t *testing.T) {
 	})
 }
 
+// lastMoment is a connection on which the context ends just before the peer's handshake is read.
+type lastMoment struct {
+	net.Conn
+	cancel context.CancelFunc
+}
+
+func (c lastMoment) Read(b []byte) (int, error) {
+	c.cancel()
+	return copy(b, them.AppendMarshal(nil)), nil
+}
+
+func (c lastMoment) Write(b []byte) (int, error) { return len(b), nil }
+
+func (c lastMoment) DialContext(context.Context, string, string) (net.Conn, error) { return c, nil }
+
+func TestContextThatEndsWithTheHandshakeGivesNoConnection(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	near, far := net.Pipe()
+	_, err := (&Dialer{Net: lastMoment{near, cancel}}).Dial(ctx, where, us)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	if _, err := far.Write([]byte{0}); err != io.ErrClosedPipe {
+		t.Errorf("the connection was left open: %v", err)
+	}
+}
+
 func TestDialHasTheTimeoutThatWasConfigured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
