@@ -94,7 +94,12 @@ type node struct {
 // start runs a torrent with the given configuration, to which content, storage, pool and ids are added where missing.
 func (c *content) start(tb testing.TB, name string, onDisk []byte, conf Config) *node {
 	tb.Helper()
-	n := &node{dir: tb.TempDir(), log: &recorder{}}
+	return c.startIn(tb, tb.TempDir(), name, onDisk, conf)
+}
+
+func (c *content) startIn(tb testing.TB, dir, name string, onDisk []byte, conf Config) *node {
+	tb.Helper()
+	n := &node{dir: dir, log: &recorder{}}
 	if conf.Pool == nil {
 		conf.Pool = storage.NewPool(4 << 20)
 	}

@@ -1,7 +1,9 @@
 package swarm
 
 import (
+	"log/slog"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"simplebit/edgeagent/storage"
@@ -13,9 +15,9 @@ func TestALeecherFetchesEverythingFromASeed(t *testing.T) {
 		length, piece int
 		pool          int64
 	}{
-		{"many small pieces", 16<<20 - 12345, 16 << 10, 4 << 20},
-		{"pieces of 1 MiB", 32<<20 + 1, 1 << 20, 4 << 20},
-		{"pieces larger than the pool", 24 << 20, 8 << 20, 1 << 20},
+		{"many small pieces", 6<<20 - 12345, 16 << 10, 4 << 20},
+		{"pieces of 1 MiB", 12<<20 + 1, 1 << 20, 4 << 20},
+		{"pieces larger than the pool", 10 << 20, 4 << 20, 1 << 20},
 		{"piece length that is no multiple of blocks", 3<<20 + 7, 50_000, 1 << 20},
 		{"one short piece", 5, 16 << 10, 1 << 20},
 	} {
@@ -34,5 +36,26 @@ func TestALeecherFetchesEverythingFromASeed(t *testing.T) {
 			}
 			c.compare(t, leech)
 		})
+	}
+}
+
+// TestNothingIsAllocatedPerBlock counts what both ends of a transfer allocate in its second half.
+func TestNothingIsAllocatedPerBlock(t *testing.T) {
+	const length = 64 << 20
+	c := newContent(length, 1<<20)
+	quiet := slog.New(slog.DiscardHandler)
+	seed := c.start(t, "seed", c.data, Config{Log: quiet}).listen(t)
+	leech := c.start(t, "leech", nil, Config{Log: quiet})
+	leech.AddCandidates([]netip.AddrPort{seed.addr})
+	var before, after runtime.MemStats
+	half := leech.await(t, "half of the download", func(s Status) bool { return s.Downloaded >= length/4 })
+	runtime.ReadMemStats(&before)
+	leech.awaitSeeding(t)
+	runtime.ReadMemStats(&after)
+	blocks := float64(length-half.Downloaded) / block
+	per := float64(after.Mallocs-before.Mallocs) / blocks
+	t.Logf("%.3f allocations a block, %.1f bytes", per, float64(after.TotalAlloc-before.TotalAlloc)/blocks)
+	if per > 0.5 {
+		t.Errorf("%.2f allocations a block", per)
 	}
 }

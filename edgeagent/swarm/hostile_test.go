@@ -1,0 +1,230 @@
+package swarm
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simplebit/wire/peer"
+)
+
+// TestPeersThatBreakTheProtocolAreDropped sends each bad input to a node that has the first of its four pieces.
+func TestPeersThatBreakTheProtocolAreDropped(t *testing.T) {
+	const block = peer.BlockSize
+	c := newContent(4*4*block-100, 4*block)
+	all, none := simple(peer.TypeHaveAll), simple(peer.TypeHaveNone)
+	bits := func(b ...byte) peer.Message { return peer.Message{Type: peer.TypeBitfield, Payload: b} }
+	choke, unchoke, interested := simple(peer.TypeChoke), simple(peer.TypeUnchoke), simple(peer.TypeInterested)
+	stray := peer.Message{Type: peer.TypePiece, Payload: make([]byte, block)}
+	fast, plain := features{name: "x", fast: true, extended: true}, features{name: "x"}
+
+	for _, tt := range []struct {
+		name string
+		as   features
+		send []peer.Message
+		why  string // in the log; "" where the peer must stay
+	}{
+		{"bitfield too short", plain, []peer.Message{bits()}, "does not fit 4 pieces"},
+		{"bitfield too long", plain, []peer.Message{bits(0xf0, 0)}, "does not fit 4 pieces"},
+		{"bitfield with a spare bit", plain, []peer.Message{bits(0xf8)}, "does not fit 4 pieces"},
+		{"bitfield after unchoke", plain, []peer.Message{unchoke, bits(0xf0)}, "after other messages"},
+		{"two bitfields", plain, []peer.Message{bits(0xf0), bits(0xf0)}, "after other messages"},
+		{"have all after have none", fast, []peer.Message{none, all}, "after other messages"},
+		{"bitfield after the extension handshake", fast, []peer.Message{extensions(peer.Extensions{}), bits(0xf0)}, ""},
+		{"have all without the fast extension", plain, []peer.Message{all}, "without the fast extension"},
+		{"reject without the fast extension", plain, []peer.Message{request3(peer.TypeReject, 0, 0, block)}, "without the fast extension"},
+		{"allowed fast without the fast extension", plain, []peer.Message{simple(peer.TypeAllowedFast, 1)}, "without the fast extension"},
+		{"extension handshake without the bit", plain, []peer.Message{extensions(peer.Extensions{})}, "without the extension protocol"},
+		{"extension handshake that is none", fast, []peer.Message{{Type: peer.TypeExtended, Payload: []byte("i1e")}}, "bad extension handshake"},
+		{"have out of range", plain, []peer.Message{simple(peer.TypeHave, 4)}, "for piece 4 of 4"},
+		{"have far out of range", plain, []peer.Message{simple(peer.TypeHave, math.MaxUint32)}, "of 4"},
+		{"allowed fast out of range", fast, []peer.Message{simple(peer.TypeAllowedFast, 4)}, "for piece 4 of 4"},
+		{"suggest out of range is ignored like any suggest", fast, []peer.Message{simple(peer.TypeSuggest, 9)}, ""},
+		{"message of a wrong length", plain, []peer.Message{{Type: 99, Payload: make([]byte, 70<<10)}}, "longer than the limit"},
+		{"unknown message", plain, []peer.Message{{Type: 99, Payload: []byte("hello")}}, ""},
+		{"request beyond the torrent", fast, []peer.Message{interested, request3(peer.TypeRequest, 4, 0, block)}, "do not exist"},
+		{"request beyond the piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 3*block+1, block)}, "do not exist"},
+		{"request beyond the last piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 3, 3*block, block)}, "do not exist"},
+		{"request that overflows", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, math.MaxUint32, block)}, "do not exist"},
+		{"request for nothing", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 0)}, "do not exist"},
+		{"request above 128 KiB", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 128<<10+1)}, "do not exist"},
+		{"request above 16 KiB", plain, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, "asked for a block of"},
+		{"request above 16 KiB, fast", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, ""},
+		{"a block that was not asked for", plain, []peer.Message{stray}, ""},
+		{"a flood of blocks", plain, slices.Repeat([]peer.Message{stray}, 65), "blocks that were not asked for"},
+		{"a flood of rejects", fast, slices.Repeat([]peer.Message{request3(peer.TypeReject, 1, 0, block)}, 65), "rejects that were not asked for"},
+		{"block longer than 16 KiB", plain, []peer.Message{{Type: peer.TypePiece, Payload: make([]byte, block+1)}}, "longer than the limit"},
+		{"another torrent", features{name: "x", otherHash: true}, nil, "another torrent"},
+		{"our own peer id", features{name: "x", selfID: true}, nil, "this client itself"},
+		{"choke while choking", plain, []peer.Message{choke, choke, unchoke, unchoke, choke}, ""},
+		{"requests while choked", plain, []peer.Message{request3(peer.TypeRequest, 0, 0, block)}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				onDisk := make([]byte, len(c.data))
+				copy(onDisk, c.data[:c.piece])
+				n := c.start(t, "node", onDisk, Config{})
+				p := n.connect(t, tt.as)
+				p.send(tt.send...)
+				log := n.log.String()
+				if closed := p.isClosed(); closed != (tt.why != "") || !strings.Contains(log, tt.why) {
+					t.Fatalf("closed: %v, want the reason %q; log:\n%s", closed, tt.why, log)
+				}
+			})
+		})
+	}
+}
+
+// BEP 6: a request that is not served is rejected; BEP 3: silence.
+func TestRequestsThatAreNotServedAreRejectedOrIgnored(t *testing.T) {
+	const block = peer.BlockSize
+	c := newContent(4*4*block, 4*block)
+	for _, fast := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			onDisk := make([]byte, len(c.data))
+			copy(onDisk, c.data[:c.piece])
+			n := c.start(t, "node", onDisk, Config{})
+			p := n.connect(t, features{name: "x", fast: fast})
+			p.send(request3(peer.TypeRequest, 0, 0, block))
+			p.take()
+			p.send(simple(peer.TypeInterested))
+			if got := p.take(); got != "unchoke" {
+				t.Fatalf("answer to interested: %q", got)
+			}
+			p.send(request3(peer.TypeRequest, 1, 0, block), request3(peer.TypeRequest, 0, block, block))
+			want := "piece 0 16384 16384"
+			if fast {
+				want = "reject 1 0 16384\n" + want
+			}
+			if got := p.take(); got != want {
+				t.Fatalf("fast %v: got %q, want %q", fast, got, want)
+			}
+			if p.isClosed() {
+				t.Error("peer was dropped")
+			}
+		})
+	}
+}
+
+func TestAPeerThatSendsNothingIsDroppedAfterThreeMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 16<<10)
+		n := c.start(t, "node", nil, Config{})
+		p := n.connect(t, features{name: "x"})
+		q := n.connect(t, features{name: "y"})
+		time.Sleep(170 * time.Second)
+		if p.isClosed() {
+			t.Fatal("dropped too early")
+		}
+		if got := p.take(); got != "keepalive" {
+			t.Errorf("idle peer got %q, want one keepalive", got)
+		}
+		q.send(peer.Message{KeepAlive: true})
+		time.Sleep(20 * time.Second)
+		if !p.isClosed() || q.isClosed() {
+			t.Errorf("silent peer closed: %v, the other: %v; log:\n%s", p.isClosed(), q.isClosed(), n.log)
+		}
+	})
+}
+
+func TestAPeerThatOwesBlocksForAMinuteLosesThemToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64<<10, 64<<10)
+		n := c.start(t, "node", nil, Config{})
+		p := n.connect(t, features{name: "x", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		if got := len(p.requests()); got != 4 {
+			t.Fatalf("%d requests, want 4", got)
+		}
+		q := n.connect(t, features{name: "y", fast: true})
+		q.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		if got := len(q.requests()); got != 0 {
+			t.Fatalf("%d blocks were asked for twice", got)
+		}
+		for range 6 {
+			time.Sleep(11 * time.Second)
+			p.send(peer.Message{KeepAlive: true}) // talking is not sending
+		}
+		if !p.isClosed() {
+			t.Fatal("the peer that sends nothing is still there")
+		}
+		if got := q.serve(c, nil); got != 4 {
+			t.Fatalf("the other peer was asked for %d blocks, want 4", got)
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v", s)
+		}
+	})
+}
+
+func TestAPeerThatDoesNotReadIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 16<<10)
+		n := c.start(t, "node", c.data, Config{})
+		p := n.connect(t, features{name: "x", fast: true, deaf: true})
+		p.send(simple(peer.TypeInterested))
+		for range 10 {
+			p.send(request3(peer.TypeRequest, 0, 0, 16<<10))
+			time.Sleep(20 * time.Second)
+		}
+		if got := len(n.Status().Peers); got != 0 {
+			t.Errorf("the deaf peer is still there; log:\n%s", n.log)
+		}
+	})
+}
+
+func TestAPeerThatRejectsEverythingIsNotAskedInALoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 64<<10)
+		n := c.start(t, "node", nil, Config{})
+		p := n.connect(t, features{name: "x", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		asked := 0
+		for range 100 {
+			for _, r := range p.requests() {
+				r.Type = peer.TypeReject
+				p.send(r)
+				asked++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if asked == 0 || asked > 40 {
+			t.Errorf("%d requests in 10 s of rejects", asked)
+		}
+	})
+}
+
+func TestAnUnwantedSecondConnectionIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 64<<10)
+		n := c.start(t, "node", nil, Config{MaxPeers: 2})
+		first := n.connect(t, features{name: "x"})
+		second := n.connect(t, features{name: "x"})
+		if first.isClosed() || !second.isClosed() {
+			t.Errorf("same peer twice: first closed %v, second closed %v", first.isClosed(), second.isClosed())
+		}
+		other := n.connect(t, features{name: "y"})
+		third := n.connect(t, features{name: "z"})
+		if other.isClosed() || !third.isClosed() {
+			t.Errorf("two at most: second peer closed %v, third closed %v", other.isClosed(), third.isClosed())
+		}
+	})
+}
+
+// When two peers dial each other at once, both ends must keep the same one of the two connections.
+func TestOfCrossingConnectionsBothEndsKeepTheOneOfTheGreaterPeerID(t *testing.T) {
+	for id, keepOutgoing := range map[string]bool{"-AA0000-": true, "-ZZ0000-": false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newContent(1<<20, 64<<10)
+			n := c.start(t, "node", nil, Config{}) // its id begins with -SB
+			in := n.connectAs(t, features{}, id)
+			out := n.connectAs(t, features{outgoing: true}, id)
+			if in.isClosed() != keepOutgoing || out.isClosed() == keepOutgoing {
+				t.Errorf("peer id %s: incoming closed %v, outgoing closed %v", id, in.isClosed(), out.isClosed())
+			}
+		})
+	}
+}

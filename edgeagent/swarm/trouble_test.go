@@ -1,0 +1,277 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simplebit/edgeagent/storage"
+	"simplebit/wire/dial"
+	"simplebit/wire/peer"
+)
+
+func storagePool(bytes int64) *storage.Pool { return storage.NewPool(bytes) }
+
+func TestLeechersServeEachOther(t *testing.T) {
+	c := newContent(8<<20, 128<<10)
+	seed := c.start(t, "seed", c.data, Config{UploadSlots: 1}).listen(t)
+	leechers := make([]*node, 3)
+	for i := range leechers {
+		leechers[i] = c.start(t, fmt.Sprint(i), nil, Config{}).listen(t)
+	}
+	for _, n := range leechers {
+		all := []netip.AddrPort{seed.addr}
+		for _, other := range leechers {
+			all = append(all, other.addr) // its own address too
+		}
+		n.AddCandidates(all)
+	}
+	for _, n := range leechers {
+		n.awaitSeeding(t)
+		n.stop()
+		c.compare(t, n)
+	}
+	if s := seed.Status(); s.Uploaded >= 3*int64(len(c.data)) {
+		t.Errorf("the seed sent %d bytes: the leechers did not share", s.Uploaded)
+	}
+}
+
+func TestASeedThatLiesIsBannedAndAnotherCompletes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(32*4*block, 4*block)
+		n := c.start(t, "node", nil, Config{})
+		good := n.connect(t, features{name: "good", fast: true})
+		bad := n.connect(t, features{name: "bad", fast: true})
+		for _, p := range []*fake{good, bad} {
+			p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		}
+		for range 200 {
+			good.serve(c, nil)
+			if bad.isClosed() {
+				break
+			}
+			bad.serve(c, func(data []byte) { data[0]++ })
+		}
+		if !bad.isClosed() || good.isClosed() && !n.Status().Seeding {
+			t.Fatalf("lying peer closed %v, honest one closed %v; log:\n%s", bad.isClosed(), good.isClosed(), n.log)
+		}
+		good.serve(c, nil)
+		if again := n.connect(t, features{name: "bad", fast: true}); !again.isClosed() {
+			t.Error("the banned peer was let in again")
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v", s)
+		}
+		n.stop()
+		c.compare(t, n)
+	})
+}
+
+// With a piece larger than one peer's queue both peers send parts of it, so a wrong hash alone blames neither.
+func TestALiarAmongTwoSendersOfAPieceDoesNotStopTheDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64*block, 64*block)
+		n := c.start(t, "node", nil, Config{})
+		good := n.connect(t, features{name: "good", fast: true})
+		bad := n.connect(t, features{name: "bad", fast: true})
+		good.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		bad.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		for range 1000 {
+			if n.Status().Seeding {
+				break
+			}
+			for _, r := range bad.requests() {
+				bad.send(c.block(r, func(data []byte) { data[0]++ }))
+			}
+			for _, r := range good.requests() {
+				good.send(c.block(r, nil))
+			}
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v; log:\n%s", s, n.log)
+		}
+	})
+}
+
+func TestAPeerThatVanishesInMidPieceCostsOnlyWhatItHadNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, 4*block)
+		n := c.start(t, "node", nil, Config{})
+		first := n.connect(t, features{name: "x", fast: true})
+		first.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		requests := first.requests()
+		first.send(c.block(requests[0], nil), c.block(requests[1], nil))
+		half := c.block(requests[2], nil).Append(nil)[:5000]
+		first.conn.Write(half)
+		first.conn.Close()
+		second := n.connect(t, features{name: "y", fast: true})
+		second.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		if got := second.serve(c, nil); got != 2 {
+			t.Errorf("the second peer was asked for %d blocks, want the 2 that had not come", got)
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v", s)
+		}
+	})
+}
+
+func TestPeersThatDialEachOtherKeepOneConnection(t *testing.T) {
+	c := newContent(1<<20, 64<<10)
+	a := c.start(t, "a", c.partly(0, 1, 2), Config{}).listen(t)
+	b := c.start(t, "b", c.partly(3, 4, 5), Config{}).listen(t)
+	for range 3 {
+		a.AddCandidates([]netip.AddrPort{b.addr})
+		b.AddCandidates([]netip.AddrPort{a.addr})
+	}
+	exchanged := func(s Status) bool { return s.Have == 6*64<<10 }
+	a.await(t, "the exchange", exchanged)
+	b.await(t, "the exchange", exchanged)
+	for _, n := range []*node{a, b} {
+		s := n.await(t, "one peer", func(s Status) bool { return len(s.Peers) == 1 })
+		if p := s.Peers[0]; p.Transport != "tcp" || p.Path != "dialled" && p.Path != "accepted" || !strings.HasPrefix(p.Client, "SimpleBit") {
+			t.Errorf("peer %+v", p)
+		}
+	}
+}
+
+func TestAClientThatDialsItselfGivesUp(t *testing.T) {
+	c := newContent(1<<20, 64<<10)
+	n := c.start(t, "a", nil, Config{}).listen(t)
+	n.AddCandidates([]netip.AddrPort{n.addr})
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.log.String(), "peer not reached"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("log:\n%s", n.log)
+		}
+	}
+	if s := n.Status(); len(s.Peers) != 0 {
+		t.Errorf("connected to itself: %+v", s)
+	}
+	n.stop()
+	if a := n.book.list[0]; a.failures == 0 && !a.banned {
+		t.Errorf("our own address may be dialled again at once: %+v", a)
+	}
+}
+
+func TestADiskThatFailsEndsTheTorrent(t *testing.T) {
+	t.Run("writing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newContent(4*block, 4*block)
+			n := c.start(t, "node", nil, Config{})
+			// Where the file should go is a folder.
+			if err := os.MkdirAll(filepath.Join(n.dir, fileName+".part", "x"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			p := n.connect(t, features{name: "x", fast: true})
+			p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+			p.serve(c, nil)
+			mustFail(t, n)
+		})
+	})
+	t.Run("reading", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newContent(4*block, 4*block)
+			n := c.start(t, "node", c.data, Config{})
+			if err := os.Truncate(filepath.Join(n.dir, fileName), 0); err != nil {
+				t.Fatal(err)
+			}
+			p := n.connect(t, features{name: "x", fast: true})
+			p.send(simple(peer.TypeInterested))
+			p.send(request3(peer.TypeRequest, 0, 0, block))
+			mustFail(t, n)
+		})
+	})
+}
+
+// mustFail waits for Run to end by itself with the disk's error.
+func mustFail(t *testing.T, n *node) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case <-n.done:
+	default:
+		t.Fatalf("Run goes on; log:\n%s", n.log)
+	}
+	var disk *storage.DiskError
+	if err := n.stop(); !errors.As(err, &disk) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+func TestConnectionsGivenToATorrentThatHasEndedAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		n := c.start(t, "node", nil, Config{})
+		n.stop()
+		if p := n.connect(t, features{name: "x"}); !p.isClosed() {
+			t.Error("connection is open")
+		}
+		n.AddCandidates([]netip.AddrPort{netip.MustParseAddrPort("198.18.0.1:1")})
+	})
+}
+
+// slowNet is a network in which nobody ever answers.
+type slowNet struct{ now, most, total atomic.Int32 }
+
+func (s *slowNet) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	s.total.Add(1)
+	s.most.Store(max(s.most.Load(), s.now.Add(1)))
+	<-ctx.Done()
+	s.now.Add(-1)
+	return nil, ctx.Err()
+}
+
+func TestDeadAddressesAreDialledTenAtATimeAndLessAndLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		var slow slowNet
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: &slow}})
+		var dead []netip.AddrPort
+		for i := range 30 {
+			dead = append(dead, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, byte(i + 1)}), 6881))
+		}
+		n.AddCandidates(dead)
+		time.Sleep(35 * time.Second)
+		if got := slow.total.Load(); got != 30 && got > 45 {
+			t.Errorf("%d dials in the first 35 s", got)
+		}
+		if got := slow.most.Load(); got != 10 {
+			t.Errorf("%d dials at once, want 10", got)
+		}
+		time.Sleep(6 * time.Hour)
+		before := slow.total.Load()
+		time.Sleep(time.Hour)
+		if got := slow.total.Load() - before; got < 30 || got > 60 {
+			t.Errorf("%d dials in the seventh hour, want 30 addresses once or twice", got)
+		}
+	})
+}
+
+func TestAnAcceptedPeerIsDialledBackWhereItListens(t *testing.T) {
+	c := newContent(1<<20, 64<<10)
+	seed := c.start(t, "seed", c.data, Config{})
+	leech := c.start(t, "leech", c.partly(0), Config{}).listen(t)
+	seed.AddCandidates([]netip.AddrPort{leech.addr})
+	s := leech.awaitSeeding(t)
+	leech.stop()
+	if s.Known != 0 || len(leech.book.list) != 0 {
+		t.Errorf("a peer that does not listen is known at %d addresses", s.Known)
+	}
+	other := c.start(t, "other", nil, Config{Port: 7777})
+	third := c.start(t, "third", c.data, Config{}).listen(t)
+	other.AddCandidates([]netip.AddrPort{third.addr})
+	other.awaitSeeding(t)
+	third.stop()
+	if len(third.book.list) != 1 || third.book.list[0].at.Port() != 7777 || !slices.Contains([]int{0, 1}, third.book.list[0].failures) {
+		t.Errorf("known: %+v", third.book.list)
+	}
+}
