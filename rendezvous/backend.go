@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -164,7 +163,10 @@ func apiError(err error) error {
 }
 
 // statusError is an error with the status that the API gives it.
-type statusError struct{ error, status error }
+type statusError struct {
+	error
+	status error
+}
 
 // Unwrap returns the API's kind of the error.
 func (e statusError) Unwrap() error { return e.status }
@@ -193,9 +195,4 @@ func apiJob(v job.View) apiclient.Job {
 		})
 	}
 	return j
-}
-
-// notFound says that there is no such device, as the API wants it.
-func notFound(name string) error {
-	return fmt.Errorf("there is no device %q: `simplebit devices` shows them: %w", name, api.ErrNotFound)
 }

@@ -41,21 +41,22 @@ func (d *devices) reload(ctx context.Context) error {
 	return nil
 }
 
-// refusals tells devices why they are refused.
-var refusals = map[error]control.Refused{
-	account.ErrNotEnrolled:   {Code: control.RefusedUnknown, Reason: "this device has not joined: run `edgeagent join` with an invite"},
-	account.ErrInviteUnknown: {Code: control.RefusedInvite, Reason: "the invite is not known here: ask for a new one"},
-	account.ErrInviteExpired: {Code: control.RefusedInvite, Reason: "the invite has expired: ask for a new one"},
-	account.ErrInviteUsed:    {Code: control.RefusedInvite, Reason: "the invite was used by another device: ask for a new one"},
-	account.ErrRevoked:       {Code: control.RefusedRevoked, Reason: "this device was revoked: join again with a new invite"},
+// refusals are the codes of the reasons to refuse a device.
+var refusals = map[error]control.RefusedCode{
+	account.ErrNotEnrolled:    control.RefusedUnknown,
+	account.ErrInviteUnknown:  control.RefusedInvite,
+	account.ErrInviteExpired:  control.RefusedInvite,
+	account.ErrInviteUsed:     control.RefusedInvite,
+	account.ErrRevoked:        control.RefusedRevoked,
+	account.ErrTooManyDevices: control.RefusedBusy,
 }
 
 // Admit decides about a device that says Hello (session.Admitter).
 func (d *devices) Admit(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
 	r, err := d.accounts.Admit(ctx, time.Now(), string(device), hello.Token, hello.Name)
-	for reason, refused := range refusals {
+	for reason, code := range refusals {
 		if errors.Is(err, reason) {
-			return "", refused
+			return "", control.Refused{Code: code, Reason: reason.Error()}
 		}
 	}
 	if err != nil {
@@ -73,7 +74,7 @@ func (d *devices) Admit(ctx context.Context, device control.DeviceID, hello cont
 func (d *devices) Resolve(ctx context.Context, nameOrID string) (job.Device, error) {
 	r, err := d.accounts.Device(ctx, nameOrID)
 	if err != nil {
-		return job.Device{}, deviceError(nameOrID, err)
+		return job.Device{}, deviceError(err)
 	}
 	return d.Lookup(r.ID), nil
 }
@@ -120,37 +121,31 @@ func (d *devices) show(r account.Device) apiclient.Device {
 
 // Rename gives a device another name (api.Devices).
 func (d *devices) Rename(ctx context.Context, nameOrID, newName string) (apiclient.Device, error) {
-	if err := d.accounts.Rename(ctx, nameOrID, newName); err != nil {
-		return apiclient.Device{}, deviceError(nameOrID, err)
+	r, err := d.accounts.Rename(ctx, nameOrID, newName)
+	if err != nil {
+		return apiclient.Device{}, deviceError(err)
 	}
-	if err := d.reload(ctx); err != nil {
-		return apiclient.Device{}, err
-	}
-	r, err := d.accounts.Device(ctx, newName)
-	return d.show(r), err
+	return d.show(r), d.reload(ctx)
 }
 
 // Revoke refuses the device's key from now on and cuts it off (api.Devices).
 func (d *devices) Revoke(ctx context.Context, nameOrID string) error {
-	r, err := d.accounts.Device(ctx, nameOrID)
+	r, err := d.accounts.Revoke(ctx, nameOrID)
 	if err != nil {
-		return deviceError(nameOrID, err)
-	}
-	if err := d.accounts.Revoke(ctx, r.ID); err != nil {
-		return deviceError(nameOrID, err)
+		return deviceError(err)
 	}
 	d.hub.Revoke(control.DeviceID(r.ID))
 	return d.reload(ctx)
 }
 
-// deviceError gives an error of the accounts the API's kind.
-func deviceError(name string, err error) error {
+// deviceError gives an error of the accounts the API's kind; its sentence stays.
+func deviceError(err error) error {
 	switch {
-	case errors.Is(err, account.ErrNoDevice):
-		return notFound(name)
+	case errors.Is(err, account.ErrNotFound):
+		return statusError{err, api.ErrNotFound}
 	case errors.Is(err, account.ErrNameTaken), errors.Is(err, account.ErrAmbiguous):
 		return statusError{err, api.ErrConflict}
-	case errors.Is(err, account.ErrName):
+	case errors.Is(err, account.ErrInvalid):
 		return statusError{err, api.ErrInvalid}
 	}
 	return err

@@ -110,7 +110,7 @@ func open(ctx context.Context, cfg Config, db *store.Store) (*surrogate, error) 
 
 	peerID := newPeerID()
 	peers := front.New(front.Config{
-		Dialer: &dial.Dialer{Net: net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
+		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
 	})
 	_, port, err := net.SplitHostPort(cfg.Peer)
 	if err != nil {
@@ -202,7 +202,7 @@ func (s *surrogate) handler(local bool) http.Handler {
 func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 6 * time.Minute,
-		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		WriteTimeout: 10 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -112,7 +112,7 @@ func (p *program) client(c *cli.Context) (*apiclient.Client, error) {
 }
 
 func newClient(address, token string) *apiclient.Client {
-	return apiclient.New(apiclient.Config{URL: address, Token: token, UserAgent: "simplebit/" + version()})
+	return apiclient.New(apiclient.Config{URL: address, Token: token, UserAgent: "simplebit/" + version})
 }
 
 func sameURL(a, b string) bool {

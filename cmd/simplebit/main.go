@@ -21,6 +21,9 @@ import (
 	"golang.org/x/term"
 )
 
+// version is set by the linker.
+var version = "dev"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends what can end in order, the second ends the program.

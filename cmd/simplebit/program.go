@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -87,7 +86,7 @@ func (p *program) app() *cli.App {
 		Usage:       "download torrents to your devices through a surrogate",
 		UsageText:   "simplebit [options] COMMAND [options] [arguments]",
 		Description: description,
-		Version:     version(),
+		Version:     version,
 		Flags:       globalFlags(false),
 		Commands: []*cli.Command{
 			p.loginCommand(), p.devicesCommand(), p.inviteCommand(),
@@ -204,11 +203,4 @@ func (c *checkedWriter) Write(b []byte) (int, error) {
 		c.err = err
 	}
 	return n, err
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -59,7 +59,7 @@ func (w *world) run(ctx context.Context, args ...string) (stdout, stderr string,
 
 // plain replaces what differs from run to run.
 func (w *world) plain(s string) string {
-	return strings.NewReplacer(w.url, "http://surrogate", w.config, "CONFIG", w.dir, "DIR", version(), "VERSION",
+	return strings.NewReplacer(w.url, "http://surrogate", w.config, "CONFIG", w.dir, "DIR",
 		"\x1b", "ESC", "\r", "CR").Replace(s)
 }
 

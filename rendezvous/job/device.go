@@ -10,7 +10,7 @@ import (
 
 // Wish is what one device should do about one torrent.
 type Wish struct {
-	Assign     control.Assign
+	control.Assign
 	Remove     bool // drop it; Assign does not matter
 	DeleteData bool // with Remove: and its files
 }

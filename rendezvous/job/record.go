@@ -109,10 +109,10 @@ type TrackerStatus struct {
 	URL      string
 	Error    string // of the last announce
 	Warning  string
+	Next     time.Time // the next announce; zero while others come before it
 	Seeders  int
 	Leechers int
-	Peers    int       // in the last reply
-	Next     time.Time // the next announce
+	Peers    int // in the last reply
 }
 
 // MetadataStatus is how far the fetch of an info dictionary is.

@@ -1,0 +1,234 @@
+//go:build linux
+
+package integration
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"simplebit/integration/natlab"
+	"simplebit/integration/programs"
+	"simplebit/rendezvous/apiclient"
+)
+
+func TestMain(m *testing.M) {
+	natlab.Enter()
+	code := m.Run()
+	if binaries.dir != "" {
+		os.RemoveAll(binaries.dir)
+	}
+	os.Exit(code)
+}
+
+// binaries are our commands, compiled once for all tests.
+var binaries struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func bin(t *testing.T) string {
+	t.Helper()
+	b := &binaries
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "sb-bin"); b.err == nil {
+			b.err = programs.Build(context.Background(), b.dir)
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.dir
+}
+
+// scene is a lab with a tracker and a surrogate.
+type scene struct {
+	*testing.T
+	lab       *natlab.Lab
+	dir       string // short: unix sockets lie below it
+	tracker   *programs.Tracker
+	surrogate *programs.Surrogate
+}
+
+func newScene(t *testing.T, needs ...string) *scene {
+	t.Helper()
+	programs.Require(t, append(needs, programs.Opentracker, programs.Mktorrent)...)
+	dir, err := os.MkdirTemp("", "sb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepLogs(t, dir)
+		}
+		os.RemoveAll(dir)
+	})
+	lab, err := natlab.New(natlab.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lab.Close() })
+	s := &scene{T: t, lab: lab, dir: dir}
+	s.tracker, err = programs.StartTracker(t.Context(), programs.TrackerConfig{Host: s.host("tracker"), Dir: filepath.Join(dir, "t")})
+	s.ok(err)
+	s.surrogate, err = programs.StartSurrogate(t.Context(), programs.OursConfig{Host: s.host("surrogate"), Bin: bin(t), Dir: filepath.Join(dir, "s")})
+	s.ok(err)
+	return s
+}
+
+// keepLogs prints the ends of our own programs' logs.
+func keepLogs(t *testing.T, dir string) {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*", "*.log"))
+	for _, name := range logs {
+		if base := filepath.Base(name); base == "rendezvous.log" || base == "edgeagent.log" {
+			b, _ := os.ReadFile(name)
+			t.Logf("%s ends:\n%s", name, b[max(0, len(b)-4000):])
+		}
+	}
+}
+
+func (s *scene) ok(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *scene) host(name string) *natlab.Host {
+	s.Helper()
+	h, err := s.lab.Host(name)
+	s.ok(err)
+	return h
+}
+
+// agent starts a joined agent on a host of its own.
+func (s *scene) agent(name string, args ...string) *programs.Agent {
+	s.Helper()
+	a, err := programs.StartAgent(s.Context(), programs.OursConfig{
+		Host: s.host(name), Bin: bin(s.T), Dir: filepath.Join(s.dir, name), Home: s.surrogate, Args: args,
+	})
+	s.ok(err)
+	return a
+}
+
+// torrent makes a torrent of a folder of random files and allows it on the tracker.
+func (s *scene) torrent(name string, pieceLength int, lengths ...int) programs.Torrent {
+	s.Helper()
+	folder := filepath.Join(s.dir, "content", name)
+	random := rand.NewChaCha8([32]byte{byte(len(lengths)), byte(len(name))})
+	for i, n := range lengths {
+		file := filepath.Join(folder, fmt.Sprint("folder ", i%3), fmt.Sprint("file ", i))
+		s.ok(os.MkdirAll(filepath.Dir(file), 0o755))
+		b := make([]byte, n)
+		random.Read(b)
+		s.ok(os.WriteFile(file, b, 0o644))
+	}
+	t, err := programs.MakeTorrent(s.Context(), programs.MakeConfig{
+		Content: folder, File: filepath.Join(s.dir, name+".torrent"), Announce: []string{s.tracker.URL()}, PieceLength: pieceLength,
+	})
+	s.ok(err)
+	s.ok(s.tracker.Allow(s.Context(), t.InfoHash))
+	return t
+}
+
+// content is the folder that a torrent was made of.
+func (s *scene) content(name string) string { return filepath.Join(s.dir, "content", name) }
+
+// add adds a magnet of the torrent on a device.
+func (s *scene) add(t programs.Torrent, device string) apiclient.Job {
+	s.Helper()
+	j, err := s.surrogate.API().Add(s.Context(), apiclient.NewJob{Magnet: t.Magnet(s.tracker.URL()), Target: "device:" + device})
+	s.ok(err)
+	return j
+}
+
+// wait waits for a job to become what ok wants.
+func (s *scene) wait(id, what string, within time.Duration, ok func(apiclient.Job) bool) apiclient.Job {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), within)
+	defer cancel()
+	j, err := s.surrogate.WaitJob(ctx, id, what, ok)
+	s.ok(err)
+	return j
+}
+
+func seeding(j apiclient.Job) bool { return j.State == apiclient.StateSeeding }
+
+// same compares two folders file by file.
+func (s *scene) same(want, got string) {
+	s.Helper()
+	a, b := sums(s.T, want), sums(s.T, got)
+	for name, sum := range a {
+		if b[name] != sum {
+			s.Errorf("%s differs or is missing", filepath.Join(got, name))
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			s.Errorf("%s should not be there", filepath.Join(got, name))
+		}
+	}
+}
+
+func sums(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	all := map[string][32]byte{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(dir, path)
+		all[rel] = sha256.Sum256(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// client is a real client, whichever.
+type client interface {
+	Seed(ctx context.Context, torrentFile, contentDir string) error
+	Leech(ctx context.Context, torrentFile, downloadDir string) error
+	WaitComplete(ctx context.Context) error
+	Stop() error
+}
+
+// real starts a real client on a host of its own.
+func (s *scene) real(program, host string) client {
+	s.Helper()
+	c := programs.Config{Host: s.host(host), Dir: filepath.Join(s.dir, host)}
+	var started client
+	var err error
+	switch program {
+	case programs.TransmissionDaemon:
+		started, err = programs.StartTransmission(s.Context(), c)
+	case programs.QBittorrentNox:
+		started, err = programs.StartQBittorrent(s.Context(), c)
+	case programs.Aria2c:
+		started, err = programs.StartAria2(s.Context(), c)
+	case programs.RTorrent:
+		started, err = programs.StartRtorrent(s.Context(), c)
+	}
+	s.ok(err)
+	return started
+}
+
+// seed starts a real client that seeds the torrent, and waits until the tracker knows it.
+func (s *scene) seed(program, host string, t programs.Torrent) client {
+	s.Helper()
+	c := s.real(program, host)
+	s.ok(c.Seed(s.Context(), t.File, filepath.Join(s.dir, "content")))
+	s.ok(s.tracker.Await(s.Context(), t.InfoHash, 1, 0))
+	return c
+}
