@@ -106,6 +106,8 @@ func TestNamesThatClashOnSomeFileSystemGetMarked(t *testing.T) {
 		paths, want []string
 	}{
 		{"case", []string{"xt_MARK.h", "xt_mark.h", "other"}, []string{"f/xt_MARK.h", "f/xt_mark~599bc75f.h", "f/other"}},
+		{"Greek sigmas", []string{"ΟΔΟΣ", "οδος"}, []string{"f/ΟΔΟΣ", "f/οδος~00566c11"}},
+		{"Kelvin", []string{"k", "\u212a"}, []string{"f/k", "f/\u212a~28ba1355"}},
 		{"mapped alike", []string{"a?", "a*"}, []string{"f/a_", "f/a_~5ce1f4f2"}},
 		{"file and folder differ in case", []string{"Doc", "doc/x"}, []string{"f/Doc~0bf91f4c", "f/doc/x"}},
 		{"folders differ in case", []string{"Doc/x", "doc/y"}, []string{"f/Doc/x", "f/doc/y"}},

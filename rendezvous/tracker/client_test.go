@@ -132,7 +132,11 @@ func TestHostileAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t, c.answer)
-			_, err := announce(t, Config{Timeout: 300 * time.Millisecond}, s.URL+"/announce?passkey=secret")
+			var config Config
+			if c.is == context.DeadlineExceeded {
+				config.Timeout = 300 * time.Millisecond
+			}
+			_, err := announce(t, config, s.URL+"/announce?passkey=secret")
 			var typed *Error
 			if !errors.As(err, &typed) || typed.Tracker != s.Listener.Addr().String() {
 				t.Fatalf("error %v", err)

@@ -80,8 +80,11 @@ func TestSessionAnnouncesFromStartToStop(t *testing.T) {
 
 func TestSessionTellsWhoAndWhatItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake(func(context.Context, string, Request) (Response, error) {
-			return Response{Interval: time.Hour, TrackerID: "id"}, nil
+		f := newFake(func(_ context.Context, _ string, r Request) (Response, error) {
+			if r.Event == EventStarted {
+				return Response{Interval: time.Hour, TrackerID: "id"}, nil
+			}
+			return Response{Interval: time.Hour}, nil
 		})
 		var left atomic.Int64
 		left.Store(-1)
@@ -89,17 +92,21 @@ func TestSessionTellsWhoAndWhatItIs(t *testing.T) {
 			Client: f, InfoHash: [20]byte{1}, PeerID: [20]byte{2}, Port: 6881, Tiers: [][]string{{"a"}}, Seed: 1,
 			Stats: func() Stats { return Stats{Uploaded: 3, Downloaded: 4, Left: left.Load()} },
 		})
-		synctest.Wait()
+		time.Sleep(time.Hour + time.Minute)
 		left.Store(5)
 		end()
 		want := Request{InfoHash: [20]byte{1}, PeerID: [20]byte{2}, Port: 6881, Uploaded: 3, Downloaded: 4, Left: -1, Event: EventStarted, Key: f.reqs[0].Key}
 		if f.reqs[0] != want || want.Key == 0 {
 			t.Errorf("the first announce was %+v, want %+v", f.reqs[0], want)
 		}
-		// BEP 3 as extended: the tracker id of an answer is sent with the next announce.
-		want.Left, want.Event, want.TrackerID = 5, EventStopped, "id"
+		// The tracker id of an answer is sent with all later announces, until another comes.
+		want.Event, want.TrackerID = EventNone, "id"
 		if f.reqs[1] != want {
 			t.Errorf("the second announce was %+v, want %+v", f.reqs[1], want)
+		}
+		want.Left, want.Event = 5, EventStopped
+		if f.reqs[2] != want {
+			t.Errorf("the last announce was %+v, want %+v", f.reqs[2], want)
 		}
 	})
 }
