@@ -48,22 +48,3 @@ func TestPaddingCountsNeitherAsSizeNorAsHad(t *testing.T) {
 		}
 	}
 }
-
-func TestALayoutIsStoredOnlyWhole(t *testing.T) {
-	whole, err := os.ReadFile(writeLayout(t, control.LayoutFile{Path: "a", Length: 25}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if _, err := copyLayout(&out, bytes.NewReader(whole)); err != nil || !bytes.Equal(out.Bytes(), whole) {
-		t.Errorf("whole: %v, %d bytes of %d", err, out.Len(), len(whole))
-	}
-	for n := range whole {
-		if _, err := copyLayout(&out, bytes.NewReader(whole[:n])); err == nil {
-			t.Fatalf("the first %d bytes of %d were taken for a layout", n, len(whole))
-		}
-	}
-	if _, err := copyLayout(&out, bytes.NewReader(append(whole, 0))); err == nil {
-		t.Error("a byte too many was taken")
-	}
-}

@@ -146,7 +146,7 @@ func (s *torrents) layout(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	l, err := copyLayout(f, r)
+	l, err := control.CopyLayout(f, r)
 	t := s.get(l.ID)
 	if err == nil && t == nil {
 		err = errors.New("layout of a torrent that is not assigned")
@@ -161,35 +161,6 @@ func (s *torrents) layout(r io.Reader) error {
 	}
 	t.wake.set()
 	return nil
-}
-
-// copyLayout copies a layout stream to w and validates it on the way.
-func copyLayout(w io.Writer, r io.Reader) (control.Layout, error) {
-	copied := &counter{w: w}
-	l, err := control.ReadLayout(io.TeeReader(r, copied))
-	if err != nil {
-		return l, err
-	}
-	want := l.HashOffset + 20*int64(l.Pieces)
-	if _, err := io.Copy(copied, io.LimitReader(r, want-copied.n+1)); err != nil {
-		return l, err
-	}
-	if copied.n != want {
-		return l, fmt.Errorf("layout of %d bytes, want %d", copied.n, want)
-	}
-	return l, nil
-}
-
-// counter counts the bytes written through it.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
 }
 
 // answer is the handshake for a peer that asks for a torrent, if it runs.

@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"syscall"
 
@@ -9,7 +10,35 @@ import (
 )
 
 // guard decides which addresses that strangers name may be contacted.
-type guard struct{ allowPrivate bool }
+type guard struct {
+	allowPrivate bool
+	own          map[netip.AddrPort]bool // where this surrogate takes peers itself
+}
+
+// newGuard knows the surrogate's own peer port on all addresses of this machine
+// and on the public one.
+func newGuard(allowPrivate bool, public string, port uint16) (guard, error) {
+	g := guard{allowPrivate, map[netip.AddrPort]bool{}}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return g, err
+	}
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			g.own[netip.AddrPortFrom(p.Addr(), port)] = true
+		}
+	}
+	if a, err := netip.ParseAddr(public); err == nil {
+		g.own[netip.AddrPortFrom(a, port)] = true
+	}
+	return g, nil
+}
+
+// candidate reports whether a peer's address may be contacted: trackers name this
+// surrogate, too.
+func (g guard) candidate(a netip.AddrPort) bool {
+	return a.Port() != 0 && g.dialable(a.Addr()) && !g.own[a]
+}
 
 // dialable reports whether the address may be contacted.
 func (g guard) dialable(a netip.Addr) bool {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -82,9 +83,15 @@ type surrogate struct {
 
 // open builds the parts on the store and starts the stored jobs.
 func open(ctx context.Context, cfg Config, db *store.Store) (*surrogate, error) {
-	g := guard{cfg.AllowPrivate}
 	s := &surrogate{cfg: cfg}
-	var err error
+	port, err := peerPort(cfg.Peer)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGuard(cfg.AllowPrivate, cfg.Public, port)
+	if err != nil {
+		return nil, err
+	}
 	if s.accounts, err = account.Open(ctx, db); err != nil {
 		return nil, err
 	}
@@ -112,22 +119,27 @@ func open(ctx context.Context, cfg Config, db *store.Store) (*surrogate, error) 
 	peers := front.New(front.Config{
 		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
 	})
-	_, port, err := net.SplitHostPort(cfg.Peer)
-	if err != nil {
-		return nil, fmt.Errorf("--peer %q: want HOST:PORT or :PORT", cfg.Peer)
-	}
-	number, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return nil, fmt.Errorf("--peer %q: %w", cfg.Peer, err)
-	}
 	s.jobs, err = job.Open(ctx, job.Config{
-		Store: records, Infos: infos, Metadata: metadata{peers}, Devices: s.devices, Dialable: g.dialable, Log: cfg.Log,
+		Store: records, Infos: infos, Metadata: metadata{peers}, Devices: s.devices, Dialable: g.candidate, Log: cfg.Log,
 		Trackers: trackers{
 			client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
-			peerID: peerID, port: uint16(number), log: cfg.Log,
+			peerID: peerID, port: port, log: cfg.Log,
 		},
 	})
 	return s, err
+}
+
+// peerPort is the port that is announced to trackers.
+func peerPort(addr string) (uint16, error) {
+	_, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0, fmt.Errorf("--peer %q: want HOST:PORT or :PORT", addr)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("--peer %q: want a port from 1 to 65535", addr)
+	}
+	return uint16(port), nil
 }
 
 func newPeerID() (id [20]byte) {

@@ -230,7 +230,7 @@ func (j *job) found(addrs []netip.AddrPort) {
 	}
 	var fresh []netip.AddrPort
 	for _, a := range addrs {
-		if !j.cfg.Dialable(a.Addr()) || a.Port() == 0 || j.known[a] || len(j.known) >= maxKnown {
+		if !j.cfg.Dialable(a) || j.known[a] || len(j.known) >= maxKnown {
 			continue
 		}
 		j.known[a] = true

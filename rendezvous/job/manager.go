@@ -25,7 +25,7 @@ type Config struct {
 	Trackers Trackers
 	Devices  Devices
 	// Dialable tells whether an address that a stranger named may be contacted.
-	Dialable func(netip.Addr) bool
+	Dialable func(netip.AddrPort) bool
 	Log      *slog.Logger
 }
 

@@ -41,7 +41,7 @@ func (w *world) open() *Manager {
 	w.t.Helper()
 	m, err := Open(context.Background(), Config{
 		Store: recordStore{w}, Infos: infoStore{w}, Metadata: w, Trackers: w, Devices: w,
-		Dialable: func(a netip.Addr) bool { return !a.IsPrivate() },
+		Dialable: func(a netip.AddrPort) bool { return !a.Addr().IsPrivate() },
 	})
 	if err != nil {
 		w.t.Fatal(err)
