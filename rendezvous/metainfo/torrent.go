@@ -65,6 +65,8 @@ func Parse(b []byte) (*Torrent, error) {
 	if !is(b, 'd') {
 		return nil, invalid("this is not a .torrent file: it does not start with a bencoded dictionary")
 	}
+	// Editors and web servers add line breaks; a dictionary never ends with one.
+	b = bytes.TrimRight(b, "\r\n")
 	if err := scan(b); err != nil {
 		return nil, invalid("%w", err)
 	}

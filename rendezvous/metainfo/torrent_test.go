@@ -93,6 +93,12 @@ func TestInfoHashIsOverTheExactBytes(t *testing.T) {
 	}
 }
 
+func TestLineBreakAfterATorrentIsIgnored(t *testing.T) {
+	if _, err := Parse(append(torrent(t, single()), "\r\n"...)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestInfoFromPeersMustMatchItsHash(t *testing.T) {
 	info := encode(t, single())
 	want := sha1.Sum(info)
