@@ -48,8 +48,8 @@ func TestScanRefusesEverythingElse(t *testing.T) {
 		{"d1:bi1e1:ai1e1:bi2ee", `"b" appears twice`},
 		{"d1:xd1:ai1e1:ai2eee", `"a" appears twice`},
 		{strings.Repeat("l", maxDepth+1) + strings.Repeat("e", maxDepth+1), "nested"},
-		{"d1:a" + strings.Repeat("l", 32<<20), "nested"},
-		{"i" + strings.Repeat("9", 32<<20) + "e", "malformed integer"},
+		{"d1:a" + strings.Repeat("l", 4<<20), "nested"},
+		{"i" + strings.Repeat("9", 4<<20) + "e", "malformed integer"},
 		{"l" + strings.Repeat("0:", maxValues) + "e", "values"},
 		{"d" + unsortedKeys(maxUnsorted+1) + "e", "not in order"},
 	} {
