@@ -73,6 +73,20 @@ func TestClosedStoreSaysSo(t *testing.T) {
 	}
 }
 
+// TestServerThatGaveUpIsToldFromASlowOne stops JetStream as the server itself does when the disk refuses a write.
+func TestServerThatGaveUpIsToldFromASlowOne(t *testing.T) {
+	s := open(t, t.TempDir())
+	tb, bl := table(t, s, "jobs"), blobs(t, s, "meta")
+	check(t, s.server.ShutdownJetStream())
+	_, get := tb.Get(t.Context(), "k")
+	_, blob := bl.Get(t.Context(), "b")
+	for what, err := range map[string]error{"Get": get, "Put": tb.Put(t.Context(), "k", record{}), "Delete": tb.Delete(t.Context(), "k"), "Blobs.Get": blob, "Blobs.Put": bl.Put(t.Context(), "b", nil)} {
+		if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "see the log, then restart") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestFullStoreStillDeletes(t *testing.T) {
 	s, err := Open(t.Context(), Config{Dir: t.TempDir(), MaxStore: 100 << 10})
 	check(t, err)

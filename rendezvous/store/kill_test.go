@@ -37,7 +37,7 @@ func writeUntilKilled(dir string) error {
 		switch rand.IntN(5) {
 		case 0:
 			fmt.Println("blob trying", slot, n)
-			if err := bl.Put(ctx, key, content(rand.IntN(2*chunkSize), byte(n))); err != nil {
+			if err := bl.Put(ctx, key, content(rand.IntN(chunkSize+chunkSize/8), byte(n))); err != nil {
 				return err
 			}
 			fmt.Println("blob put", slot, n)
@@ -67,7 +67,7 @@ func TestAcknowledgedWritesSurviveKills(t *testing.T) {
 	dir := t.TempDir() + "/store"
 	state := map[string][]slotState{"record": make([]slotState, slots), "blob": make([]slotState, slots)}
 	acked := 0
-	for round := range 8 {
+	for round := range 6 {
 		cmd := child(t, "write", dir)
 		stdout, err := cmd.StdoutPipe()
 		check(t, err)
