@@ -223,6 +223,13 @@ func resolve(ctx context.Context, hostPort string) (*net.UDPAddr, error) {
 // quic-go would set options on a socket that others will share.
 type plainConn struct{ net.PacketConn }
 
+// SetReadBuffer does nothing: the system's default is enough for control, and 7 MB
+// is much to ask of a router.
+func (plainConn) SetReadBuffer(int) error { return nil }
+
+// SetWriteBuffer does nothing, likewise.
+func (plainConn) SetWriteBuffer(int) error { return nil }
+
 // quicConfig caps what the surrogate can make this device buffer.
 func quicConfig() *quic.Config {
 	return &quic.Config{

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -19,11 +20,12 @@ func TestAMagnetIsDownloadedFromEveryRealSeeder(t *testing.T) {
 	s := newScene(t, seeders...)
 	agent := s.agent("attic")
 	for i, program := range seeders {
+		host := fmt.Sprint("seeder", i)
 		t.Run(program, func(t *testing.T) {
 			s := *s
 			s.T = t
 			torrent := s.torrent(program, 64<<10, 3<<20+i, 0, 1, 70_000, 5<<20, 16<<10)
-			seeder := s.seed(program, program, torrent)
+			seeder := s.seed(program, host, torrent)
 			j := s.wait(s.add(torrent, "attic").ID, "download", time.Minute, seeding)
 			s.same(s.content(program), filepath.Join(agent.Downloads(), program))
 			if j.Have != j.Size || j.Size == 0 || j.Downloaded < j.Size {

@@ -2,7 +2,9 @@ package rendezvous
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -151,6 +153,8 @@ func newPeerID() (id [20]byte) {
 // listeners are the open ports.
 type listeners struct {
 	http, admin net.Listener
+	socket      net.PacketConn // of quic
+	transport   *quic.Transport
 	quic        *quic.Listener
 }
 
@@ -186,10 +190,20 @@ func (s *surrogate) listen() (_ *listeners, err error) {
 		return nil, err
 	}
 	s.pin = control.PinOf(publicKey(deployment))
-	if l.quic, err = quic.ListenAddr(s.cfg.Control, tlsConfig, session.QUICConfig()); err != nil {
+	if l.socket, err = net.ListenPacket("udp", s.cfg.Control); err != nil {
 		return nil, fmt.Errorf("control port: %w: choose another with --control", err)
 	}
-	return l, nil
+	l.transport = &quic.Transport{Conn: l.socket, StatelessResetKey: resetKey(own)}
+	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
+	return l, err
+}
+
+// resetKey derives what stateless resets (RFC 9000 section 10.3) are made with.
+// It outlives the process, so that agents of a surrogate that was killed learn
+// that from the first packet they send to its successor.
+func resetKey(own ed25519.PrivateKey) *quic.StatelessResetKey {
+	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("simplebit stateless reset "), own.Seed()...)))
+	return &key
 }
 
 func (l *listeners) close() {
@@ -198,8 +212,11 @@ func (l *listeners) close() {
 			ln.Close()
 		}
 	}
-	if l.quic != nil {
-		l.quic.Close()
+	if l.transport != nil {
+		l.transport.Close()
+	}
+	if l.socket != nil {
+		l.socket.Close()
 	}
 }
 

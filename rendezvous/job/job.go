@@ -111,6 +111,11 @@ func (j *job) update() {
 		j.busy.stop()
 		j.busy = nil
 	}
+	j.publish()
+}
+
+// publish shows the job as it is.
+func (j *job) publish() {
 	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress, Known: len(j.known)}
 	if j.torrent != nil {
 		v.hasInfo, v.Private, v.Size = true, j.torrent.Private, j.torrent.Size()

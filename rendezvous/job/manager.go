@@ -76,6 +76,7 @@ func (m *Manager) launch(r Record, t *metainfo.Torrent) *job {
 		rec: r, torrent: t, known: map[netip.AddrPort]bool{},
 	}
 	j.ctx, j.end = context.WithCancel(m.ctx)
+	j.publish() // before update starts others that look at the view
 	j.update()
 	m.mu.Lock()
 	m.jobs[r.ID] = j

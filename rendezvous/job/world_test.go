@@ -133,6 +133,7 @@ func (a *fakeAnnouncer) Status() []TrackerStatus { return nil }
 
 func (w *world) Start(ctx context.Context, a Announce) Announcer {
 	f := &fakeAnnouncer{Announce: a, ctx: ctx, w: w}
+	a.Stats() // as a session does at once
 	w.locked(func() { w.announce = append(w.announce, f) })
 	return f
 }
