@@ -19,14 +19,14 @@ demo: build ## a real download in networks of its own, end to end
 	$(GO) run ./integration/demo
 
 test: ## every test; integration tests use the real clients that `make deps` installs
-	go test -timeout 20m ./...
+	SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package)) go test -timeout 20m ./...
 
 check: cross ## formatting, vet, staticcheck, tidy modules, races, all architectures
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
 	go vet ./...
 	go tool -modfile=tools.mod staticcheck -checks=all ./...
 	go mod tidy -diff
-	go test -race -timeout 15m $(UNITS)
+	SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package)) go test -race -timeout 15m $(UNITS)
 
 cross: ## the commands build for every architecture
 	@for t in $(TARGETS); do \

@@ -57,8 +57,7 @@ type Store struct {
 	reserve int64 // bytes that stay free on the disk
 }
 
-// Open locks the folder, checks it and starts the server in it. It reads all that is stored once (about a second per GiB from
-// a fast disk). Its errors are ErrInUse, ErrDamaged, those of the file system, and the context's.
+// Open locks the folder, checks it and starts the server in it. Its errors are ErrInUse, ErrDamaged, those of the file system, and the context's.
 func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if c.Dir == "" {
 		return nil, fmt.Errorf("store: no folder given: set Config.Dir")
@@ -84,7 +83,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 			s.Close()
 		}
 	}()
-	if err = checkFolder(ctx, streamsDir(c.Dir), c.Log); err != nil {
+	if err = checkFolder(streamsDir(c.Dir), c.Log); err != nil {
 		return nil, err
 	}
 	if s.server, err = startServer(c); err != nil {
@@ -98,9 +97,6 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("store in %s: %w", c.Dir, err)
 	}
 	if err = s.checkLoaded(ctx); err != nil {
-		return nil, err
-	}
-	if err = s.sweep(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
