@@ -70,6 +70,12 @@ func (p *Process) Log() string { return p.log }
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.ended }
 
+// ExitCode waits for the program's end and returns its exit status, or -1 if a signal ended it.
+func (p *Process) ExitCode() int {
+	<-p.ended
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Kill ends the program and its children by SIGKILL and waits until it is gone. It is no error if it was already.
 func (p *Process) Kill() error { return p.end(unix.SIGKILL) }
 

@@ -3,6 +3,7 @@
 package programs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,30 @@ func (c OursConfig) prepared() (OursConfig, error) {
 	return c, os.MkdirAll(c.Dir, 0o755)
 }
 
+// Output is what a command that has ended left behind.
+type Output struct {
+	Stdout, Stderr string
+	ExitCode       int
+}
+
+// run runs one of our commands on the host to its end. Any exit status is a
+// success; the error is that of a command that could not run.
+func (c OursConfig) run(ctx context.Context, input string, env []string, command string, args ...string) (Output, error) {
+	var stdout, stderr strings.Builder
+	cmd := c.Host.Command(ctx, filepath.Join(c.Bin, command), args...)
+	cmd.Dir = c.Dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir, "LANG=C.UTF-8"}, env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
+	err := cmd.Run()
+	if errors.As(err, new(*exec.ExitError)) {
+		err = nil
+	}
+	if err != nil || ctx.Err() != nil {
+		return Output{}, fmt.Errorf("programs: %s on %s: %w", command, c.Host.Name(), cmp.Or(context.Cause(ctx), err))
+	}
+	return Output{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}, nil
+}
+
 // StartSurrogate starts a surrogate and returns when its API answers.
 func StartSurrogate(ctx context.Context, c OursConfig) (*Surrogate, error) {
 	c, err := c.prepared()
@@ -96,6 +121,20 @@ func (s *Surrogate) Invite(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), s.describe("rendezvous invite", err)
 }
 
+// Simplebit runs `simplebit` on the surrogate's host to its end, with the
+// administrator's token.
+func (s *Surrogate) Simplebit(ctx context.Context, args ...string) (Output, error) {
+	return s.cfg.run(ctx, "", []string{"SIMPLEBIT_TOKEN_FILE=" + s.TokenFile()}, "simplebit", args...)
+}
+
+// Run runs `rendezvous COMMAND` with the surrogate's data folder to its end.
+func (s *Surrogate) Run(ctx context.Context, command string, args ...string) (Output, error) {
+	return s.cfg.run(ctx, "", nil, "rendezvous", append([]string{command, "--data", s.cfg.Dir}, args...)...)
+}
+
+// Data is the surrogate's data folder.
+func (s *Surrogate) Data() string { return s.cfg.Dir }
+
 func (s *Surrogate) describe(what string, err error) error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return fmt.Errorf("programs: %s: %w: %s", what, err, exit.Stderr)
@@ -123,9 +162,8 @@ type Agent struct {
 	cfg OursConfig
 }
 
-// StartAgent joins an agent with an invite of its surrogate, starts it and
-// returns when it is connected.
-func StartAgent(ctx context.Context, c OursConfig) (*Agent, error) {
+// NewAgent prepares an agent that has not joined a surrogate yet and does not run.
+func NewAgent(c OursConfig) (*Agent, error) {
 	c, err := c.prepared()
 	if err != nil {
 		return nil, err
@@ -133,7 +171,16 @@ func StartAgent(ctx context.Context, c OursConfig) (*Agent, error) {
 	if c.Name == "" {
 		c.Name = c.Host.Name()
 	}
-	a := &Agent{cfg: c}
+	return &Agent{cfg: c}, nil
+}
+
+// StartAgent joins an agent with an invite of its surrogate, starts it and
+// returns when it is connected.
+func StartAgent(ctx context.Context, c OursConfig) (*Agent, error) {
+	a, err := NewAgent(c)
+	if err != nil {
+		return nil, err
+	}
 	invite, err := c.Home.Invite(ctx)
 	if err != nil {
 		return nil, err
@@ -184,6 +231,12 @@ func (a *Agent) Restart(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// Run runs `edgeagent COMMAND` with the agent's state folder to its end. The
+// input is the command's standard input.
+func (a *Agent) Run(ctx context.Context, input, command string, args ...string) (Output, error) {
+	return a.cfg.run(ctx, input, nil, "edgeagent", append([]string{command, "--state", a.State()}, args...)...)
 }
 
 // Status asks the running agent.
