@@ -20,6 +20,7 @@ type entry struct {
 	next    time.Time // not to be dialled before
 	fails   int       // connections in a row that were of no use
 	busy    bool      // connected or being dialled
+	serial  bool      // fell silent when it was asked for several pieces at a time
 	suspect bool      // had a part in metadata that did not match the info-hash
 	banned  bool      // never to be dialled again
 }

@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"simplebit/wire/peer"
 )
 
 const (
-	// pipeline is how many pieces a peer is asked for at a time once it has delivered one. Before, it is asked for one
-	// only, so that no mute peer sits on much.
-	pipeline = 8
+	// pipeline is how many pieces a peer is asked for at a time in the end. It starts with one, so that no mute peer sits
+	// on much, and gets twice as many after each piece that comes quickly; one that takes slowAnswer or longer comes from a
+	// client that answers in batches, so there all of them are asked for. Transmission does so every few seconds, and
+	// rejects requests above 64.
+	pipeline   = 32
+	slowAnswer = time.Second
 	// patience is how long a connection may be of no use before it is given up.
 	patience = 30 * time.Second
+	// idle is how long ago a peer that counts among those at work was of use.
+	idle = 5 * time.Second
 	// turn is how long a connection lasts where other addresses wait for its place.
 	turn = 3 * time.Minute
 	// maxStray is how many ut_metadata messages a peer may send that nobody asked for; a change of mind about the size
@@ -63,7 +69,7 @@ type conn struct {
 	in      *assembly            // that it contributes to, of the size it claims; nil where it cannot or must wait
 	asked   map[uint32]time.Time // pieces of that size asked for and not come, with the time
 	refused map[uint32]time.Time // pieces rejected, with the end of that
-	proven  bool                 // has delivered a piece
+	window  int                  // how many pieces it may be asked for at a time
 	stray   int
 }
 
@@ -71,6 +77,13 @@ type conn struct {
 func (c *conn) awaits(now time.Time, i uint32) bool {
 	at, ok := c.asked[i]
 	return ok && now.Sub(at) < askTimeout
+}
+
+// serial reports whether the peer must be asked for one piece at a time: it once fell silent over more, or it is rTorrent,
+// which stops reading for good when a request comes before the one before it is answered, and then refuses new connections
+// from the same host (seen in libTorrent 0.13.8, which must not be taken for libtorrent).
+func (c *conn) serial() bool {
+	return c.entry.serial || strings.HasPrefix(c.ext.Version, "libTorrent 0.")
 }
 
 // steps is what the loop has to do.
@@ -154,7 +167,7 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 	if c == nil {
 		return
 	}
-	_, asked := c.asked[m.Piece]
+	since, asked := c.asked[m.Piece]
 	if !asked || m.Type != peer.MetadataData && m.Type != peer.MetadataReject {
 		if c.stray++; c.stray > maxStray {
 			f.drop(now, c, errUnordered, true)
@@ -175,7 +188,14 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 		f.drop(now, c, errContrary, true)
 		return
 	}
-	c.useful, c.proven, c.entry.fails = now, true, 0
+	c.useful, c.entry.fails = now, 0
+	switch {
+	case c.serial():
+	case now.Sub(since) >= slowAnswer:
+		c.window = pipeline
+	default:
+		c.window = min(2*c.window, pipeline)
+	}
 	if !a.put(m.Piece, m.Data, c.entry) {
 		return
 	}
@@ -211,6 +231,7 @@ func (f *fetch) poll(now time.Time) (steps, time.Time) {
 	for _, c := range slices.Clone(f.conns) {
 		switch {
 		case now.Sub(c.useful) >= patience:
+			c.entry.serial = c.entry.serial || c.window > 1
 			f.drop(now, c, errUseless, false)
 		case waiting && now.Sub(c.since) >= turn:
 			f.drop(now, c, errTurn, false)
@@ -228,7 +249,7 @@ func (f *fetch) poll(now time.Time) (steps, time.Time) {
 		}
 		f.lastID++
 		e.busy = true
-		c := &conn{id: f.lastID, entry: e, since: now, useful: now, asked: map[uint32]time.Time{}, refused: map[uint32]time.Time{}}
+		c := &conn{id: f.lastID, entry: e, since: now, useful: now, window: 1, asked: map[uint32]time.Time{}, refused: map[uint32]time.Time{}}
 		f.conns = append(f.conns, c)
 		f.out.dials = append(f.out.dials, dialStep{c.id, e.addr})
 	}
@@ -239,16 +260,13 @@ func (f *fetch) poll(now time.Time) (steps, time.Time) {
 
 // ask fills the pipeline of a peer.
 func (f *fetch) ask(now time.Time, c *conn) {
-	waiting, limit := 0, 1
+	waiting := 0
 	for i := range c.asked {
 		if c.awaits(now, i) {
 			waiting++
 		}
 	}
-	if c.proven {
-		limit = pipeline
-	}
-	for ; waiting < limit; waiting++ {
+	for limit := min(c.window, f.share(now, c)); waiting < limit; waiting++ {
 		after := hedge
 		if waiting == 0 {
 			after = hedgeIdle

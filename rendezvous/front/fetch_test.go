@@ -323,6 +323,7 @@ func TestRejectedPieceGoesAtOnceToAPeerThatIsBusy(t *testing.T) {
 	info, hash := metadata(3 * peer.MetadataPieceSize)
 	f := newFetch(hash, 20)
 	rejects, busy := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
+	rejects.useful = epoch.Add(-2 * idle) // so that the other may take all
 	f.message(epoch, busy.id, data(info, 1))
 	f.poll(epoch) // asks it for piece 2
 	f.message(epoch, rejects.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: 0})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -81,6 +82,75 @@ func TestHonestPeerBehindManySilentOnesIsAskedWithinSeconds(t *testing.T) {
 			peers = append(peers, silent(len(info)))
 		}
 		mustFetch(t, newSwarm(append(peers, honest(info, 0))...), info, hash, DefaultMaxPeers*tick)
+	})
+}
+
+// oneAtATime is a peer that falls silent for ever when it is asked for a piece while it owes another, as rTorrent does.
+func oneAtATime(info []byte, v string) func(net.Conn) {
+	return func(c net.Conn) {
+		f, err := greet(c)
+		if err != nil || f.hello(int64(len(info)), v) != nil {
+			return
+		}
+		for {
+			i, err := f.request()
+			if err != nil {
+				return
+			}
+			c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			if _, err := f.request(); err == nil {
+				c.SetReadDeadline(time.Time{})
+				io.Copy(io.Discard, c)
+				return
+			}
+			c.SetReadDeadline(time.Time{})
+			f = &fake{Conn: c, r: peer.NewReader(c)}
+			f.say(data(info, i))
+		}
+	}
+}
+
+func TestRTorrentIsAskedForOnePieceAtATime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(20 * peer.MetadataPieceSize)
+		mustFetch(t, newSwarm(oneAtATime(info, "libTorrent 0.13.8")), info, hash, 3*time.Second)
+	})
+}
+
+func TestPeerThatFallsSilentOverSeveralRequestsIsAskedForOneAtATimeLater(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(20 * peer.MetadataPieceSize)
+		mustFetch(t, newSwarm(oneAtATime(info, "Other 1.0")), info, hash, patience+redialAfter+3*time.Second)
+	})
+}
+
+func TestPeerThatAnswersInBatchesIsAskedForMany(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		info, hash := metadata(64 * peer.MetadataPieceSize)
+		mustFetch(t, newSwarm(func(c net.Conn) {
+			f, err := greet(c)
+			if err != nil || f.hello(int64(len(info))) != nil {
+				return
+			}
+			asked := make(chan uint32, 64)
+			gone := make(chan error, 1)
+			go func() {
+				for {
+					i, err := f.request()
+					if err != nil {
+						gone <- err
+						return
+					}
+					asked <- i
+				}
+			}()
+			for len(gone) == 0 {
+				time.Sleep(3 * time.Second)
+				for range len(asked) {
+					f.say(data(info, <-asked))
+				}
+			}
+		}), info, hash, 12*time.Second)
 	})
 }
 

@@ -1,6 +1,9 @@
 package front
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // assign puts c into the assembly it is to contribute to: one of its own where it is suspected, else that of all who claim
 // the same size. It reports false where there is no room for another assembly yet.
@@ -46,14 +49,14 @@ func (f *fetch) makeRoom(size int64) bool {
 			return true
 		}
 		var victim *assembly
-		idle := func(a *assembly) bool {
+		unused := func(a *assembly) bool {
 			return !slices.ContainsFunc(f.conns, func(c *conn) bool { return c.in == a })
 		}
 		for _, a := range f.parts {
 			switch {
-			case idle(a):
+			case unused(a):
 				victim = a
-			case a.size > size && (victim == nil || !idle(victim) && a.size > victim.size):
+			case a.size > size && (victim == nil || !unused(victim) && a.size > victim.size):
 				victim = a
 			}
 		}
@@ -78,6 +81,17 @@ func (f *fetch) abandon(a *assembly) {
 		}
 	}
 	f.parts = slices.DeleteFunc(f.parts, func(o *assembly) bool { return o == a })
+}
+
+// share returns how many pieces c may take on of those missing, so that the first to answer leaves some to the others.
+func (f *fetch) share(now time.Time, c *conn) int {
+	among := 1
+	for _, o := range f.conns {
+		if o != c && o.in == c.in && now.Sub(o.useful) < idle {
+			among++
+		}
+	}
+	return (len(c.in.pieces) - c.in.have + among - 1) / among
 }
 
 // adopt copies from a failed assembly of the same size the pieces that a's only contributor gave.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,9 +143,10 @@ func (f *fake) extended(id uint8, payload []byte) error {
 
 func (f *fake) say(m peer.MetadataMessage) error { return f.extended(metadataID, m.AppendMarshal(nil)) }
 
-// hello sends an extension handshake that claims size bytes of metadata.
-func (f *fake) hello(size int64) error {
-	return f.extended(peer.ExtHandshake, peer.Extensions{MetadataID: theirID, MetadataSize: size}.AppendMarshal(nil))
+// hello sends an extension handshake that claims size bytes of metadata, with the name of a client.
+func (f *fake) hello(size int64, v ...string) error {
+	e := peer.Extensions{MetadataID: theirID, MetadataSize: size, Version: strings.Join(v, " ")}
+	return f.extended(peer.ExtHandshake, e.AppendMarshal(nil))
 }
 
 // request waits for the next request of a piece, and checks that nothing else comes but our extension handshake.
