@@ -17,21 +17,20 @@ import (
 // Host is one machine of a lab: a network namespace with one interface, eth0, beside lo. It shares the file system with
 // this process. Its methods may be called from any goroutine until the lab is closed.
 type Host struct {
-	name        string
-	addr, addr6 netip.Addr
-	ns, core    *namespace
-	uplink      string // the core's interface towards this host
-	log         *slog.Logger
+	name string
+	near end // the host's own
+	far  end // the core's
+	log  *slog.Logger
 }
 
 // Name returns the host's name in its lab.
 func (h *Host) Name() string { return h.name }
 
 // Addr returns the host's IPv4 address.
-func (h *Host) Addr() netip.Addr { return h.addr }
+func (h *Host) Addr() netip.Addr { return h.near.addr }
 
 // Addr6 returns the host's IPv6 address.
-func (h *Host) Addr6() netip.Addr { return h.addr6 }
+func (h *Host) Addr6() netip.Addr { return h.near.addr6 }
 
 // Command returns a command that runs the named program on this host, as exec.CommandContext does for this machine: the
 // caller sets its folder, environment and files and starts it, from any goroutine. It has a process group of its own, so
@@ -43,7 +42,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	if err == nil {
 		err = errProgram
 	}
-	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + h.ns.path, "--", path}, args...)...)
+	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + h.near.ns.path, "--", path}, args...)...)
 	cmd.Err = err
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
@@ -55,7 +54,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 // wherever they are used later. The same goes for processes that f starts. Goroutines that f starts run on other threads, not on the host: an
 // http.Server may serve a listener made in Do, but an http.Client needs DialContext, and f must not resolve names or
 // dial several addresses at once.
-func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+func (h *Host) Do(f func() error) error { return h.near.ns.do(f) }
 
 // Listen is net.Listen on this host. An address such as ":0" covers all of the host's addresses.
 func (h *Host) Listen(network, address string) (ln net.Listener, err error) {

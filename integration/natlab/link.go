@@ -3,60 +3,35 @@
 package natlab
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// device is the name of every host's interface.
-const device = "eth0"
+// firstIndex is where the indices of the core's interfaces begin. The hosts', counted by host, are small.
+const firstIndex = 1000
 
 // shapeQueue is how long a packet may wait for its turn on a shaped link before it is dropped.
 const shapeQueue = 50 * time.Millisecond
 
-// linkWait bounds how long a link may take to come up.
-const linkWait = 5 * time.Second
-
-// connect makes the link between the host and the core.
-func (h *Host) connect(gateway, gateway6 netip.Addr) error {
-	err := h.batch(h.core, toolIP,
-		fmt.Sprintf("link add %s type veth peer name %s netns %s", h.uplink, device, h.ns.path),
-		fmt.Sprintf("addr add %s/24 dev %s", gateway, h.uplink),
-		fmt.Sprintf("addr add %s/64 dev %s nodad", gateway6, h.uplink),
-		fmt.Sprintf("link set %s up", h.uplink),
-	)
-	if err != nil {
+// connect makes the link between the host and the core, as the core's n-th.
+func (h *Host) connect(n int) error {
+	// The kernel may delay news of a carrier by a second, but not between interfaces of different indices.
+	index := firstIndex + n
+	veth := fmt.Sprintf("link add %s index %d type veth peer name %s netns %s", h.far.device, index, h.near.device, h.near.ns.path)
+	if err := h.batch(h.far.ns, toolIP, append([]string{veth}, h.far.configure()...)...); err != nil {
 		return err
 	}
-	// Cut sets the core's end down, which must not cost it its IPv6 address.
-	err = h.core.do(func() error { return setSysctls("ipv6/conf/" + h.uplink + "/keep_addr_on_down=1") })
-	if err != nil {
+	routes := []string{
+		fmt.Sprintf("route add default via %s", h.far.addr),
+		fmt.Sprintf("route add ::/0 via %s", h.far.addr6),
+	}
+	if err := h.batch(h.near.ns, toolIP, append(h.near.configure(), routes...)...); err != nil {
 		return err
 	}
-	err = h.batch(h.ns, toolIP,
-		fmt.Sprintf("addr add %s/24 dev %s", h.addr, device),
-		fmt.Sprintf("addr add %s/64 dev %s nodad", h.addr6, device),
-		fmt.Sprintf("link set %s up", device),
-		fmt.Sprintf("route add default via %s", gateway),
-		fmt.Sprintf("route add ::/0 via %s", gateway6),
-	)
-	if err != nil {
-		return err
-	}
-	// The core's end was brought up without a carrier. The kernel gives it a queue in the background, and drops what is
-	// sent before, such as an ARP request that is repeated only after a second.
-	return await(h.core, h.uplink, func() (bool, error) {
-		queue, err := queueOf(h.uplink)
-		return queue != "noop", err
-	})
+	return errors.Join(h.far.awaitUp(), h.near.awaitUp())
 }
 
 // Shape limits the host's link to down and up, in bytes per second including IP and Ethernet headers, with a queue of
@@ -66,8 +41,8 @@ func (h *Host) Shape(down, up int64) error {
 		return fmt.Errorf("natlab: shape %s: negative rate", h.name)
 	}
 	return errors.Join(
-		h.batch(h.core, toolTC, shape(h.uplink, down)),
-		h.batch(h.ns, toolTC, shape(device, up)),
+		h.batch(h.far.ns, toolTC, shape(h.far.device, down)),
+		h.batch(h.near.ns, toolTC, shape(h.near.device, up)),
 	)
 }
 
@@ -84,68 +59,22 @@ func shape(device string, rate int64) string {
 // Cut takes the host's link down at the core's end, as if the cable had been pulled there: what is sent either way is
 // lost without an error, and the host keeps its addresses, routes and sockets. To cut a link twice is no error.
 func (h *Host) Cut() error {
-	return h.batch(h.core, toolIP, "link set "+h.uplink+" down")
+	return h.batch(h.far.ns, toolIP, "link set "+h.far.device+" down")
 }
 
 // Restore brings a link back that was cut. Packets flow again when it returns; TCP waits for its next retransmission.
 func (h *Host) Restore() error {
-	if err := h.batch(h.core, toolIP, "link set "+h.uplink+" up"); err != nil {
+	if err := h.batch(h.far.ns, toolIP, h.far.configure()...); err != nil {
 		return err
 	}
-	// The host's end may have lost its queue, which then comes back together with the operational state.
-	return await(h.ns, device, func() (bool, error) {
-		i, err := net.InterfaceByName(device)
-		return err == nil && i.Flags&net.FlagRunning != 0, err
-	})
-}
-
-// await polls an interface in its namespace until it is ready.
-func await(where *namespace, name string, ready func() (bool, error)) error {
-	return where.do(func() error {
-		for deadline := time.Now().Add(linkWait); ; time.Sleep(time.Millisecond) {
-			ok, err := ready()
-			switch {
-			case err != nil:
-				return fmt.Errorf("natlab: link %s: %w", name, err)
-			case ok:
-				return nil
-			case time.Now().After(deadline):
-				return fmt.Errorf("natlab: link %s does not come up", name)
-			}
-		}
-	})
-}
-
-// queueOf returns the kind of an interface's queue in the calling thread's namespace. "noop" drops everything.
-func queueOf(name string) (kind string, err error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return "", err
+	if err := errors.Join(h.far.awaitUp(), h.near.awaitUp()); err != nil {
+		return err
 	}
-	rib, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
-	if err != nil {
-		return "", err
-	}
-	messages, err := syscall.ParseNetlinkMessage(rib)
-	if err != nil {
-		return "", err
-	}
-	for _, m := range messages {
-		// struct ifinfomsg holds the index in its second word.
-		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg || binary.NativeEndian.Uint32(m.Data[4:]) != uint32(i.Index) {
-			continue
-		}
-		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
-		if err != nil {
-			return "", err
-		}
-		for _, a := range attrs {
-			if a.Attr.Type == unix.IFLA_QDISC {
-				return unix.ByteSliceToString(a.Value), nil
-			}
-		}
-	}
-	return "", errors.New("the kernel does not tell")
+	// Who asked for a neighbour meanwhile would ask again only after a second.
+	return errors.Join(
+		h.batch(h.far.ns, toolIP, "neigh flush dev "+h.far.device),
+		h.batch(h.near.ns, toolIP, "neigh flush dev "+h.near.device),
+	)
 }
 
 // Counters are the totals of a host's link since the host was made, as the host sees them. Bytes include Ethernet
@@ -167,7 +96,7 @@ func (h *Host) Counters() (c Counters, err error) {
 	}
 	for line := range strings.Lines(string(table)) {
 		name, numbers, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if !ok || name != device {
+		if !ok || name != h.near.device {
 			continue
 		}
 		// Eight columns received, then eight sent; each begins with bytes and packets.
@@ -175,7 +104,7 @@ func (h *Host) Counters() (c Counters, err error) {
 		_, err := fmt.Sscan(numbers, &c.RxBytes, &c.RxPackets, &skip, &skip, &skip, &skip, &skip, &skip, &c.TxBytes, &c.TxPackets)
 		return c, err
 	}
-	return c, fmt.Errorf("natlab: host %s has no %s", h.name, device)
+	return c, fmt.Errorf("natlab: host %s has no %s", h.name, h.near.device)
 }
 
 // batch runs commands of ip or tc in one of the host's two namespaces.

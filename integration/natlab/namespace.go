@@ -21,8 +21,7 @@ type namespace struct {
 	file *os.File // for setns
 }
 
-// newNamespace makes a network namespace whose lo is up and which uses IPv6 addresses at once: duplicate address
-// detection would keep even link-local ones, and with them neighbour discovery, back for a second or two.
+// newNamespace makes a network namespace whose lo is up and which does not solicit routers.
 func newNamespace(name string) (*namespace, error) {
 	ns := &namespace{path: netnsDir + "/" + name}
 	mountpoint, err := os.OpenFile(ns.path, os.O_CREATE, 0o444)
@@ -40,7 +39,7 @@ func newNamespace(name string) (*namespace, error) {
 		if ns.id, err = os.Readlink(threadNet); err != nil {
 			return err
 		}
-		if err := setSysctls("ipv6/conf/default/accept_dad=0", "ipv6/conf/default/router_solicitations=0"); err != nil {
+		if err := setSysctls("ipv6/conf/default/router_solicitations=0"); err != nil {
 			return err
 		}
 		return batch(toolIP, "link set lo up")
