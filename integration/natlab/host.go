@@ -51,9 +51,10 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 }
 
 // Do runs f on the calling goroutine while its thread is on this host: sockets that f opens are the host's, and stay so
-// wherever they are used later. The same goes for processes that f starts. Goroutines that f starts run on other threads, not on the host: an
-// http.Server may serve a listener made in Do, but an http.Client needs DialContext, and f must not resolve names or
-// dial several addresses at once.
+// wherever they are used later. The same goes for processes that f starts.
+//
+// Goroutines that f starts run on other threads, not on the host. So an http.Server may serve a listener made in Do, but an
+// http.Client needs DialContext, and f must not resolve names or dial several addresses at once.
 func (h *Host) Do(f func() error) error { return h.near.ns.do(f) }
 
 // Listen is net.Listen on this host. An address such as ":0" covers all of the host's addresses.
