@@ -1,12 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -28,26 +25,6 @@ type record struct {
 	N int    `json:"n"`
 	S string `json:"s,omitempty"`
 }
-
-// logBuffer is a log that tests read.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 func open(t testing.TB, dir string) *Store {
 	t.Helper()
