@@ -5,11 +5,13 @@ package integration
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,11 +114,71 @@ func (s *scene) host(name string) *natlab.Host {
 // agent starts a joined agent on a host of its own.
 func (s *scene) agent(name string, args ...string) *programs.Agent {
 	s.Helper()
-	a, err := programs.StartAgent(s.Context(), programs.OursConfig{
-		Host: s.host(name), Bin: bin(s.T), Dir: filepath.Join(s.dir, name), Home: s.surrogate, Args: args,
-	})
+	a, err := programs.StartAgent(s.Context(), s.agentConfig(name, args))
 	s.ok(err)
 	return a
+}
+
+// newAgent prepares an agent, on a host of its own, that has not joined.
+func (s *scene) newAgent(name string, args ...string) *programs.Agent {
+	s.Helper()
+	a, err := programs.NewAgent(s.agentConfig(name, args))
+	s.ok(err)
+	return a
+}
+
+func (s *scene) agentConfig(name string, args []string) programs.OursConfig {
+	s.Helper()
+	return programs.OursConfig{Host: s.host(name), Bin: bin(s.T), Dir: filepath.Join(s.dir, name), Home: s.surrogate, Args: args}
+}
+
+// simplebit runs a command line that has to succeed and returns what it printed.
+func (s *scene) simplebit(args ...string) string {
+	s.Helper()
+	out, err := s.surrogate.Simplebit(s.Context(), args...)
+	s.ok(err)
+	if out.ExitCode != 0 {
+		s.Fatalf("simplebit %.200q: exit status %d: %s", args, out.ExitCode, out.Stderr)
+	}
+	return out.Stdout
+}
+
+// show is what `simplebit show --json` says of a job.
+func (s *scene) show(id string) (j apiclient.Job) {
+	s.Helper()
+	s.ok(json.Unmarshal([]byte(s.simplebit("show", "--json", id)), &j))
+	return j
+}
+
+// refusal is the one line that a program said before it ended with status 1.
+func (s *scene) refusal(out programs.Output, err error) string {
+	s.Helper()
+	s.ok(err)
+	line, more, _ := strings.Cut(out.Stderr, "\n")
+	if out.ExitCode != 1 || line == "" || more != "" || out.Stdout != "" {
+		s.Fatalf("exit status %d, want 1 and one line of error\nstdout: %s\nstderr: %s", out.ExitCode, out.Stdout, out.Stderr)
+	}
+	return line
+}
+
+// says checks that a text for people contains what they need to read.
+func (s *scene) says(text string, want ...string) {
+	s.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			s.Errorf("%q\ndoes not say %q", text, w)
+		}
+	}
+}
+
+// until polls until ok, and fails with what was waited for when time is up.
+func (s *scene) until(what string, within time.Duration, ok func() bool) {
+	s.Helper()
+	for deadline := time.Now().Add(within); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.Fatalf("not within %v: %s", within, what)
+		}
+	}
 }
 
 // torrent makes a torrent of a folder of random files and allows it on the tracker.
