@@ -2,6 +2,7 @@ package storage
 
 import (
 	"crypto/sha1"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -84,6 +85,42 @@ func benchmarkWrite(b *testing.B, peers int) {
 		b.StartTimer()
 	}
 	b.ReportMetric(cpu.Seconds()*1024/float64(b.N), "cpu-s/GiB")
+}
+
+// BenchmarkSmallFiles takes 11,500 files of 8 KiB, in folders of eight and pieces of 1 MiB, from blocks to finished files,
+// and opens the finished torrent again.
+func BenchmarkSmallFiles(b *testing.B) {
+	const pieceLength, count, length = 1 << 20, 11_500, 8 << 10
+	files := make([]File, count)
+	for i := range files {
+		files[i] = File{Path: fmt.Sprintf("src/%d/%d/file%d.go", i/200, i/8, i), Length: length}
+	}
+	c := newContent(1, pieceLength, files...)
+	var cpu, resume time.Duration
+	for range b.N {
+		b.StopTimer()
+		r := newRig(b, c)
+		r.Close()
+		r.config.Pool = NewPool(4 << 20)
+		r.open()
+		before := processorTime(b)
+		b.StartTimer()
+		events := collect(r, c.pieces())
+		r.write(c.blocks(c.allPieces()...)...)
+		<-events
+		cpu += processorTime(b) - before
+		r.Close()
+		b.StopTimer()
+		start := time.Now()
+		r.open()
+		resume += time.Since(start)
+		if err := r.Delete(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(cpu.Seconds()*1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(resume.Seconds()*1000/float64(b.N), "reopen-ms/op")
 }
 
 // BenchmarkFloor is the least that such work can cost: copy, hash and write 1 MiB, on one goroutine.

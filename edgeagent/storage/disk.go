@@ -136,7 +136,7 @@ func (d *disk) acquire(file int, write bool) (*handle, error) {
 		if h.file != file {
 			continue
 		}
-		if write && (!h.writable || d.state[file] != partial) {
+		if write && !h.writable {
 			d.discard(i)
 			break
 		}

@@ -141,6 +141,9 @@ func TestFullDiskUnderTheJournalStopsTheTorrent(t *testing.T) {
 		t.Errorf("%v", failed)
 	}
 	r.Close()
+	if got := r.journalOnDisk(); got.torn {
+		t.Error("a torn record was left, behind which a mark would be lost")
+	}
 	remount(t, state, "1m", 0)
 	r.open()
 	have := r.content.pieces() - len(r.missing())
@@ -187,6 +190,17 @@ func TestVanishedFileIsAnErrorOfTheDisk(t *testing.T) {
 	os.WriteFile(r.file("t/a"), []byte("short"), 0o666)
 	failed, ok = errors.AsType[*DiskError](r.ReadBlock(0, 0, make([]byte, 10)))
 	if !ok || failed.Op != "reading" {
+		t.Fatalf("%v", failed)
+	}
+	// Something that is no file must not keep anybody waiting.
+	r.fetch(9)
+	r.reopen()
+	os.Remove(r.file("t/c.part"))
+	if err := unix.Mkfifo(r.file("t/c.part"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	failed, ok = errors.AsType[*DiskError](r.ReadBlock(9, 0, make([]byte, 10)))
+	if !ok || failed.Op != "opening" || !errors.Is(failed, errNotRegular) {
 		t.Fatalf("%v", failed)
 	}
 }
@@ -247,17 +261,18 @@ func TestPlantedLinksLeadNowhere(t *testing.T) {
 }
 
 func TestFileOfSomebodyElseIsNotReplaced(t *testing.T) {
-	r := newRig(t, newContent(2, BlockSize, File{Path: "a", Length: 5}))
-	r.write(r.content.blocks()...)
-	os.MkdirAll(r.config.Dir, 0o777)
-	os.WriteFile(r.file("a"), []byte("mine"), 0o666)
-	r.write(r.content.blocks(0)...)
-	failed, _ := r.wantDiskFailed()
-	if !errors.Is(failed, fs.ErrExist) || failed.Path != r.file("a") || !strings.Contains(failed.Error(), "move that file away") {
-		t.Errorf("%v", failed)
-	}
-	if got, _ := os.ReadFile(r.file("a")); string(got) != "mine" {
-		t.Errorf("the file is now %q", got)
+	for _, name := range []string{"a", "a.part"} {
+		r := newRig(t, newContent(2, BlockSize, File{Path: "a", Length: 5}))
+		os.MkdirAll(r.config.Dir, 0o777)
+		os.WriteFile(r.file(name), []byte("mine"), 0o666)
+		r.write(r.content.blocks(0)...)
+		failed, _ := r.wantDiskFailed()
+		if !errors.Is(failed, fs.ErrExist) || failed.Path != r.file(name) || !strings.Contains(failed.Error(), "move that file away") {
+			t.Errorf("%v", failed)
+		}
+		if got, _ := os.ReadFile(r.file(name)); string(got) != "mine" {
+			t.Errorf("the file is now %q", got)
+		}
 	}
 }
 

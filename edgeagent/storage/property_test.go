@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 )
 
 // randomFiles returns files with every peculiarity there is: empty ones, padding, deep folders, names beside each other.
@@ -128,6 +129,60 @@ func TestManyPeersAndTorrentsShareTheSmallestPool(t *testing.T) {
 	if pool.Free() != pool.Size() {
 		t.Fatalf("%d bytes of the pool are free, want all %d", pool.Free(), pool.Size())
 	}
+}
+
+func TestBlocksWrittenWhileSomebodyWaitsAreGivenBack(t *testing.T) {
+	r := newRig(t, newContent(1, 4<<20, File{Path: "a", Length: 4 << 20}))
+	blocks := take(r.config.Pool)
+	got := make(chan *Block)
+	go func() {
+		b, err := r.config.Pool.Get(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		got <- b
+	}()
+	r.waitFor(func() bool { return r.config.Pool.waiters() == 1 })
+	r.waitFor(func() bool { return len(r.own.squeeze) == 0 }) // the storage has looked, and holds nothing
+	for i, b := range blocks {
+		b.N = copy(b.Bytes(), r.content.bytes[(i+1)*BlockSize:])
+		r.Write(0, (i+1)*BlockSize, b)
+	}
+	(<-got).Release()
+}
+
+func TestWaitingForABlockMakesAnIdleTorrentGiveOneBack(t *testing.T) {
+	r := newRig(t, newContent(1, 4<<20, File{Path: "a", Length: 4 << 20}))
+	r.write(r.content.blocks(0)[1:63]...)
+	r.waitFor(func() bool { return r.Partial() == 62*BlockSize })
+	if err := r.do(t.Context(), func() {}); err != nil { // it has nothing left to do
+		t.Fatal(err)
+	}
+	slow := take(r.config.Pool) // wait for a peer's data
+	b, err := r.config.Pool.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range append(slow, b) {
+		b.Release()
+	}
+}
+
+func (p *Pool) waiters() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting
+}
+
+func (r *rig) waitFor(done func() bool) {
+	r.t.Helper()
+	for range 1000 {
+		if done() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	r.t.Fatal("it did not happen")
 }
 
 func TestIdleTorrentGivesItsMemoryToABusyOne(t *testing.T) {

@@ -113,6 +113,33 @@ func TestAfterALossOfPowerOnlyLatePiecesAreHashedAgain(t *testing.T) {
 	r.wantClaims(0, 1, 2, 6)
 }
 
+func TestRenewedJournalStillKnowsWhatIsNotDurable(t *testing.T) {
+	r := newRig(t, severalFiles())
+	r.fetch(0, 1)
+	r.reopen()
+	r.fetch(2, 3)
+	r.kill()
+	f, err := os.OpenFile(r.config.Journal, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Write([]byte("torn"))
+	f.Close()
+	r.open()
+	if !r.disk.touched.all {
+		t.Error("the next sync does not cover what the process before wrote")
+	}
+	r.fetch(4)
+	if got := r.journalOnDisk(); got.durable.count() != 2 || len(got.tail) != 3 || got.torn {
+		t.Errorf("durable %08b, tail %v", got.durable, got.tail)
+	}
+	r.kill()
+	r.corrupt(3)
+	r.boot[0]++
+	r.open()
+	r.wantHave(0, 1, 2, 4)
+}
+
 func TestRecordsLostWithThePowerAreFoundByTheFinishedFile(t *testing.T) {
 	r := newRig(t, severalFiles())
 	r.fetch(0, 1, 2)
@@ -201,13 +228,15 @@ func TestMissingAndShortenedFilesDropTheirPieces(t *testing.T) {
 		name   string
 		change func(r *rig) error
 		want   []int
+		last   position // of the block that gives the file its old size again
 	}{
-		{"missing", func(r *rig) error { return os.Remove(r.file("t/b")) }, []int{0, 1, 2, 3, 6, 7, 8, 9}},
-		{"shortened", func(r *rig) error { return os.Truncate(r.file("t/a"), 5*BlockSize) }, []int{0, 1, 5, 6, 7, 8, 9}},
-		{"shortened by a byte", func(r *rig) error { return os.Truncate(r.file("t/c"), 9*BlockSize-1) }, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		{"missing", func(r *rig) error { return os.Remove(r.file("t/b")) }, []int{0, 1, 2, 3, 6, 7, 8, 9}, position{5, 0}},
+		{"shortened", func(r *rig) error { return os.Truncate(r.file("t/a"), 5*BlockSize) }, []int{0, 1, 5, 6, 7, 8, 9}, position{4, 0}},
+		{"shortened by a byte", func(r *rig) error { return os.Truncate(r.file("t/c"), 9*BlockSize-1) },
+			[]int{0, 1, 2, 3, 4, 5, 6, 7, 8}, position{9, BlockSize}},
 		{"replaced by a folder", func(r *rig) error {
 			return errors.Join(os.Remove(r.file("t/b")), os.Mkdir(r.file("t/b"), 0o777))
-		}, []int{0, 1, 2, 3, 6, 7, 8, 9}},
+		}, []int{0, 1, 2, 3, 6, 7, 8, 9}, position{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,7 +253,7 @@ func TestMissingAndShortenedFilesDropTheirPieces(t *testing.T) {
 			}
 			// What is dropped stays so when the file comes to be again, with holes in it.
 			missing := r.missing()
-			r.write(position{missing[0], 0})
+			r.write(tt.last)
 			if tt.name == "replaced by a folder" {
 				return
 			}

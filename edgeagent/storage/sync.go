@@ -90,9 +90,6 @@ func (t *Torrent) endSync(err error) {
 		return
 	}
 	s.arm()
-	if t.own.missing == 0 {
-		t.startSync()
-	}
 }
 
 // syncNow does it all at once.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"os"
@@ -44,6 +45,7 @@ func TestBlocksThatFitNowhereOrCameBeforeAreDropped(t *testing.T) {
 	if e := r.next(); e.Kind != PieceVerified || e.Piece != 1 {
 		t.Fatalf("event %+v, want piece 1 verified by the blocks that came first", e)
 	}
+	r.wantHave(0, 1)
 	if free := r.config.Pool.Free(); free != r.config.Pool.Size() {
 		t.Errorf("%d bytes of the pool are free, want all", free)
 	}
@@ -96,6 +98,9 @@ func TestAfterCloseEverythingIsRefused(t *testing.T) {
 	if e, ok := <-r.Events(); ok {
 		t.Errorf("event %+v, want none", e)
 	}
+	if n := len(r.config.Pool.watchers); n != 0 {
+		t.Errorf("%d torrents are still told of a lack of blocks", n)
+	}
 	if free := r.config.Pool.Free(); free != r.config.Pool.Size() {
 		t.Errorf("%d bytes of the pool are free, want all", free)
 	}
@@ -104,19 +109,13 @@ func TestAfterCloseEverythingIsRefused(t *testing.T) {
 func TestCloseDoesNotWaitForEventsToBeDrained(t *testing.T) {
 	c := newContent(1, 16, File{Path: "a", Length: 16 * 3 * eventBuffer})
 	r := newRig(t, c)
-	r.write(c.blocks(c.allPieces()[:60]...)...)
-	for range 20 {
-		b, _ := r.config.Pool.Get(t.Context())
-		b.N = copy(b.Bytes(), c.piece(100))
-		r.Write(100, 0, b)
-	}
+	// More than the channel takes: the last ones wait in the queue.
+	r.write(c.blocks(c.allPieces()[:eventBuffer+30]...)...)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.open()
-	if missing := len(r.missing()); missing != c.pieces()-61 {
-		t.Fatalf("%d pieces missing, want %d", missing, c.pieces()-61)
-	}
+	r.wantHave(c.allPieces()[:eventBuffer+30]...)
 }
 
 func TestDeleteLeavesWhatBelongsToOthers(t *testing.T) {
@@ -167,6 +166,7 @@ func TestReadersAreNotDisturbedByWritesRenamesAndEvictions(t *testing.T) {
 		files = append(files, File{Path: fmt.Sprintf("t/%d", i), Length: BlockSize + int64(i)})
 	}
 	c := newContent(1, BlockSize, files...)
+	before := openDescriptors(t)
 	r := newRig(t, c)
 	half := c.pieces() / 2
 	r.fetch(c.allPieces()[:half]...)
@@ -213,32 +213,60 @@ func TestReadersAreNotDisturbedByWritesRenamesAndEvictions(t *testing.T) {
 	}
 	r.Close()
 	readers.Wait()
+	if after := openDescriptors(t); after > before {
+		t.Errorf("%d descriptors are open, before it were %d", after, before)
+	}
+}
+
+func TestFileInUseIsClosedByItsLastUser(t *testing.T) {
+	r := newRig(t, severalFiles())
+	r.fetch(0)
+	h, err := r.disk.acquire(0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if _, err := h.f.Stat(); err != nil {
+		t.Errorf("closed while in use: %v", err)
+	}
+	r.disk.release(h)
+	if _, err := h.f.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("still open: %v", err)
+	}
+}
+
+func openDescriptors(t *testing.T) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
 
 func TestNothingIsAllocatedPerBlock(t *testing.T) {
 	const pieces, blocks = 200, 32
-	c := newContent(1, blocks*BlockSize, File{Path: "a", Length: pieces * blocks * BlockSize / 100})
-	for range 99 {
-		c.bytes = append(c.bytes, c.bytes[:2*blocks*BlockSize]...)
-	}
-	c.layout.Length = int64(len(c.bytes))
-	c.layout.Files[0].Length = c.layout.Length
-	hashes := make([]byte, 2*hashSize)
-	if _, err := c.layout.Hashes.ReadAt(hashes, 0); err != nil {
+	data := bytes.Repeat([]byte("content "), blocks*BlockSize/8)
+	dir := memoryDir(t)
+	config := Config{Dir: dir, Journal: filepath.Join(dir, "journal"), Pool: NewPool(0), Layout: Layout{
+		PieceLength: len(data), Length: pieces * int64(len(data)),
+		Files:  []File{{Path: "a", Length: pieces * int64(len(data))}},
+		Hashes: repeated(sha1.Sum(data)),
+	}}
+	r, err := Open(config)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.layout.Hashes = bytes.NewReader(bytes.Repeat(hashes, pieces/2))
-	r := newRig(t, c)
+	defer r.Close()
 	piece := 0
 	fetch := func() {
 		// The second half first: it waits in memory.
 		for i := range blocks {
 			begin := (i + blocks/2) % blocks * BlockSize
-			b := r.config.Pool.TryGet()
-			for b == nil {
-				b = r.config.Pool.TryGet()
+			b, err := config.Pool.Get(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
-			b.N = copy(b.Bytes(), c.bytes[piece*blocks*BlockSize+begin:])
+			b.N = copy(b.Bytes(), data[begin:])
 			r.Write(piece, begin, b)
 		}
 		if e := <-r.Events(); e.Kind != PieceVerified || e.Piece != piece {
@@ -246,7 +274,7 @@ func TestNothingIsAllocatedPerBlock(t *testing.T) {
 		}
 		piece++
 	}
-	for range 40 {
+	for range 90 {
 		fetch()
 	}
 	if n := testing.AllocsPerRun(100, fetch); n > 0 {
@@ -279,6 +307,57 @@ func TestPiecesAreSyncedAndMarkedWithin30Seconds(t *testing.T) {
 			t.Error("a finished torrent is not synced at once")
 		}
 		r.Close()
+	})
+}
+
+func TestPieceVerifiedDuringASyncIsSyncedByTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, severalFiles())
+		r.fetch(0)
+		r.write(r.content.blocks(1)...)
+		err := r.do(t.Context(), func() {
+			r.startSync()
+			r.takeBlocks()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := r.next(); e.Kind != PieceVerified || e.Piece != 1 {
+			t.Fatalf("event %+v, want piece 1 verified", e)
+		}
+		r.fetch(2)
+		time.Sleep(syncEvery + time.Second)
+		synctest.Wait()
+		if got := r.journalOnDisk(); got.durable.count() != 3 {
+			t.Errorf("durable %08b, tail %v", got.durable, got.tail)
+		}
+		r.Close()
+	})
+}
+
+func TestCloseWaitsForTheRunningSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, severalFiles())
+		r.fetch(0)
+		result := make(chan error)
+		err := r.do(t.Context(), func() {
+			r.own.sync.disarm()
+			r.own.sync.done, r.own.sync.records, r.own.sync.pieces = result, 1, 1
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go r.Close()
+		synctest.Wait()
+		select {
+		case <-r.stopped:
+			t.Fatal("it did not wait")
+		case result <- nil:
+		}
+		r.Close()
+		if got := r.journalOnDisk(); !got.durable.has(0) {
+			t.Error("the result is not in the journal")
+		}
 	})
 }
 

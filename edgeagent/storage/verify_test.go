@@ -77,6 +77,22 @@ func TestVerifyFindsDamageAndNamesTheFilesUnfinished(t *testing.T) {
 	r.wantTree("t/a", "t/b", "t/c", "t/empty")
 }
 
+func TestVerifyTakesBackWhatWasNotSyncedYet(t *testing.T) {
+	r := newRig(t, severalFiles())
+	r.fetch(0, 1, 2)
+	r.write(position{5, 0})
+	r.barrier()
+	r.corrupt(1)
+	r.verified()
+	if r.Partial() != 0 {
+		t.Errorf("%d bytes partial", r.Partial())
+	}
+	r.wantHave(0, 2)
+	r.kill()
+	r.open()
+	r.wantHave(0, 2)
+}
+
 func TestVerifyTakesMissingAndMisshapenFiles(t *testing.T) {
 	r := newRig(t, severalFiles())
 	r.lay()
