@@ -135,6 +135,9 @@ func (s *Surrogate) Run(ctx context.Context, command string, args ...string) (Ou
 // Data is the surrogate's data folder.
 func (s *Surrogate) Data() string { return s.cfg.Dir }
 
+// Host is where the surrogate runs.
+func (s *Surrogate) Host() *natlab.Host { return s.cfg.Host }
+
 func (s *Surrogate) describe(what string, err error) error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return fmt.Errorf("programs: %s: %w: %s", what, err, exit.Stderr)
