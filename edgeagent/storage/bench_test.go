@@ -88,7 +88,7 @@ func benchmarkWrite(b *testing.B, peers int) {
 }
 
 // BenchmarkSmallFiles takes 11,500 files of 8 KiB, in folders of eight and pieces of 1 MiB, from blocks to finished files,
-// and opens the finished torrent again.
+// opens the finished torrent again, and verifies it.
 func BenchmarkSmallFiles(b *testing.B) {
 	const pieceLength, count, length = 1 << 20, 11_500, 8 << 10
 	files := make([]File, count)
@@ -96,7 +96,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 		files[i] = File{Path: fmt.Sprintf("src/%d/%d/file%d.go", i/200, i/8, i), Length: length}
 	}
 	c := newContent(1, pieceLength, files...)
-	var cpu, resume time.Duration
+	var cpu, resume, verify time.Duration
 	for range b.N {
 		b.StopTimer()
 		r := newRig(b, c)
@@ -114,6 +114,9 @@ func BenchmarkSmallFiles(b *testing.B) {
 		start := time.Now()
 		r.open()
 		resume += time.Since(start)
+		start = time.Now()
+		r.verified()
+		verify += time.Since(start)
 		if err := r.Delete(); err != nil {
 			b.Fatal(err)
 		}
@@ -121,6 +124,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 	}
 	b.ReportMetric(cpu.Seconds()*1000/float64(b.N), "cpu-ms/op")
 	b.ReportMetric(resume.Seconds()*1000/float64(b.N), "reopen-ms/op")
+	b.ReportMetric(verify.Seconds()*1000/float64(b.N), "verify-ms/op")
 }
 
 // BenchmarkFloor is the least that such work can cost: copy, hash and write 1 MiB, on one goroutine.

@@ -47,6 +47,55 @@ func inMountNamespace(t *testing.T) bool {
 	return false
 }
 
+// asNobody runs the calling test again as a user without privileges, unless this is one, and reports whether it is.
+func asNobody(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return true
+	}
+	// By this name the program can be run although nobody may not look into its folder.
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: 65534, Gid: 65534},
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Fatalf("as nobody: %v\n%s", err, out)
+	}
+	return false
+}
+
+func TestMissingPermissionIsAnErrorOfTheDisk(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	r := newRig(t, severalFiles())
+	r.fetch(0, 1, 2, 3, 4)
+	r.reopen()
+	os.Chmod(r.file("t"), 0o555)
+	r.write(r.content.blocks(6)...)
+	failed, _ := r.wantDiskFailed()
+	if !errors.Is(failed, fs.ErrPermission) || failed.Path != r.file("t/c.part") || failed.Full() ||
+		!strings.Contains(failed.Error(), "allow the agent to write there") {
+		t.Errorf("%v", failed)
+	}
+	r.wantHave(0, 1, 2, 3, 4)
+	os.Chmod(r.file("t"), 0o777)
+	os.Chmod(r.file("t/a"), 0)
+	r.reopen()
+	failed, ok := errors.AsType[*DiskError](r.ReadBlock(0, 0, make([]byte, 1)))
+	if !ok || !errors.Is(failed, fs.ErrPermission) || failed.Path != r.file("t/a") {
+		t.Errorf("%v", failed)
+	}
+	// A file that cannot be read is not taken for one that is damaged.
+	if err := r.Verify(t.Context(), nil); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("Verify: %v", err)
+	}
+	r.wantClaims(0, 1, 2, 3, 4)
+}
+
 // mountTmpfs mounts a file system of that size, as tmpfs understands it.
 func mountTmpfs(t *testing.T, dir, size string) {
 	t.Helper()
@@ -269,6 +318,10 @@ func TestFileOfSomebodyElseIsNotReplaced(t *testing.T) {
 		failed, _ := r.wantDiskFailed()
 		if !errors.Is(failed, fs.ErrExist) || failed.Path != r.file(name) || !strings.Contains(failed.Error(), "move that file away") {
 			t.Errorf("%v", failed)
+		}
+		r.Close()
+		if err := r.tryOpen(); name == "a" && !errors.Is(err, fs.ErrExist) {
+			t.Errorf("opened while the name is still taken: %v", err)
 		}
 		if got, _ := os.ReadFile(r.file(name)); string(got) != "mine" {
 			t.Errorf("the file is now %q", got)

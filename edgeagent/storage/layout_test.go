@@ -94,13 +94,13 @@ func TestFingerprintChangesWithEverythingThatMatters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		print, err := table.fingerprint(c.layout.Hashes)
+		fingerprint, err := table.fingerprint(c.layout.Hashes)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if other, ok := seen[print]; ok {
+		if other, ok := seen[fingerprint]; ok {
 			t.Errorf("%s and %s have the same fingerprint", name, other)
 		}
-		seen[print] = name
+		seen[fingerprint] = name
 	}
 }

@@ -86,10 +86,14 @@ func (d *disk) rename(file int, want fileState) error {
 	return nil
 }
 
-// scan looks which files are there and returns their sizes, 0 for absent ones.
-func (d *disk) scan() []int64 {
+// scan looks which files are there and returns their sizes, 0 for absent ones. Where a file is there under both its names,
+// the unfinished one counts if preferPart is set or the other has not the right length.
+func (d *disk) scan(preferPart bool) []int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.root == nil {
+		d.root, _ = os.OpenRoot(d.dir) // it may have come to be since
+	}
 	sizes := make([]int64, len(d.table.files))
 	for i, f := range d.table.files {
 		d.state[i] = absent
@@ -101,13 +105,12 @@ func (d *disk) scan() []int64 {
 		if err != nil {
 			continue
 		}
-		// A file of the full length under its own name is the better one of two. Any other may be somebody else's.
 		own, ownErr := regularSize(folder, base)
-		if ownErr == nil && own == f.Length {
-			d.state[i], sizes[i] = complete, own
-		} else if part, err := regularSize(folder, partName(base)); err == nil {
+		part, partErr := regularSize(folder, partName(base))
+		switch {
+		case partErr == nil && (preferPart || ownErr != nil || own != f.Length):
 			d.state[i], sizes[i] = partial, part
-		} else if ownErr == nil {
+		case ownErr == nil:
 			d.state[i], sizes[i] = complete, own
 		}
 	}
@@ -123,6 +126,21 @@ func regularSize(folder *os.Root, name string) (int64, error) {
 		return 0, errNotRegular
 	}
 	return info.Size(), nil
+}
+
+// removePart removes the unfinished version of a finished file, if somebody left one.
+func (d *disk) removePart(file int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dir, base := split(d.table.files[file].Path)
+	folder, err := d.folder(dir, false)
+	if err == nil {
+		err = removeFile(folder, partName(base))
+	}
+	if err != nil {
+		return d.fail("removing", path.Join(dir, partName(base)), err)
+	}
+	return nil
 }
 
 // createEmpty makes the files that have no bytes.

@@ -33,7 +33,7 @@ func open(c Config, boot [16]byte) (*Torrent, error) {
 	if err != nil {
 		return nil, err
 	}
-	print, err := table.fingerprint(c.Layout.Hashes)
+	fingerprint, err := table.fingerprint(c.Layout.Hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func open(c Config, boot [16]byte) (*Torrent, error) {
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	t.own.header = journalHeader{pieces: table.pieces, layout: print, boot: boot}
+	t.own.header = journalHeader{pieces: table.pieces, layout: fingerprint, boot: boot}
 	t.own.journal.path = c.Journal
 	t.own.assemblies.table = table
 	if err := t.resume(); err != nil {

@@ -1,14 +1,9 @@
 package storage
 
-import (
-	"log/slog"
-	"sync/atomic"
-)
+import "log/slog"
 
-const (
-	// flushBlocks is how many blocks are written at once: 256 KiB.
-	flushBlocks = 16
-)
+// flushBlocks is how many blocks are written at once: 256 KiB.
+const flushBlocks = 16
 
 // An owner is the state that only the torrent's goroutine touches, between Open and the end of Close.
 type owner struct {
@@ -16,7 +11,6 @@ type owner struct {
 	previous *journalState // the journal to go on with; nil when it must be rewritten before anything is written
 	begun    bool          // the journal is open and agrees with have, the files' names agree with both
 	failed   error         // the *DiskError after which nothing is written
-	deleting atomic.Bool   // the files are going to be removed; set before closing is closed
 
 	assemblies assemblies
 	journal    journalFile
@@ -100,7 +94,7 @@ func (t *Torrent) fits(b *Block) bool {
 		b.N == min(BlockSize, t.table.pieceSize(b.piece)-b.begin) {
 		return true
 	}
-	t.log.Error("block does not fit the layout", slog.Int("piece", b.piece), slog.Int("begin", b.begin), slog.Int("length", b.N))
+	t.log.Warn("block does not fit the layout", slog.Int("piece", b.piece), slog.Int("begin", b.begin), slog.Int("length", b.N))
 	return false
 }
 
@@ -165,7 +159,7 @@ func (t *Torrent) finish(a *assembly) error {
 
 // hashIs compares a hash with that of the layout.
 func (t *Torrent) hashIs(piece int, sum []byte) (bool, error) {
-	if _, err := t.hashes.ReadAt(t.own.want[:], int64(piece)*hashSize); err != nil {
+	if n, err := t.hashes.ReadAt(t.own.want[:], int64(piece)*hashSize); n < hashSize {
 		return false, newDiskError("reading", "the piece hashes", t.disk.dir, err)
 	}
 	return [hashSize]byte(sum) == t.own.want, nil
@@ -271,7 +265,7 @@ func (t *Torrent) shut() {
 	if t.own.sync.running() {
 		t.endSync(<-t.own.sync.done)
 	}
-	if !t.own.deleting.Load() {
+	if !t.deleting {
 		t.closeErr = t.syncNow()
 	}
 	t.own.journal.close()

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // journal. A loss of power can leave those: the names may reach the disk before the journal's last records.
 const recheckLimit = 512 << 20
 
-// compactAt is the number of a journal's records from which it is written anew.
+// compactAt is the number of a journal's records from which it may be written anew.
 const compactAt = 4096
 
 // resume finds out which pieces are there. It runs in Open, before the owner's goroutine.
@@ -23,7 +24,7 @@ func (t *Torrent) resume() error {
 	if damage != nil {
 		t.log.Warn("journal not used", slog.String("path", t.own.journal.path), slog.Any("error", damage))
 	}
-	sizes := t.disk.scan()
+	sizes := t.disk.scan(previous != nil)
 	t.own.oversize = t.table.oversize(sizes)
 	if previous == nil {
 		t.needsCheck.Store(slices.ContainsFunc(sizes, func(n int64) bool { return n > 0 }))
@@ -67,11 +68,14 @@ func (t *Torrent) resume() error {
 	if sameBoot {
 		t.own.sync.unsynced = slices.DeleteFunc(previous.tail, func(piece uint32) bool { return !found.has(int(piece)) })
 		t.disk.touched.all = len(t.own.sync.unsynced) > 0
-		if !lost && !previous.torn && previous.records < compactAt {
+		// A new journal is worth its writing when it is much shorter.
+		if !lost && !previous.torn && previous.records < max(compactAt, t.table.pieces/8) {
 			t.own.previous = previous
 		}
 	}
-	t.nameFinished()
+	if err := t.nameFinished(); err != nil {
+		return err
+	}
 	if len(doubted) > 0 {
 		// Now the result is in the journal and need not be found out again. If that fails, it is only slower next time.
 		if err := t.begin(); err != nil {
@@ -151,16 +155,22 @@ func (t *Torrent) count() {
 	}
 }
 
-// nameFinished gives finished files their final names, which a crash may have prevented.
-func (t *Torrent) nameFinished() {
+// nameFinished gives finished files their final names, which a crash may have prevented. A disk that cannot be written to
+// is no reason not to read from it.
+func (t *Torrent) nameFinished() error {
 	for file, left := range t.own.left {
 		if left > 0 || !t.table.stored(file) {
 			continue
 		}
-		if err := t.disk.settle(file, complete); err != nil {
+		err := t.disk.settle(file, complete)
+		if errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err != nil {
 			t.log.Warn("naming a finished file", slog.Any("error", err))
 		}
 	}
+	return nil
 }
 
 // begin must have succeeded before anything is written. It makes the download folder, the journal and the names agree with

@@ -59,6 +59,7 @@ type Torrent struct {
 	closing    chan struct{} // closed when the owner is to stop
 	stopped    chan struct{} // closed when it has, after closeErr was set
 	closeOnce  sync.Once
+	deleting   bool // the files are going to be removed; set before closing is closed
 	closeErr   error
 
 	own owner
@@ -115,7 +116,7 @@ func (t *Torrent) Close() error {
 // Folders that hold anything else stay, and so does the download folder. It may be called after Close.
 func (t *Torrent) Delete() error {
 	t.closeOnce.Do(func() {
-		t.own.deleting.Store(true)
+		t.deleting = true
 		t.queue.close()
 		close(t.closing)
 	})

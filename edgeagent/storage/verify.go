@@ -31,14 +31,14 @@ func (t *Torrent) Verify(ctx context.Context, progress func(bytes int64)) error 
 }
 
 func (t *Torrent) verify(ctx context.Context, progress func(int64)) error {
+	if t.own.sync.running() {
+		t.endSync(<-t.own.sync.done)
+	}
 	if t.own.failed != nil {
 		return t.own.failed
 	}
 	t.dropUnfinished()
-	if t.own.sync.running() {
-		t.endSync(<-t.own.sync.done)
-	}
-	sizes := t.disk.scan()
+	sizes := t.disk.scan(!t.NeedsCheck())
 	err := t.checkAll(ctx, sizes, progress)
 	t.count()
 	// The names and the journal are put right whatever stopped it.
@@ -100,6 +100,9 @@ func (t *Torrent) settleAll(sizes []int64) error {
 		if err := t.disk.settle(file, complete); err != nil {
 			return err
 		}
+		if err := t.disk.removePart(file); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -128,7 +131,8 @@ func (c *checker) check(piece int) (bool, error) {
 		if c.sizes[s.file] < s.off+int64(s.n) {
 			return false, nil
 		}
-		hole = hole && c.t.disk.hole(s)
+		// Of a piece of many small files, each would be opened twice.
+		hole = hole && s.n >= min(size, BlockSize) && c.t.disk.hole(s)
 	}
 	sum, err := c.sum(off, size, hole)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -130,11 +130,20 @@ func TestVerifyPrefersTheFinishedOfTwoFiles(t *testing.T) {
 	r.reopen()
 	r.verified()
 	r.wantHave(r.content.allPieces()...)
-	r.corrupt(0)
+	r.wantTree("t/a", "t/b", "t/c", "t/empty")
+}
+
+func TestFileThatTheJournalVouchesForIsPreferred(t *testing.T) {
+	r := newRig(t, severalFiles())
+	r.fetch(0, 1)
+	r.Close()
+	if err := os.WriteFile(r.file("t/a"), make([]byte, 9*BlockSize), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	r.wantHave(0, 1)
 	r.verified()
-	r.wantTree("t/a.part", "t/b", "t/c", "t/empty")
-	r.fetch(0)
-	r.wantFiles()
+	r.wantHave(0, 1)
 }
 
 func TestStoppedVerifyKeepsWhatItFound(t *testing.T) {
