@@ -140,7 +140,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	}
 	p.gone = true
 	p.conn.Close()
-	close(p.box)
+	close(p.out.full)
 	t.peers = slices.DeleteFunc(t.peers, func(q *peerConn) bool { return q == p })
 	t.pick.Remove(p.pick)
 	if a := p.entry; a != nil {

@@ -19,10 +19,11 @@ const (
 
 // ask sends the peer requests, as many as are due.
 func (t *Torrent) ask(now time.Time, p *peerConn) {
+	outstanding := p.pick.Requests()
+	p.wake.Store(wakeAfter(outstanding))
 	if !p.interested || now.Before(p.pause) {
 		return
 	}
-	outstanding := p.pick.Requests()
 	room := int(t.c.Pool.Size()/storage.BlockSize) - t.pick.Requested() + outstanding
 	n := p.pipe.due(p.pipe.limit(p.remote.reqq(), room), outstanding)
 	if n <= 0 {
@@ -39,17 +40,39 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	for _, b := range t.blocks {
 		p.queue(peer.Message{Type: peer.TypeRequest, Index: b.Piece, Begin: b.Begin, Length: b.Length})
 	}
+	p.wake.Store(wakeAfter(p.pick.Requests()))
+}
+
+// collect takes the blocks that have come from the peer.
+func (t *Torrent) collect(now time.Time, p *peerConn) error {
+	in := p.in.take()
+	if in == nil {
+		return nil
+	}
+	var err error
+	for _, a := range in.list {
+		if p.gone || err != nil {
+			a.block.Release()
+			continue
+		}
+		err = t.block(now, p, a)
+	}
+	clear(in.list)
+	in.list, in.announced = in.list[:0], false
+	p.in.giveBack(in)
+	return err
 }
 
 // block takes the data of a PIECE message.
-func (t *Torrent) block(now time.Time, p *peerConn, m peer.Message, b *storage.Block) error {
+func (t *Torrent) block(now time.Time, p *peerConn, a arrival) error {
+	p.heard = now
 	p.remote.talking = true
-	if !t.pick.Received(p.pick, picker.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}) {
-		b.Release()
+	n := a.block.N
+	if !t.pick.Received(p.pick, picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)}) {
+		a.block.Release()
 		return p.stray("blocks")
 	}
-	n := b.N
-	t.c.Storage.Write(int(m.Index), int(m.Begin), b)
+	t.c.Storage.Write(int(a.index), int(a.begin), a.block)
 	p.pipe.received()
 	p.owing = now
 	p.payload += int64(n)

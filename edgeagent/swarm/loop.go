@@ -50,19 +50,18 @@ type loop struct {
 
 // An event is what a connection's goroutine tells the loop.
 type event struct {
-	from  *peerConn
-	kind  eventKind
-	msg   peer.Message
-	block *storage.Block // of gotBlock: the data, now the loop's
-	n     int            // of wroteBlocks: bytes
-	err   error          // of readerEnded and writerEnded
+	from *peerConn
+	kind eventKind
+	msg  peer.Message // of gotMessage
+	n    int          // of wroteBlocks: bytes
+	err  error        // of readerEnded and writerEnded
 }
 
 type eventKind uint8
 
 const (
 	gotMessage eventKind = iota
-	gotBlock
+	gotBlocks            // there are arrivals
 	wroteBlocks
 	readerEnded
 	writerEnded
@@ -138,26 +137,22 @@ func (t *Torrent) drain(now time.Time) {
 	}
 }
 
+// handle deals with an event, and before it with the blocks that came before it.
 func (t *Torrent) handle(now time.Time, ev event) {
 	p := ev.from
 	if ev.kind == readerEnded || ev.kind == writerEnded {
 		t.running--
 	}
+	err := t.collect(now, p)
 	if p.gone {
-		if ev.block != nil {
-			ev.block.Release()
-		}
 		return
 	}
-	var err error
-	switch ev.kind {
-	case gotMessage:
+	switch {
+	case err != nil:
+	case ev.kind == gotMessage:
 		p.heard = now
 		err = t.message(now, p, ev.msg)
-	case gotBlock:
-		p.heard = now
-		err = t.block(now, p, ev.msg, ev.block)
-	case wroteBlocks:
+	case ev.kind == wroteBlocks:
 		t.wrote(now, p, ev.n)
 	default:
 		err = ev.err
@@ -223,7 +218,11 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) {
 	}
 	for i := len(t.peers) - 1; i >= 0; i-- {
 		p := t.peers[i]
-		if err := p.overdue(now); err != nil {
+		err := t.collect(now, p)
+		if err == nil {
+			err = p.overdue(now)
+		}
+		if err != nil {
 			t.drop(now, p, err)
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"simplebit/edgeagent/picker"
@@ -33,8 +34,12 @@ var (
 	errCorrupt   = errors.New("peer sent corrupt data")
 )
 
-// peerConn is one connected peer. The loop owns it; its reader and writer use only conn and the two batch channels.
+// peerConn is one connected peer. The loop owns it; its reader and writer use only the first fields.
 type peerConn struct {
+	in   exchange[arrivals] // from the reader
+	wake atomic.Int32       // how many arrivals the loop wants to be told of at once
+	out  exchange[batch]    // to the writer
+
 	conn   *dial.Conn
 	addr   netip.AddrPort
 	entry  *address // where it can be dialled, nil when that is not known
@@ -57,9 +62,7 @@ type peerConn struct {
 
 	began, heard, sent time.Time
 
-	batch *batch      // being filled by the loop
-	box   chan *batch // full batches for the writer, at most one
-	spare chan *batch // empty ones
+	batch *batch // being filled by the loop
 	dirty bool
 	gone  bool
 }
@@ -82,19 +85,16 @@ func (r *remote) reqq() int {
 
 // newPeerConn makes the state of a connection; its goroutines are not running yet.
 func newPeerConn(now time.Time, c *dial.Conn, entry *address) *peerConn {
-	p := &peerConn{
+	return &peerConn{
+		in:     newExchange[arrivals](),
+		out:    newExchange[batch](),
 		conn:   c,
 		addr:   remoteAddr(c),
 		entry:  entry,
 		remote: remote{choking: true, fast: c.Peer.Fast(), extended: c.Peer.Extended()},
 		choked: true,
 		began:  now, heard: now, sent: now,
-		box:   make(chan *batch, 1),
-		spare: make(chan *batch, 2),
 	}
-	p.spare <- &batch{}
-	p.spare <- &batch{}
-	return p
 }
 
 func remoteAddr(c net.Conn) netip.AddrPort {
@@ -108,26 +108,21 @@ func remoteAddr(c net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
-// out returns the batch that the loop fills. Of the two batches the writer has one at most, and what is in box it has not
-// begun to send, so the loop takes that back to add to it; when box is empty, the other batch is in spare.
-func (p *peerConn) out() *batch {
+// sending returns the batch that the loop fills.
+func (p *peerConn) sending() *batch {
 	if p.batch == nil {
-		select {
-		case p.batch = <-p.box:
-		default:
-			p.batch = <-p.spare
-		}
+		p.batch = p.out.fill()
 	}
 	return p.batch
 }
 
 // queue adds a message to what flush sends.
 func (p *peerConn) queue(m peer.Message) {
-	b := p.out()
+	b := p.sending()
 	b.control = m.Append(b.control)
 }
 
-// flush gives the batch to the writer. It never blocks: while the loop has a batch, box is empty.
+// flush gives the batch to the writer.
 func (p *peerConn) flush(now time.Time) error {
 	b := p.batch
 	if b == nil || len(b.control) == 0 && len(b.uploads) == 0 {
@@ -137,7 +132,7 @@ func (p *peerConn) flush(now time.Time) error {
 		return errDeaf
 	}
 	p.batch = nil
-	p.box <- b
+	p.out.offer(b)
 	p.sent = now
 	return nil
 }

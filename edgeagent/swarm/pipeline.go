@@ -57,3 +57,7 @@ func (q *pipeline) due(limit, outstanding int) int {
 	}
 	return limit - outstanding
 }
+
+// wakeAfter returns how many blocks the reader may let come before it tells the loop, with so many requests outstanding: so
+// few that the queue at the peer stays well filled, and that no peer holds up much of the pool.
+func wakeAfter(outstanding int) int32 { return int32(max(1, min(outstanding/8, 16))) }

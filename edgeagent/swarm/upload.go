@@ -57,7 +57,7 @@ func (t *Torrent) rechoke(now time.Time) {
 
 // rejectAll answers the requests of a peer that has just been choked. Those that the writer has begun with are served.
 func (p *peerConn) rejectAll() {
-	b := p.out()
+	b := p.sending()
 	for _, r := range b.uploads {
 		p.handed -= int(r.length)
 	}
@@ -122,7 +122,7 @@ func (t *Torrent) feed(now time.Time, p *peerConn) {
 		p.handed += int(p.requests[n].length)
 		n++
 	}
-	b := p.out()
+	b := p.sending()
 	b.uploads = append(b.uploads, p.requests[:n]...)
 	p.requests = slices.Delete(p.requests, 0, n)
 }

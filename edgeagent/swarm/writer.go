@@ -41,17 +41,17 @@ type writer struct {
 	keep     net.Buffers // the same slice from its start, to be used again
 }
 
-// write sends what the loop puts into box until it is closed or sending fails. Its last event is writerEnded.
+// write sends what the loop offers until it closes the exchange or sending fails. Its last event is writerEnded.
 func (p *peerConn) write(ctx context.Context, w *writer, events chan<- event) {
 	var err error
-	for b := range p.box {
+	for b := range p.out.full {
 		var n int
 		n, err = w.send(ctx, b)
 		b.control, b.uploads = b.control[:0], b.uploads[:0]
 		if cap(b.control) > keptControl {
 			b.control = nil
 		}
-		p.spare <- b
+		p.out.giveBack(b)
 		if n > 0 {
 			events <- event{from: p, kind: wroteBlocks, n: n}
 		}
