@@ -91,11 +91,11 @@ func collect(r *rig, pieces int) <-chan map[int]int {
 }
 
 func TestPieceLargerThanThePoolInRandomOrder(t *testing.T) {
-	c := newContent(3, 64<<20, File{Path: "a", Length: 30<<20 + 5}, File{Path: "b", Length: 35 << 20})
+	c := newContent(3, 64<<20, File{Path: "a", Length: 10<<20 + 5}, File{Path: "b", Length: 10 << 20})
 	r := newRig(t, c)
-	order := c.blocks(0, 1)
+	order := c.blocks(0)
 	shuffle(rand.New(rand.NewPCG(3, 3)), order, len(order))
-	events := collect(r, 2)
+	events := collect(r, 1)
 	r.write(order...)
 	<-events
 	r.wantFiles()
