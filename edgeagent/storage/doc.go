@@ -38,5 +38,6 @@
 //	4 4  CRC-32C of the above, continuing from the header's CRC
 //
 // The first record that is cut short or has a wrong CRC ends the journal. A new header is written, to a new file that
-// replaces the old one, when the boot id has changed, when pieces were lost, and after 4096 records.
+// replaces the old one, before the first write after an Open that found another boot id, lost pieces, or so many records that
+// it pays; and after Verify.
 package storage
