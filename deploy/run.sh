@@ -8,14 +8,14 @@ pids=
 trap 'kill $pids 2>/dev/null; wait' EXIT
 trap 'exit 130' INT TERM
 
-bin/rendezvous serve --data $data --public 127.0.0.1 2>>.run/surrogate.log &
+bin/rendezvous serve --data $data --public 127.0.0.1 >>.run/surrogate.log 2>&1 &
 pids=$!
 until [ -S $data/admin.sock ]; do
 	kill -0 $pids 2>/dev/null || { tail -n 3 .run/surrogate.log >&2; exit 1; }
 	sleep 0.1
 done
 if [ ! -f $state/surrogate.json ]; then
-	bin/rendezvous invite --data $data | bin/edgeagent join --state $state --name local
+	bin/rendezvous invite --data $data | bin/edgeagent join --state $state --name local >/dev/null
 fi
 bin/edgeagent run --state $state --dir downloads 2>>.run/agent.log &
 agent=$!

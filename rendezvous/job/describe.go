@@ -66,7 +66,7 @@ func describeSources(now time.Time, v *View) string {
 	for _, t := range v.Trackers {
 		switch {
 		case t.Error != "":
-			parts = append(parts, fmt.Sprintf("tracker %s failed: %s%s", t.URL, t.Error, again(now, t.Next)))
+			parts = append(parts, t.Error+again(now, t.Next))
 		case t.Next.After(now) && t.Peers == 0:
 			parts = append(parts, fmt.Sprintf("tracker %s knows no peers%s", t.URL, again(now, t.Next)))
 		}

@@ -27,9 +27,9 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 		{view(func(v *View) { v.Paused, v.Fault = true, "disk full" }), StatePaused, "disk full"},
 		{view(func(v *View) { v.hasInfo = false }), StateMetadata, "no tracker and no peer"},
 		{view(func(v *View) {
-			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t", Error: "refused", Next: now.Add(time.Minute)}}
+			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t", Error: "tracker t: refused", Next: now.Add(time.Minute)}}
 		}),
-			StateMetadata, "tracker http://t failed: refused (asked again in 1m0s)"},
+			StateMetadata, "tracker t: refused (asked again in 1m0s)"},
 		{view(func(v *View) {
 			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t", Next: now.Add(time.Minute)}}
 		}),
