@@ -60,15 +60,20 @@ func describeSources(now time.Time, v *View) string {
 		return "the magnet or torrent names no tracker and no peer"
 	}
 	var parts []string
-	if v.Known > 0 {
+	switch v.Known {
+	case 0:
+	case 1:
+		parts = append(parts, "1 address known, which has not answered yet")
+	default:
 		parts = append(parts, fmt.Sprintf("%d addresses known, none has answered yet", v.Known))
 	}
 	for _, t := range v.Trackers {
 		switch {
 		case t.Error != "":
 			parts = append(parts, t.Error+again(now, t.Next))
-		case t.Next.After(now) && t.Peers == 0:
-			parts = append(parts, fmt.Sprintf("tracker %s knows no peers%s", t.URL, again(now, t.Next)))
+		case t.Next.After(now) && (t.Peers == 0 || v.Known == 0):
+			// Peers counts this surrogate too, which Known does not.
+			parts = append(parts, fmt.Sprintf("tracker %s knows no other peers%s", t.URL, again(now, t.Next)))
 		}
 	}
 	if len(parts) == 0 {

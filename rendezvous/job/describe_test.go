@@ -33,7 +33,15 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 		{view(func(v *View) {
 			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t", Next: now.Add(time.Minute)}}
 		}),
-			StateMetadata, "knows no peers"},
+			StateMetadata, "knows no other peers"},
+		{view(func(v *View) {
+			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t", Next: now.Add(time.Minute), Peers: 1}}
+		}),
+			StateMetadata, "http://t knows no other peers (asked again in 1m0s)"},
+		{view(func(v *View) {
+			v.hasInfo, v.Known, v.Trackers = false, 1, []TrackerStatus{{URL: "http://t", Next: now.Add(time.Minute), Peers: 2}}
+		}),
+			StateMetadata, "1 address known, which has not answered yet"},
 		{view(func(v *View) { v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t"}} }), StateMetadata, "not answered yet"},
 		{view(func(v *View) { v.hasInfo, v.Metadata = false, MetadataStatus{Peers: 2, Pieces: 5, Have: 1} }), StateMetadata, "from 2 peers: 1 of 5"},
 		{view(func(v *View) { v.On.Online = false }), StateWaiting, "attic: it is offline"},
