@@ -39,6 +39,9 @@ var binaries struct {
 
 func bin(t *testing.T) string {
 	t.Helper()
+	if dir := os.Getenv(ordinaryEnv); dir != "" {
+		return dir
+	}
 	b := &binaries
 	b.once.Do(func() {
 		if b.dir, b.err = os.MkdirTemp("", "sb-bin"); b.err == nil {

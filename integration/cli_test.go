@@ -1,0 +1,242 @@
+//go:build linux
+
+package integration
+
+import (
+	"encoding/json"
+	"io"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"simplebit/integration/programs"
+	"simplebit/rendezvous/apiclient"
+)
+
+// addBy adds a magnet or file with the command line.
+func (s *scene) addBy(what, device string) (j apiclient.Job) {
+	s.Helper()
+	s.ok(json.Unmarshal([]byte(s.simplebit("add", "--json", what, "--to", device)), &j))
+	return j
+}
+
+func TestAJobForAnOfflineDeviceWaitsAndIsDoneWhenItComes(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, programs.TransmissionDaemon)
+	attic := s.agent("attic")
+	s.ok(attic.Stop())
+	torrent := s.torrent("album", 64<<10, 2<<20, 0, 12345)
+	s.seed(programs.TransmissionDaemon, "seeder", torrent)
+	j := s.addBy(torrent.Magnet(s.tracker.URL()), "attic")
+	j = s.wait(j.ID, "learn what it is", 20*time.Second, func(j apiclient.Job) bool { return j.State == apiclient.StateWaiting })
+	if j.TargetOnline || j.Size != torrent.Length || j.Have != 0 {
+		t.Errorf("the waiting job is %+v", j)
+	}
+	if j.Message != "waiting for device attic: it is offline" {
+		t.Errorf("the job says %q", j.Message)
+	}
+	s.says(s.simplebit("show", j.ID), "device:attic (offline)", j.Message)
+	s.says(s.simplebit("ls"), j.ID, "waiting", "album")
+	s.says(s.simplebit("devices"), "attic", "offline")
+	s.ok(attic.Restart(t.Context()))
+	s.wait(j.ID, "download", 40*time.Second, seeding)
+	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))
+	s.says(s.simplebit("devices"), "attic", "online", "SimpleBit test")
+}
+
+func TestAJobSaysWhyItHasNoPeers(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.agent("attic")
+	alone := s.torrent("alone", 64<<10, 100_000)
+	magnet := func(hash string, trackers ...string) string {
+		m := "magnet:?xt=urn:btih:" + strings.Repeat(hash, 20)
+		for _, tr := range trackers {
+			m += "&tr=" + url.QueryEscape(tr)
+		}
+		return m
+	}
+	closed := netip.AddrPortFrom(s.tracker.Addr().Addr(), 1).String()
+	for _, c := range []struct {
+		what, add string
+		state     apiclient.State
+		says      []string
+	}{
+		{"no source", magnet("a1"), apiclient.StateMetadata, []string{"names no tracker and no peer"}},
+		{"refused", magnet("a2", s.tracker.URL()), apiclient.StateMetadata, []string{"refused: Requested download is not authorized", "asked again in"}},
+		{"nobody listens", magnet("a3", "http://"+closed+"/announce"), apiclient.StateMetadata, []string{"connection refused", "asked again in"}},
+		{"no way there", magnet("a4", "http://198.19.200.2/announce"), apiclient.StateMetadata, []string{"198.19.200.2", "unreachable"}},
+		{"another kind", magnet("a6", "udp://198.18.1.2:6969"), apiclient.StateMetadata, []string{"only http and https trackers are supported"}},
+		{"a dead peer", magnet("a7") + "&x.pe=" + closed, apiclient.StateMetadata, []string{"1 address known, which has not answered yet"}},
+		{"alone, by magnet", alone.Magnet(s.tracker.URL()), apiclient.StateMetadata, []string{"tracker " + s.tracker.URL() + " knows no other peers", "asked again in"}},
+	} {
+		j := s.addBy(c.add, "attic")
+		s.until(c.what+": the job says so", 10*time.Second, func() bool {
+			j = s.show(j.ID)
+			for _, w := range c.says {
+				if !strings.Contains(j.Message, w) {
+					return false
+				}
+			}
+			return j.State == c.state
+		})
+		s.says(s.simplebit("show", j.ID), j.Message)
+		s.simplebit("rm", j.ID)
+	}
+	j := s.addBy(alone.File, "attic")
+	s.until("alone, by file: the job says so", 10*time.Second, func() bool {
+		j = s.show(j.ID)
+		return j.State == apiclient.StateDownloading && strings.HasPrefix(j.Message, "no peers connected: tracker "+s.tracker.URL()+" knows no other peers")
+	})
+}
+
+// TestWhatWasAnsweredSurvivesAKill kills the surrogate as soon as each answer
+// has come.
+func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, programs.RTorrent)
+	kill := func() {
+		t.Helper()
+		s.ok(s.surrogate.Kill())
+		s.ok(s.surrogate.Restart(t.Context()))
+	}
+	used := s.invite()
+	kill()
+	attic, cellar := s.newAgent("attic"), s.newAgent("cellar")
+	s.ok(attic.Join(t.Context(), used))
+	kill()
+	s.says(s.refusal(cellar.Run(t.Context(), used, "join")), "the invite was used by another device")
+	s.ok(attic.Join(t.Context(), used))
+	s.ok(attic.Restart(t.Context()))
+	s.ok(cellar.Join(t.Context(), s.invite()))
+	token, err := os.ReadFile(s.surrogate.TokenFile())
+	s.ok(err)
+
+	// The info dictionary is there once a job has it: later the seeder is not asked again.
+	torrent := s.torrent("album", 64<<10, 300_000, 1)
+	seeder := s.seed(programs.RTorrent, "seeder", torrent)
+	ids := []string{s.addBy(torrent.Magnet(s.tracker.URL()), "attic").ID}
+	s.wait(ids[0], "download", 30*time.Second, seeding)
+	kill()
+	s.ok(seeder.Stop())
+	s.ok(attic.Stop())
+	ids = append(ids, s.addBy(torrent.Magnet(), "cellar").ID)
+	kill()
+	ids = append(ids, s.addBy("magnet:?xt=urn:btih:"+strings.Repeat("0f", 20)+"&dn=nobody+has+it", "attic").ID)
+	kill()
+	s.simplebit("devices", "rename", "attic", "loft")
+	kill()
+	s.simplebit("pause", ids[2])
+	kill()
+
+	s.ok(cellar.Restart(t.Context()))
+	j := s.wait(ids[1], "get the file list", 10*time.Second, func(j apiclient.Job) bool { return j.State == apiclient.StateDownloading })
+	if j.Name != "album" || j.Size != torrent.Length || j.Target != "device:cellar" {
+		t.Errorf("the second job is %+v", j)
+	}
+	if j = s.show(ids[2]); j.State != apiclient.StatePaused || j.Name != "nobody has it" || j.Target != "device:loft" {
+		t.Errorf("the third job is %+v", j)
+	}
+	s.ok(attic.Restart(t.Context()))
+	s.wait(ids[0], "seed again", 10*time.Second, seeding)
+	if again, err := os.ReadFile(s.surrogate.TokenFile()); err != nil || string(again) != string(token) {
+		t.Errorf("the token was %s and is %s (%v)", token, again, err)
+	}
+}
+
+func TestProgressIsABarOnATerminalAndLinesInAPipe(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, programs.RTorrent)
+	s.agent("attic")
+	torrent := s.torrent("album", 64<<10, 5<<20)
+	s.slowly("seeder", torrent, 2_000_000)
+	id := s.addBy(torrent.File, "attic").ID
+
+	master, slave := terminal(s, 120)
+	watch := s.surrogate.Host().Command(t.Context(), filepath.Join(bin(t), "simplebit"), "watch", id)
+	watch.Env = []string{"SIMPLEBIT_TOKEN_FILE=" + s.surrogate.TokenFile(), "TERM=xterm"}
+	watch.Stdout, watch.Stderr = slave, slave
+	s.ok(watch.Start())
+	s.ok(slave.Close())
+	shown := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(master) // ends with EIO when nobody holds the other end
+		shown <- string(b)
+	}()
+	piped := s.simplebit("watch", id)
+	s.ok(watch.Wait())
+
+	const done = "album is complete on device:attic: 5.0 MiB"
+	if line := regexp.MustCompile(`(?m)^\S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading$`); !line.MatchString(piped) || !strings.HasSuffix(piped, done+"\n") || strings.ContainsAny(piped, "\r\x1b") {
+		t.Errorf("in a pipe: %q", piped)
+	}
+	bar := <-shown
+	if line := regexp.MustCompile(`\r\[=*> *\]  \S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading`); !line.MatchString(bar) || !strings.Contains(bar, "[====================]") || !strings.HasSuffix(bar, done+"\r\n") {
+		t.Errorf("on a terminal: %q", bar)
+	}
+}
+
+// terminal opens a pseudo-terminal of so many columns.
+func terminal(s *scene, columns uint16) (master, slave *os.File) {
+	s.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	s.ok(err)
+	s.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	s.ok(unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	s.ok(err)
+	s.ok(unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}))
+	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	s.ok(err)
+	return master, slave
+}
+
+func TestAPersonLogsIn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	attic := s.agent("attic")
+	home := t.TempDir()
+	simplebit := func(input string, args ...string) programs.Output {
+		t.Helper()
+		var stdout, stderr strings.Builder
+		cmd := s.surrogate.Host().Command(t.Context(), filepath.Join(bin(t), "simplebit"), args...)
+		cmd.Env = []string{"HOME=" + home}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
+		cmd.Run()
+		return programs.Output{Stdout: stdout.String(), Stderr: stderr.String(), ExitCode: cmd.ProcessState.ExitCode()}
+	}
+	const url = "http://127.0.0.1:8080"
+	s.says(s.refusal(simplebit("", "ls"), nil), "simplebit: ", "login")
+	s.says(s.refusal(simplebit(strings.Repeat("x", 43), "login", url), nil), "token")
+	s.says(s.refusal(simplebit("x", "login", "http://127.0.0.1:1"), nil), "cannot reach the surrogate")
+	token, err := os.ReadFile(s.surrogate.TokenFile())
+	s.ok(err)
+	if info, err := os.Stat(s.surrogate.TokenFile()); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the token's file has mode %v (%v)", info.Mode(), err)
+	}
+	if out := simplebit(string(token), "login", url); out.ExitCode != 0 {
+		t.Fatalf("login: %+v", out)
+	}
+	if out := simplebit("", "devices"); out.ExitCode != 0 || !strings.Contains(out.Stdout, "attic") {
+		t.Errorf("devices: %+v", out)
+	}
+	invite := simplebit("", "invite")
+	s.ok(s.newAgent("cellar").Join(t.Context(), invite.Stdout))
+	s.says(s.refusal(simplebit("", "show", "nothing"), nil), "there is no job")
+
+	out, err := attic.Run(t.Context(), "", "status")
+	s.ok(err)
+	s.says(out.Stdout, "device     attic (", "connected for", "sees this device at "+attic.Addr().String(), "memory     4 MiB for blocks, 4 MiB free", "no torrents")
+	out, err = attic.Run(t.Context(), "", "status", "--json")
+	s.ok(err)
+	s.says(out.Stdout, `"connected": true`, `"torrents": []`)
+}
