@@ -15,16 +15,22 @@ const (
 	maxStrays = 64
 	// rejectPause is how long a peer is left alone after it rejected a request, lest the same is sent again and again.
 	rejectPause = 2 * time.Second
+	// aheadOfMemory is how many blocks may be in flight for each that the pool holds. What comes faster than the disk
+	// takes it waits in the sockets; what is bounded here is how much of it there can be. Transmission looks at its queue
+	// of our requests twice a second, so a short queue is slow whatever the line.
+	aheadOfMemory = 4
 )
 
 // ask sends the peer requests, as many as are due.
 func (t *Torrent) ask(now time.Time, p *peerConn) {
 	outstanding := p.pick.Requests()
-	p.wake.Store(wakeAfter(outstanding))
+	memory := int(t.c.Pool.Size() / storage.BlockSize)
+	share := memory / 8 / len(t.peers)
+	p.wake.Store(wakeAfter(outstanding, share))
 	if !p.interested || now.Before(p.pause) {
 		return
 	}
-	room := int(t.c.Pool.Size()/storage.BlockSize) - t.pick.Requested() + outstanding
+	room := aheadOfMemory*memory - t.pick.Requested() + outstanding
 	n := p.pipe.due(p.pipe.limit(p.remote.reqq(), room), outstanding)
 	if n <= 0 {
 		return
@@ -40,7 +46,7 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	for _, b := range t.blocks {
 		p.queue(peer.Message{Type: peer.TypeRequest, Index: b.Piece, Begin: b.Begin, Length: b.Length})
 	}
-	p.wake.Store(wakeAfter(p.pick.Requests()))
+	p.wake.Store(wakeAfter(p.pick.Requests(), share))
 }
 
 // collect takes the blocks that have come from the peer.

@@ -43,8 +43,8 @@ func (q *pipeline) tick(rate int64) {
 	}
 }
 
-// limit returns how many requests may be outstanding at a peer that says it queues reqq of them, when room more are free
-// in the memory shared by all peers, those outstanding at this one included. Every peer gets the floor.
+// limit returns how many requests may be outstanding at a peer that says it queues reqq of them, when there is room for so
+// many, those outstanding at this one included, with all peers together. Every peer gets the floor.
 func (q *pipeline) limit(reqq, room int) int {
 	return max(1, min(max(q.want, pipelineFloor), reqq, max(room, pipelineFloor)))
 }
@@ -59,5 +59,7 @@ func (q *pipeline) due(limit, outstanding int) int {
 }
 
 // wakeAfter returns how many blocks the reader may let come before it tells the loop, with so many requests outstanding: so
-// few that the queue at the peer stays well filled, and that no peer holds up much of the pool.
-func wakeAfter(outstanding int) int32 { return int32(max(1, min(outstanding/8, 16))) }
+// few that the queue at the peer stays well filled, and no more than the peer's share of the memory.
+func wakeAfter(outstanding, share int) int32 {
+	return int32(max(1, min(outstanding/8, share, 16)))
+}

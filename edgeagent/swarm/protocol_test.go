@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"simplebit/edgeagent/storage"
 	"simplebit/wire/peer"
 )
 
@@ -67,7 +68,7 @@ func TestOurExtensionHandshakeSaysWhatPeersNeed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (peer.Extensions{ReqQ: 128, Port: 6882, Version: "SimpleBit test", UploadOnly: seeding}); got != want {
+			if want := (peer.Extensions{ReqQ: ourQueue, Port: 6882, Version: "SimpleBit test", UploadOnly: seeding}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
@@ -96,29 +97,32 @@ func TestAPeersRequestQueueIsNeverOverfilled(t *testing.T) {
 
 func TestRequestsInFlightAreBoundedByThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContent(256*block, 4*block)
-		n := c.start(t, "node", nil, Config{Pool: storagePool(1 << 20)})
-		open, peers := 0, make([]*fake, 3)
+		c := newContent(2048*block, 4*block)
+		n := c.start(t, "node", nil, Config{Pool: storage.NewPool(1 << 20)})
+		peers := make([]*fake, 3)
 		for i := range peers {
-			p := n.connect(t, features{name: fmt.Sprint(i), fast: true})
-			p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-			peers[i] = p
+			peers[i] = n.connect(t, features{name: fmt.Sprint(i), fast: true})
+			peers[i].send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
 		}
-		most := 0
-		for range 40 {
-			for _, p := range peers {
-				requests := p.requests()
-				open += len(requests)
-				most = max(most, open)
-				// Each block served makes the queue longer (slow start).
-				for _, r := range requests {
+		open, most := make([][]peer.Message, len(peers)), 0
+		for range 30 {
+			sum := 0
+			for i, p := range peers {
+				open[i] = append(open[i], p.requests()...)
+				sum += len(open[i])
+			}
+			most = max(most, sum)
+			// Each block served makes the queue longer (slow start).
+			for i, p := range peers {
+				served := len(open[i]) / 2
+				for _, r := range open[i][:served] {
 					p.send(c.block(r, nil))
-					open--
 				}
+				open[i] = open[i][served:]
 			}
 		}
-		if most > 64+2*pipelineFloor {
-			t.Errorf("%d blocks in flight with a pool of 64", most)
+		if most > 64*aheadOfMemory+2*pipelineFloor || most < 64*aheadOfMemory/2 {
+			t.Errorf("%d blocks in flight at most with a pool of 64", most)
 		}
 	})
 }
@@ -230,15 +234,16 @@ func TestRequestsBeyondOurQueueAreRejected(t *testing.T) {
 		n := c.start(t, "node", c.data, Config{})
 		p := n.connect(t, features{name: "x", fast: true, extended: true, deaf: true})
 		p.send(simple(peer.TypeInterested))
-		for i := range uint32(300) {
+		const sent = 2 * ourQueue
+		for i := range uint32(sent) {
 			p.send(request3(peer.TypeRequest, i%16, 0, block))
 		}
 		go p.listen()
 		time.Sleep(time.Second)
 		heard := p.take()
 		pieces, rejects := strings.Count(heard, "piece"), strings.Count(heard, "reject")
-		if pieces+rejects != 300 || pieces < ourQueue || pieces > ourQueue+2*mostHanded/block {
-			t.Errorf("%d pieces and %d rejects in answer to 300 requests", pieces, rejects)
+		if pieces+rejects != sent || pieces < ourQueue || pieces > ourQueue+2*mostHanded/block {
+			t.Errorf("%d pieces and %d rejects in answer to %d requests", pieces, rejects, sent)
 		}
 	})
 }

@@ -20,8 +20,6 @@ import (
 	"simplebit/wire/peer"
 )
 
-func storagePool(bytes int64) *storage.Pool { return storage.NewPool(bytes) }
-
 func TestLeechersServeEachOther(t *testing.T) {
 	c := newContent(8<<20, 128<<10)
 	seed := c.start(t, "seed", c.data, Config{UploadSlots: 1}).listen(t)

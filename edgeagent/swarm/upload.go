@@ -84,11 +84,7 @@ func (t *Torrent) requested(p *peerConn, r request) error {
 		// BEP 3: "close connections which request an amount greater than that".
 		return fmt.Errorf("peer asked for a block of %d bytes", r.length)
 	}
-	queue := ourQueue
-	if !p.remote.extended {
-		queue = silentQueue // it was told of no limit
-	}
-	if p.choked || len(p.requests) >= queue || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
+	if p.choked || len(p.requests) >= ourQueue || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
 		p.reject(r)
 	} else {
 		p.requests = append(p.requests, r)
