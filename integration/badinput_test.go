@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -23,6 +24,7 @@ import (
 
 	"simplebit/integration/programs"
 	"simplebit/rendezvous/apiclient"
+	"simplebit/wire/peer"
 )
 
 // goodInfo is an info dictionary with two files, for a test to spoil.
@@ -359,4 +361,40 @@ func TestHostileTrackersDoNotStopADownload(t *testing.T) {
 		t.Errorf("the surrogate was led to its own %s", what)
 	default:
 	}
+}
+
+func TestGarbageOnOpenPortsIsHarmless(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, programs.RTorrent)
+	attic := s.agent("attic")
+	torrent := s.torrent("album", 64<<10, 1<<20)
+	s.seed(programs.RTorrent, "seeder", torrent)
+
+	stranger := s.host("stranger")
+	udp, err := stranger.ListenPacket("udp", ":0")
+	s.ok(err)
+	t.Cleanup(func() { udp.Close() })
+	control := netip.AddrPortFrom(s.surrogate.Host().Addr(), 4433)
+	for i := range 500 {
+		b := noise(byte(i), 40+2*i)
+		b[0] |= byte(i) & 0xc0 // long and short headers of QUIC (RFC 8999), and others
+		for _, at := range []netip.AddrPort{control, attic.Addr()} {
+			_, err := udp.WriteTo(b, net.UDPAddrFromAddrPort(at))
+			s.ok(err)
+		}
+	}
+	id := sha1.Sum([]byte("another torrent"))
+	for _, greeting := range [][]byte{
+		nil, noise(1, 3), noise(2, 1<<10), []byte("GET / HTTP/1.1\r\n\r\n"), peer.Handshake{InfoHash: id}.AppendMarshal(nil),
+		append(peer.Handshake{InfoHash: torrent.InfoHash}.AppendMarshal(nil), noise(3, 64<<10)...),
+	} {
+		for range 10 {
+			c, err := stranger.DialContext(t.Context(), "tcp", attic.Addr().String())
+			s.ok(err)
+			t.Cleanup(func() { c.Close() }) // until then an empty greeting waits for its end
+			c.Write(greeting)
+		}
+	}
+	s.wait(s.addBy(torrent.Magnet(s.tracker.URL()), "attic").ID, "download", 30*time.Second, seeding)
+	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))
 }

@@ -81,6 +81,7 @@ func TestWrongInvitesEnrolNobody(t *testing.T) {
 		{"pin of another surrogate", strings.Replace(invite, part(invite, "pin"), part(elsewhere, "pin"), 1), "does not match the invite's pin"},
 		{"token of another surrogate", strings.Replace(invite, part(invite, "token"), part(elsewhere, "token"), 1), "the invite is not known here"},
 		{"wrong secret", wrongSecret, "the invite is not known here"},
+		{"nobody there", strings.Replace(invite, ":4433", ":4999", 1), "surrogate 198.18.2.2:4999"},
 	} {
 		line := s.refusal(attic.Run(t.Context(), c.invite, "join"))
 		s.says(line, "edgeagent: ", c.says)
