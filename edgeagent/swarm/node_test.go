@@ -48,8 +48,6 @@ func newContent(length, piece int) *content {
 	return c
 }
 
-func (c *content) pieces() int { return len(c.hashes) / 20 }
-
 func (c *content) layout() storage.Layout {
 	return storage.Layout{
 		PieceLength: c.piece,
