@@ -312,10 +312,12 @@ func TestTwoSeedsPart(t *testing.T) {
 	c := newContent(4*block, block)
 	all := peer.Message{Type: peer.TypeBitfield, Payload: []byte{0xf0}}
 	for name, messages := range map[string][]peer.Message{
-		"have all":    {simple(peer.TypeHaveAll)},
-		"bitfield":    {all},
-		"haves":       {simple(peer.TypeHaveNone), simple(peer.TypeHave, 0), simple(peer.TypeHave, 1), simple(peer.TypeHave, 2), simple(peer.TypeHave, 3)},
-		"upload only": {simple(peer.TypeHaveNone), extensions(peer.Extensions{UploadOnly: true})},
+		"have all": {simple(peer.TypeHaveAll)},
+		"bitfield": {all},
+		"haves":    {simple(peer.TypeHaveNone), simple(peer.TypeHave, 0), simple(peer.TypeHave, 1), simple(peer.TypeHave, 2), simple(peer.TypeHave, 3)},
+		// aria2 does this as a leecher.
+		"late bitfield": {simple(peer.TypeHaveNone), simple(peer.TypeHave, 1), all},
+		"upload only":   {simple(peer.TypeHaveNone), extensions(peer.Extensions{UploadOnly: true})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

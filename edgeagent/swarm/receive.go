@@ -66,9 +66,10 @@ func (t *Torrent) message(now time.Time, p *peerConn, m peer.Message) error {
 }
 
 // opening handles the messages that say what the peer has. BEP 3 and 6 allow one of them, before any other but those of
-// extensions.
+// extensions; but aria2 sends a later bitfield in place of many HAVEs.
 func (t *Torrent) opening(p *peerConn, m peer.Message) error {
-	if p.remote.talking {
+	late := p.remote.talking
+	if late && m.Type != peer.TypeBitfield {
 		return fmt.Errorf("peer sent %s after other messages", m.Type)
 	}
 	p.remote.talking = true
@@ -79,7 +80,15 @@ func (t *Torrent) opening(p *peerConn, m peer.Message) error {
 		if !peer.Bitfield(m.Payload).Valid(t.pieces) {
 			return fmt.Errorf("peer sent a bitfield of %d bytes that does not fit %d pieces", len(m.Payload), t.pieces)
 		}
-		t.pick.HasSome(p.pick, m.Payload)
+		if !late {
+			t.pick.HasSome(p.pick, m.Payload)
+			break
+		}
+		for i := range t.pieces {
+			if peer.Bitfield(m.Payload).Has(i) {
+				t.pick.HasPiece(p.pick, i)
+			}
+		}
 	}
 	return t.offers(p)
 }
