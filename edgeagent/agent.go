@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -32,6 +33,9 @@ type Config struct {
 	MaxPeers int    // connections a torrent; default 40
 	Software string // program and version, shown to the surrogate and to peers
 	Log      *slog.Logger
+
+	retry       func(failures int) time.Duration // wait before the surrogate is tried again; default backoff
+	reportEvery time.Duration                    // least time between two reports of a torrent; default 1 s
 }
 
 func (c Config) withDefaults() Config {
@@ -40,6 +44,10 @@ func (c Config) withDefaults() Config {
 	c.MaxPeers = cmp.Or(c.MaxPeers, 40)
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.reportEvery = cmp.Or(c.reportEvery, time.Second)
+	if c.retry == nil {
+		c.retry = func(failures int) time.Duration { return backoff(failures, rand.Float64()) }
+	}
 	return c
 }
 
@@ -77,6 +85,9 @@ func Run(ctx context.Context, cfg Config) error {
 		},
 		byID: map[infoHash]*torrent{}, changed: make(signal, 1),
 	}
+	defer set.wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	tasks, ctx := errgroup.WithContext(ctx)
 	if err := set.load(ctx); err != nil {
 		return err
@@ -86,9 +97,7 @@ func Run(ctx context.Context, cfg Config) error {
 	tasks.Go(func() error { return accept(ctx, peers, set, cfg.Log) })
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", peers.Addr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
-	err = tasks.Wait()
-	set.wait()
-	return err
+	return tasks.Wait()
 }
 
 // listen opens the peer port: TCP for peers, UDP for the control connection.
@@ -116,10 +125,4 @@ func (s signal) set() {
 	case s <- struct{}{}:
 	default:
 	}
-}
-
-// backoff is how long to wait before the n-th attempt to reach the surrogate in
-// a row, n from 1, without jitter: 1 s doubling to 1 min.
-func backoff(n int) time.Duration {
-	return min(time.Second<<min(n-1, 6), time.Minute)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"simplebit/wire/dial"
@@ -17,6 +18,8 @@ const maxGreeting = 32
 func accept(ctx context.Context, ln net.Listener, set *torrents, log *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
+	var greets sync.WaitGroup
+	defer greets.Wait()
 	greeting := make(chan struct{}, maxGreeting)
 	for {
 		c, err := ln.Accept()
@@ -27,7 +30,7 @@ func accept(ctx context.Context, ln net.Listener, set *torrents, log *slog.Logge
 			return err
 		case err != nil:
 			log.Warn("incoming peers cannot be accepted for a moment", "err", err)
-			time.Sleep(100 * time.Millisecond)
+			pause(ctx)
 			continue
 		}
 		select {
@@ -36,10 +39,18 @@ func accept(ctx context.Context, ln net.Listener, set *torrents, log *slog.Logge
 			c.Close()
 			continue
 		}
-		go func() {
+		greets.Go(func() {
 			defer func() { <-greeting }()
 			greet(ctx, c, set, log)
-		}()
+		})
+	}
+}
+
+// pause waits until the system may have resources again, such as files to open.
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
 	}
 }
 
@@ -48,14 +59,7 @@ func greet(ctx context.Context, c net.Conn, set *torrents, log *slog.Logger) {
 	conn, err := dial.Accept(ctx, c, set.answer)
 	if err != nil {
 		log.Debug("incoming peer refused", "addr", c.RemoteAddr(), "err", err)
-		c.Close()
 		return
 	}
-	if t := set.get(conn.Peer.InfoHash); t != nil {
-		if sw := t.running(); sw != nil {
-			sw.Accept(conn)
-			return
-		}
-	}
-	conn.Close()
+	set.accept(conn)
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,11 @@ import (
 var ErrNotJoined = errors.New("this agent has not joined a surrogate: run `edgeagent join INVITE` with an invite from `rendezvous invite`")
 
 type infoHash = [20]byte
+
+// newSuffix marks files that are being written; after a kill they are leftovers.
+const newSuffix = ".new"
+
+const assignmentFile = "assignment.json"
 
 // state is the state folder, locked against a second agent.
 type state struct {
@@ -43,9 +50,17 @@ type assignment struct {
 	Uploaded   int64
 }
 
+// due is the full re-hash that is still to be done, or 0.
+func (a assignment) due() uint64 {
+	if a.Verify > a.Verified {
+		return a.Verify
+	}
+	return 0
+}
+
 // sameWork reports whether both ask for the same to be done.
 func (a assignment) sameWork(b assignment) bool {
-	return a.Paused == b.Paused && a.Verify == b.Verify
+	return a.Paused == b.Paused && a.due() == b.due()
 }
 
 func openState(dir string) (*state, error) {
@@ -58,9 +73,48 @@ func openState(dir string) (*state, error) {
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("state folder %s is in use by another agent: stop it first", dir)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("state folder %s is in use by another agent: stop it first", dir)
+		}
+		return nil, fmt.Errorf("state folder %s cannot be locked: %w: choose another with --state", dir, err)
 	}
-	return &state{dir: dir, lock: lock}, nil
+	s := &state{dir: dir, lock: lock}
+	if err := s.tidy(); err != nil {
+		s.close()
+		return nil, fmt.Errorf("state folder: %w: choose another with --state", err)
+	}
+	return s, nil
+}
+
+// tidy deletes what a kill left behind: files half written, and torrents half
+// made or half removed, which have no assignment.
+func (s *state) tidy() error {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), newSuffix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	ids, err := s.torrents()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		dir := s.torrentDir(id)
+		if _, err := os.Lstat(filepath.Join(dir, assignmentFile)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *state) close() { s.lock.Close() }
@@ -113,6 +167,12 @@ func (s *state) loadSurrogate() (surrogate, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &home)
 	}
+	if err == nil {
+		_, err = control.ParsePin(home.Pin)
+	}
+	if err == nil {
+		_, _, err = net.SplitHostPort(home.Addr)
+	}
 	if err != nil {
 		return home, fmt.Errorf("surrogate.json in %s: %w: join again", s.dir, err)
 	}
@@ -123,31 +183,44 @@ func (s *state) saveSurrogate(home surrogate) error {
 	return writeJSON(filepath.Join(s.dir, "surrogate.json"), home)
 }
 
-// assignments lists the torrents held. What cannot be read is returned as an
-// error with the rest.
-func (s *state) assignments() (map[infoHash]assignment, error) {
+// torrents lists the torrents that have a folder.
+func (s *state) torrents() ([]infoHash, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "torrents"))
+	if err != nil {
+		return nil, err
+	}
+	var ids []infoHash
+	for _, e := range entries {
+		var id infoHash
+		if len(e.Name()) != hex.EncodedLen(len(id)) {
+			continue
+		}
+		if _, err := hex.Decode(id[:], []byte(e.Name())); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// assignments reads what is held. An assignment that cannot be read is one that
+// was never told, and paused; the error then says why. Without any map the
+// folder cannot be read.
+func (s *state) assignments() (map[infoHash]assignment, error) {
+	ids, err := s.torrents()
 	if err != nil {
 		return nil, err
 	}
 	held := map[infoHash]assignment{}
 	var bad []error
-	for _, e := range entries {
-		var id infoHash
-		if n, err := hex.Decode(id[:], []byte(e.Name())[:min(len(e.Name()), 40)]); err != nil || n != len(id) || len(e.Name()) != 40 {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(s.torrentDir(id), "assignment.json"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // killed between making the folder and storing the assignment
-		}
+	for _, id := range ids {
 		var a assignment
+		b, err := os.ReadFile(filepath.Join(s.torrentDir(id), assignmentFile))
 		if err == nil {
 			err = json.Unmarshal(b, &a)
 		}
 		if err != nil {
-			bad = append(bad, fmt.Errorf("assignment of %s: %w", e.Name(), err))
-			continue
+			bad = append(bad, fmt.Errorf("assignment of %x: %w", id, err))
+			a = assignment{Paused: true}
 		}
 		held[id] = a
 	}
@@ -159,7 +232,7 @@ func (s *state) saveAssignment(id infoHash, a assignment) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(dir, "assignment.json"), a)
+	return writeJSON(filepath.Join(dir, assignmentFile), a)
 }
 
 func writeJSON(name string, v any) error {
@@ -172,7 +245,7 @@ func writeJSON(name string, v any) error {
 
 // writeFile replaces a file so that a crash leaves the old or the new one.
 func writeFile(name string, b []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name+newSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

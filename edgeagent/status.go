@@ -53,7 +53,7 @@ func status(s *session, set *torrents) Status {
 		MemoryBytes: set.pool.Size(), MemoryFree: set.pool.Free(),
 		Torrents: []TorrentStatus{},
 	}
-	if l.Connected {
+	if l.Observed.IsValid() {
 		st.Observed = l.Observed.String()
 	}
 	for _, t := range set.all() {
@@ -68,7 +68,7 @@ func status(s *session, set *torrents) Status {
 }
 
 // serveStatus answers every connection to the socket with one JSON object until
-// ctx ends. The caller holds the state folder's lock, so that a socket found
+// ctx ends. A system without resources for a moment is no reason to end. The caller holds the state folder's lock, so that a socket found
 // there is a dead agent's.
 func serveStatus(ctx context.Context, socket string, current func() Status) error {
 	os.Remove(socket)
@@ -85,7 +85,8 @@ func serveStatus(ctx context.Context, socket string, current func() Status) erro
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("status socket: %w", err)
+			pause(ctx)
+			continue
 		}
 		c.SetDeadline(time.Now().Add(time.Second))
 		json.NewEncoder(c).Encode(current())

@@ -4,9 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -21,13 +20,14 @@ const peerIDPrefix = "-SB0100-"
 // torrent is one torrent held. Its goroutine does what the wish says until the
 // wish changes; the fields under mu are what others see of it.
 type torrent struct {
-	id    infoHash
-	dir   string // in the state folder
-	set   *torrents
-	log   *slog.Logger
-	stop  context.CancelFunc
-	wake  signal // the wish changed, or the layout came
-	ended chan struct{}
+	id     infoHash
+	dir    string // in the state folder
+	set    *torrents
+	log    *slog.Logger
+	stop   context.CancelFunc
+	wake   signal     // the wish changed, or the layout came
+	broken chan error // the layout that came cannot be used
+	ended  chan struct{}
 
 	mu      sync.Mutex
 	wish    assignment
@@ -36,43 +36,64 @@ type torrent struct {
 	fault   string
 	size    int64
 	have    int64
+	counted int64 // what the swarm had when have was counted
 	checked int64
-	sw      *swarm.Torrent // nil unless it runs, and so are the next two
-	disk    *storage.Torrent
-	layout  *layoutFile
+	sw      *swarm.Torrent // nil unless it runs, and so is content
+	content *content
 }
 
-// run works on one wish after another.
-func (t *torrent) run(ctx context.Context) {
+// run works on one wish after another, from the first or from the next.
+func (t *torrent) run(ctx context.Context, first bool) {
 	defer close(t.ended)
+	if !first {
+		t.rest(ctx)
+	}
 	for ctx.Err() == nil {
 		work, stop := context.WithCancel(ctx)
 		wish := t.currentWish()
 		result := make(chan error, 1)
 		go func() { result <- t.work(work, wish) }()
+		var err error
 		select {
 		case <-t.wake:
 			stop()
 			<-result
-		case err := <-result:
+			continue
+		case err = <-t.broken:
 			stop()
-			if err == nil {
-				continue
-			}
+			<-result
+		case err = <-result:
+			stop()
+		}
+		if err != nil {
 			t.log.Warn("torrent stopped", "err", err)
 			t.enter(wish, control.StateFailed, err.Error())
-			select {
-			case <-t.wake:
-			case <-ctx.Done():
-			}
+			t.rest(ctx)
 		}
+	}
+}
+
+// fail stops the torrent until the next wish.
+func (t *torrent) fail(err error) {
+	select {
+	case t.broken <- err:
+	default:
+	}
+}
+
+// rest waits for the next wish.
+func (t *torrent) rest(ctx context.Context) {
+	select {
+	case <-t.wake:
+	case <-ctx.Done():
 	}
 }
 
 // work obeys one wish until ctx ends or something fails.
 func (t *torrent) work(ctx context.Context, wish assignment) error {
-	layout, err := openLayout(filepath.Join(t.dir, "layout"))
-	if errors.Is(err, fs.ErrNotExist) {
+	c, err := t.open()
+	if errors.Is(err, errNoLayout) {
+		t.log.Info("layout wanted", "why", err)
 		t.enter(wish, control.StateLayout, "")
 		<-ctx.Done()
 		return nil
@@ -80,60 +101,63 @@ func (t *torrent) work(ctx context.Context, wish assignment) error {
 	if err != nil {
 		return err
 	}
-	defer layout.close()
-	disk, err := storage.Open(t.storageConfig(layout))
-	if err != nil {
-		return err
-	}
-	defer disk.Close()
-	t.show(func() { t.size, t.have = layout.size(), layout.have(disk.Have()) })
+	t.show(func() { t.size, t.have = c.layout.size(), c.have() })
 	if wish.Paused {
+		c.close() // rests without files open and without its tables in memory
 		t.enter(wish, control.StatePaused, "")
 		<-ctx.Done()
 		return nil
 	}
-	if disk.NeedsCheck() || wish.Verify > wish.Verified {
-		if err := t.check(ctx, disk, wish); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+	defer c.close()
+	if c.disk.NeedsCheck() || wish.due() != 0 {
+		if err := t.check(ctx, c, wish); ctx.Err() != nil || err != nil {
 			return err
 		}
 	}
-	return t.download(ctx, disk, layout, wish)
+	return t.download(ctx, c, wish)
 }
 
-// check hashes everything that is on the disk.
-func (t *torrent) check(ctx context.Context, disk *storage.Torrent, wish assignment) error {
+// check hashes everything that is on the disk. Cut short by ctx, it is no error.
+func (t *torrent) check(ctx context.Context, c *content, wish assignment) error {
 	t.show(func() { t.checked = 0 })
 	t.enter(wish, control.StateChecking, "")
-	err := disk.Verify(ctx, func(done int64) { t.show(func() { t.checked = done }) })
-	if err != nil {
-		return err
+	err := c.disk.Verify(ctx, func(done int64) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.checked = done // no signal: there may be thousands of pieces a second
+	})
+	t.show(func() { t.have = c.have() })
+	if err == nil {
+		t.alter(func(a *assignment) { a.Verified = min(wish.Verify, a.Verify) })
+	} else if ctx.Err() != nil {
+		return nil
 	}
-	return t.save(func(a *assignment) { a.Verified = wish.Verify })
+	return err
 }
 
 // download runs the data plane.
-func (t *torrent) download(ctx context.Context, disk *storage.Torrent, l *layoutFile, wish assignment) error {
+func (t *torrent) download(ctx context.Context, c *content, wish assignment) error {
 	cfg := t.set.swarm
 	cfg.InfoHash = t.id
 	copy(cfg.PeerID[:], peerIDPrefix)
 	rand.Read(cfg.PeerID[len(peerIDPrefix):])
-	cfg.PieceLength, cfg.Length = int(l.PieceLength), l.Length
-	cfg.Storage = disk
+	cfg.PieceLength, cfg.Length = int(c.layout.PieceLength), c.layout.Length
+	cfg.Storage = c.disk
 	cfg.Log = t.log
 	sw, err := swarm.New(cfg)
 	if err != nil {
 		return err
 	}
-	t.show(func() { t.sw, t.disk, t.layout = sw, disk, l })
+	t.show(func() { t.sw, t.content, t.counted = sw, c, -1 })
 	t.enter(wish, control.StateDownloading, "")
 	err = sw.Run(ctx)
 	last := sw.Status()
-	t.show(func() { t.sw, t.disk, t.layout, t.have = nil, nil, nil, l.have(disk.Have()) })
-	saved := t.save(func(a *assignment) { a.Downloaded += last.Downloaded; a.Uploaded += last.Uploaded })
-	return errors.Join(err, saved)
+	t.alter(func(a *assignment) {
+		t.sw, t.content, t.have = nil, nil, c.have()
+		a.Downloaded += last.Downloaded
+		a.Uploaded += last.Uploaded
+	})
+	return err
 }
 
 // enter changes the state, which is that of the wish, or of a later one that
@@ -155,17 +179,15 @@ func (t *torrent) show(f func()) {
 	t.set.changed.set()
 }
 
-// save changes and stores the assignment.
-func (t *torrent) save(f func(*assignment)) error {
+// alter changes the assignment and stores it. One that cannot be stored is
+// obeyed all the same: after a restart the surrogate tells it again.
+func (t *torrent) alter(f func(*assignment)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := t.wish
-	f(&next)
-	if err := t.set.state.saveAssignment(t.id, next); err != nil {
-		return err
+	f(&t.wish)
+	if err := t.set.state.saveAssignment(t.id, t.wish); err != nil {
+		t.log.Error("assignment not stored", "err", err)
 	}
-	t.wish = next
-	return nil
 }
 
 func (t *torrent) currentWish() assignment {
@@ -174,15 +196,17 @@ func (t *torrent) currentWish() assignment {
 	return t.wish
 }
 
-// assign stores a newer wish. Work that it does not change goes on.
-func (t *torrent) assign(m control.Assign) error {
+// assign takes a newer wish. Work that it does not change goes on.
+func (t *torrent) assign(m control.Assign) {
 	before := t.currentWish()
 	if m.Generation <= before.Generation {
-		return nil
+		return
 	}
-	if err := t.save(func(a *assignment) { a.Generation, a.Paused, a.Verify = m.Generation, m.Paused, m.Verify }); err != nil {
-		return fmt.Errorf("assignment cannot be stored: %w", err)
-	}
+	t.alter(func(a *assignment) {
+		a.Generation, a.Paused, a.Verify = m.Generation, m.Paused, m.Verify
+		// The surrogate counts anew for a job that was added again.
+		a.Verified = min(a.Verified, m.Verify)
+	})
 	goesOn := false
 	t.show(func() {
 		goesOn = t.wish.sameWork(before) && t.state != control.StateFailed
@@ -193,13 +217,18 @@ func (t *torrent) assign(m control.Assign) error {
 	if !goesOn {
 		t.wake.set()
 	}
-	return nil
 }
 
 func (t *torrent) running() *swarm.Torrent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.sw
+}
+
+func (t *torrent) needsLayout() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state == control.StateLayout
 }
 
 // progress is what is reported of the torrent.
@@ -215,11 +244,14 @@ func (t *torrent) progress() control.Progress {
 		return p
 	}
 	now := t.sw.Status()
-	p.Have = t.layout.have(t.disk.Have())
+	if now.Have != t.counted {
+		t.have, t.counted = t.content.have(), now.Have
+	}
+	p.Have = t.have
 	p.Downloaded += now.Downloaded
 	p.Uploaded += now.Uploaded
 	p.DownRate, p.UpRate = now.DownRate, now.UpRate
-	p.Partial = t.disk.Partial()
+	p.Partial = t.content.disk.Partial()
 	if now.Seeding {
 		p.State = control.StateSeeding
 	}
@@ -229,26 +261,75 @@ func (t *torrent) progress() control.Progress {
 	return p
 }
 
-// deleteData deletes the torrent's files. It is called when run has ended.
+// remove deletes what is stored of the torrent. It is called when run has ended.
+// Killed in between, the torrent is still assigned, or it is nothing but
+// leftovers.
+func (t *torrent) remove(deleteData bool) error {
+	if deleteData {
+		if err := t.deleteData(); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(t.dir, assignmentFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(t.dir)
+}
+
 func (t *torrent) deleteData() error {
-	layout, err := openLayout(filepath.Join(t.dir, "layout"))
-	if errors.Is(err, fs.ErrNotExist) {
+	layout, err := openLayout(t.layoutFile()) // one torrent at a time is deleted: no need for the bound
+	if errors.Is(err, errNoLayout) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer layout.close()
-	disk, err := storage.Open(t.storageConfig(layout))
+	disk, err := storage.Open(t.storage(layout))
 	if err != nil {
 		return err
 	}
 	return disk.Delete()
 }
 
-func (t *torrent) storageConfig(l *layoutFile) storage.Config {
+func (t *torrent) storage(l *layoutFile) storage.Config {
 	return storage.Config{
 		Dir: t.set.dir, Journal: filepath.Join(t.dir, "journal"),
 		Layout: l.storage(), Pool: t.set.pool, Log: t.log,
 	}
 }
+
+func (t *torrent) layoutFile() string { return filepath.Join(t.dir, "layout") }
+
+// content is a torrent's layout and its files, open.
+type content struct {
+	tables *tables
+	layout *layoutFile
+	disk   *storage.Torrent
+	log    *slog.Logger
+}
+
+// open opens the torrent's content. The errors are errNoLayout, errTables and
+// those of the disk.
+func (t *torrent) open() (*content, error) {
+	layout, err := t.set.tables.open(t.layoutFile())
+	if err != nil {
+		return nil, err
+	}
+	disk, err := storage.Open(t.storage(layout))
+	if err != nil {
+		t.set.tables.close(layout)
+		return nil, err
+	}
+	return &content{&t.set.tables, layout, disk, t.log}, nil
+}
+
+func (c *content) close() {
+	if err := c.disk.Close(); err != nil {
+		c.log.Warn("files not closed well", "err", err)
+	}
+	c.tables.close(c.layout)
+}
+
+// have is the number of verified bytes, without padding.
+func (c *content) have() int64 { return c.layout.have(c.disk.Have()) }

@@ -1,21 +1,34 @@
 package edgeagent
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"simplebit/edgeagent/storage"
 	"simplebit/edgeagent/swarm"
 	"simplebit/wire/control"
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
+)
+
+// maxTorrents bounds the torrents held. Even a paused one costs a few KiB.
+const maxTorrents = 1000
+
+// maxHead bounds what of a layout stream is kept in memory: its header.
+const maxHead = 2 * control.MaxFrame
+
+var (
+	errTooMany  = fmt.Errorf("the device holds %d torrents, the most that it takes: remove some first", maxTorrents)
+	errUnwanted = errors.New("layout of a torrent that needs none")
 )
 
 // torrents is the set of torrents held. Its methods may be called from any
@@ -27,6 +40,7 @@ type torrents struct {
 	swarm   swarm.Config // what all torrents have in common
 	log     *slog.Logger
 	changed signal // some torrent has something new to report
+	tables  tables
 
 	ctx  context.Context
 	runs sync.WaitGroup
@@ -41,11 +55,14 @@ func (s *torrents) load(ctx context.Context) error {
 		return fmt.Errorf("download folder: %w: choose another with --dir", err)
 	}
 	held, err := s.state.assignments()
+	if held == nil {
+		return fmt.Errorf("state folder: %w: choose another with --state", err)
+	}
 	if err != nil {
-		s.log.Error("damaged assignments are asked for again", "err", err)
+		s.log.Error("damaged assignments rest until the surrogate tells them again", "err", err)
 	}
 	for id, a := range held {
-		s.start(id, a)
+		s.start(id, a, control.StatePaused, "")
 	}
 	return nil
 }
@@ -53,17 +70,20 @@ func (s *torrents) load(ctx context.Context) error {
 // wait waits until all torrents have stopped, after the context of load ended.
 func (s *torrents) wait() { s.runs.Wait() }
 
-func (s *torrents) start(id infoHash, a assignment) {
+// start makes a torrent and its goroutine. The state is what is reported until
+// the torrent is under way; one that failed waits for another wish.
+func (s *torrents) start(id infoHash, a assignment, state control.State, fault string) {
 	ctx, stop := context.WithCancel(s.ctx)
 	t := &torrent{
-		id: id, dir: s.state.torrentDir(id), set: s, wish: a,
-		log:   s.log.With("torrent", hex.EncodeToString(id[:4])),
-		state: control.StatePaused, stop: stop, wake: make(signal, 1), ended: make(chan struct{}),
+		id: id, dir: s.state.torrentDir(id), set: s, log: s.log.With("torrent", hex.EncodeToString(id[:4])),
+		wish: a, obeys: a.Generation, state: state, fault: fault,
+		stop: stop, wake: make(signal, 1), broken: make(chan error, 1), ended: make(chan struct{}),
 	}
 	s.mu.Lock()
 	s.byID[id] = t
 	s.mu.Unlock()
-	s.runs.Go(func() { t.run(ctx) })
+	s.runs.Go(func() { t.run(ctx, state != control.StateFailed) })
+	s.changed.set()
 }
 
 func (s *torrents) get(id infoHash) *torrent {
@@ -82,21 +102,39 @@ func (s *torrents) all() []*torrent {
 	return all
 }
 
-// assign stores the wish and obeys it; an old one is ignored.
-func (s *torrents) assign(m control.Assign) error {
-	t := s.get(m.ID)
-	if t == nil {
-		a := assignment{Generation: m.Generation, Paused: m.Paused, Verify: m.Verify, Verified: m.Verify}
-		if err := s.state.saveAssignment(m.ID, a); err != nil {
-			return fmt.Errorf("assignment cannot be stored: %w", err)
-		}
-		s.start(m.ID, a)
-		return nil
+// progress is what is reported of all torrents.
+func (s *torrents) progress() []control.Progress {
+	all := s.all()
+	reports := make([]control.Progress, len(all))
+	for i, t := range all {
+		reports[i] = t.progress()
 	}
-	return t.assign(m)
+	return reports
 }
 
-// drop stops a torrent and forgets it; with deleteData its files go too.
+// assign stores the wish and obeys it; an old one is ignored. The error is why a
+// torrent is not held.
+func (s *torrents) assign(m control.Assign) error {
+	if t := s.get(m.ID); t != nil {
+		t.assign(m)
+		return nil
+	}
+	s.mu.Lock()
+	held := len(s.byID)
+	s.mu.Unlock()
+	if held >= maxTorrents {
+		return errTooMany
+	}
+	a := assignment{Generation: m.Generation, Paused: m.Paused, Verify: m.Verify, Verified: m.Verify}
+	if err := s.state.saveAssignment(m.ID, a); err != nil {
+		return fmt.Errorf("assignment cannot be stored: %w", err)
+	}
+	s.start(m.ID, a, control.StateLayout, "")
+	return nil
+}
+
+// drop stops a torrent and forgets it; with deleteData its files go too. One
+// that cannot be removed stays, failed, until the next wish.
 func (s *torrents) drop(id infoHash, deleteData bool) error {
 	t := s.get(id)
 	if t == nil {
@@ -104,20 +142,14 @@ func (s *torrents) drop(id infoHash, deleteData bool) error {
 	}
 	t.stop()
 	<-t.ended
-	var err error
-	if deleteData {
-		err = t.deleteData()
-	}
-	if err == nil {
-		err = os.RemoveAll(t.dir)
-	}
-	if err != nil {
-		t.enter(t.currentWish(), control.StateFailed, "the torrent could not be removed: "+err.Error())
+	s.mu.Lock()
+	delete(s.byID, id) // no layout can come now
+	s.mu.Unlock()
+	if err := t.remove(deleteData); err != nil {
+		err = fmt.Errorf("the torrent cannot be removed: %w", err)
+		s.start(id, t.currentWish(), control.StateFailed, err.Error())
 		return err
 	}
-	s.mu.Lock()
-	delete(s.byID, id)
-	s.mu.Unlock()
 	return nil
 }
 
@@ -140,27 +172,55 @@ func (s *torrents) candidates(m control.Candidates) {
 	sw.AddCandidates(addrs)
 }
 
-// layout stores a torrent's layout as it comes off its stream.
+// layout stores a torrent's layout as it comes off its stream. A layout that is
+// bad, or that the disk does not take, is a fault of the torrent, which people see.
 func (s *torrents) layout(r io.Reader) error {
-	f, err := os.CreateTemp(s.state.dir, "layout-*.new")
+	var head bytes.Buffer
+	l, err := control.NewLayoutReader(io.TeeReader(io.LimitReader(r, maxHead), &head))
 	if err != nil {
 		return err
 	}
-	l, err := control.CopyLayout(f, r)
-	t := s.get(l.ID)
-	if err == nil && t == nil {
-		err = errors.New("layout of a torrent that is not assigned")
+	t := s.get(l.Header().ID)
+	if t == nil || !t.needsLayout() {
+		return errUnwanted
 	}
+	err = s.store(t, io.MultiReader(&head, r))
+	if faulty(err) {
+		t.fail(fmt.Errorf("the layout cannot be stored: %w", err))
+	}
+	return err
+}
+
+// store writes a layout to a file, checks it, and gives it to its torrent.
+func (s *torrents) store(t *torrent, r io.Reader) error {
+	f, err := os.CreateTemp(s.state.dir, "layout-*"+newSuffix)
 	if err != nil {
-		f.Close()
-		os.Remove(f.Name())
 		return err
 	}
-	if err := install(f, filepath.Join(t.dir, "layout"), f.Sync()); err != nil {
+	if _, err = control.CopyLayout(f, r); err == nil {
+		err = f.Sync()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.byID[t.id] != t {
+		err = errUnwanted // dropped meanwhile
+	}
+	if err := install(f, t.layoutFile(), err); err != nil {
 		return err
 	}
 	t.wake.set()
 	return nil
+}
+
+// faulty reports whether a layout was not stored because of what it is, or of the
+// disk. When only its stream was cut short, the surrogate sends it again.
+func faulty(err error) bool {
+	for _, bad := range []error{control.ErrLayout, control.ErrMalformed, control.ErrFrameTooLarge, io.ErrUnexpectedEOF} {
+		if errors.Is(err, bad) {
+			return true
+		}
+	}
+	return errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.LinkError))
 }
 
 // answer is the handshake for a peer that asks for a torrent, if it runs.
@@ -171,4 +231,15 @@ func (s *torrents) answer(id infoHash) (peer.Handshake, bool) {
 		}
 	}
 	return peer.Handshake{}, false
+}
+
+// accept hands a peer to the torrent it asks for.
+func (s *torrents) accept(c *dial.Conn) {
+	if t := s.get(c.Peer.InfoHash); t != nil {
+		if sw := t.running(); sw != nil {
+			sw.Accept(c)
+			return
+		}
+	}
+	c.Close()
 }

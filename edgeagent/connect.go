@@ -1,0 +1,135 @@
+package edgeagent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/wire/control"
+)
+
+const (
+	welcomeTime = 10 * time.Second // from dialling to Welcome
+	frameTime   = 15 * time.Second // for one frame to be taken by QUIC's send buffer
+)
+
+// connection is a session stream after Welcome.
+type connection struct {
+	conn    *quic.Conn
+	stream  *quic.Stream
+	frames  *control.Reader
+	welcome control.Welcome
+}
+
+func (c *connection) close() { c.conn.CloseWithError(0, "") }
+
+func (c *connection) send(m control.Message) error {
+	c.stream.SetWriteDeadline(time.Now().Add(frameTime))
+	return control.WriteMessage(c.stream, m)
+}
+
+// connect dials the surrogate and says hello. It returns a control.Refused when
+// the surrogate refuses the device.
+func connect(ctx context.Context, transport *quic.Transport, home surrogate, key ed25519.PrivateKey, hello control.Hello) (*connection, error) {
+	pin, err := control.ParsePin(home.Pin)
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := control.AgentTLS(key, pin)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, welcomeTime)
+	defer cancel()
+	addr, err := resolve(ctx, home.Addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := transport.Dial(ctx, addr, tlsConfig, quicConfig())
+	if err != nil {
+		return nil, fmt.Errorf("surrogate %s: %w", home.Addr, err)
+	}
+	c := &connection{conn: conn}
+	if err := c.greet(ctx, hello); err != nil {
+		c.close()
+		if errors.As(err, new(control.Refused)) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("surrogate %s: %w", home.Addr, err)
+	}
+	return c, nil
+}
+
+func (c *connection) greet(ctx context.Context, hello control.Hello) (err error) {
+	if c.stream, err = c.conn.OpenStreamSync(ctx); err != nil {
+		return err
+	}
+	deadline, _ := ctx.Deadline()
+	c.stream.SetDeadline(deadline)
+	if err := control.WriteMessage(c.stream, hello); err != nil {
+		return err
+	}
+	c.frames = control.NewReader(c.stream)
+	first, err := c.frames.Next()
+	if err != nil {
+		return err
+	}
+	switch m := first.(type) {
+	case control.Welcome:
+		c.welcome = m
+		return c.stream.SetDeadline(time.Time{})
+	case control.Refused:
+		return m
+	}
+	return fmt.Errorf("answered hello with %T", first)
+}
+
+// resolve looks up the surrogate's UDP address.
+func resolve(ctx context.Context, hostPort string) (*net.UDPAddr, error) {
+	host, port, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return nil, fmt.Errorf("surrogate address %q: %w", hostPort, err)
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return nil, fmt.Errorf("surrogate address %q: %w", hostPort, err)
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("surrogate %s cannot be looked up: %w", hostPort, err)
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(addrs[rand.N(len(addrs))].Unmap(), uint16(number))), nil
+}
+
+// plainConn hides what a UDP socket could do besides: with its SyscallConn
+// quic-go would set options on a socket that others will share.
+type plainConn struct{ net.PacketConn }
+
+// SetReadBuffer does nothing: the system's default is enough for control, and 7 MB
+// is much to ask of a router.
+func (plainConn) SetReadBuffer(int) error { return nil }
+
+// SetWriteBuffer does nothing, likewise.
+func (plainConn) SetWriteBuffer(int) error { return nil }
+
+// quicConfig caps what the surrogate can make this device buffer.
+func quicConfig() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:           5 * time.Second,
+		MaxIdleTimeout:                 75 * time.Second,
+		KeepAlivePeriod:                25 * time.Second,
+		MaxIncomingStreams:             -1,
+		MaxIncomingUniStreams:          2,
+		InitialStreamReceiveWindow:     64 << 10,
+		MaxStreamReceiveWindow:         512 << 10,
+		InitialConnectionReceiveWindow: 128 << 10,
+		MaxConnectionReceiveWindow:     512 << 10,
+	}
+}
