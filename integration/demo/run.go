@@ -142,12 +142,15 @@ func (s *stage) play(ctx context.Context, bin string) error {
 	cmd := s.public.Command(ctx, filepath.Join(bin, "simplebit"), "add", s.magnet, "--to", "device:"+device, "--watch")
 	cmd.Env = append(os.Environ(), "SIMPLEBIT_TOKEN_FILE="+s.surrogate.TokenFile())
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	watching, stop := context.WithCancel(ctx)
+	noted := make(chan timeline, 1)
+	go func() { noted <- watch(watching, s.surrogate.API()) }()
+	err := cmd.Run()
+	stop()
+	if err != nil {
 		return fmt.Errorf("simplebit add: %w", err)
 	}
-	took := time.Since(start)
-	fmt.Printf("\n%.1f MiB in %.1f s from the magnet to the last verified piece: %.1f MiB/s\n", mib(s.bytes), took.Seconds(), mib(s.bytes)/took.Seconds())
+	(<-noted).print(s.bytes)
 	if err := s.compare(); err != nil {
 		return err
 	}
@@ -190,6 +193,38 @@ func (s *stage) compare() error {
 		err = fmt.Errorf("%d files compared, %d were shared", seen, s.files)
 	}
 	return err
+}
+
+// timeline is when a job reached what, from the start of the command.
+type timeline struct{ metadata, first, complete time.Duration }
+
+// watch notes when the only job gets on, until ctx ends.
+func watch(ctx context.Context, api *apiclient.Client) (t timeline) {
+	start := time.Now()
+	for ctx.Err() == nil {
+		jobs, err := api.Jobs(ctx)
+		now := time.Since(start)
+		if err == nil && len(jobs) == 1 {
+			j := jobs[0]
+			if t.metadata == 0 && j.State != apiclient.StateMetadata {
+				t.metadata = now
+			}
+			if t.first == 0 && j.Have > 0 {
+				t.first = now
+			}
+			if t.complete == 0 && j.State == apiclient.StateSeeding {
+				t.complete = now
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return t
+}
+
+func (t timeline) print(bytes int64) {
+	transfer := t.complete - t.first
+	fmt.Printf("\nmetadata after %.1f s, first piece after %.1f s (Transmission answers metadata requests in batches and lets\n", t.metadata.Seconds(), t.first.Seconds())
+	fmt.Printf("a new peer wait for up to 10 s), everything after %.1f s: %.1f MiB in %.1f s, %.1f MiB/s\n", t.complete.Seconds(), mib(bytes), transfer.Seconds(), mib(bytes)/transfer.Seconds())
 }
 
 // summary prints what the job and the device's line say.
