@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type features struct {
 	fast, extended    bool
 	outgoing          bool // we dialled it
 	deaf              bool
+	addr              netip.AddrPort // it comes from; none by default
 	otherHash, selfID bool
 }
 
@@ -56,10 +58,21 @@ func (n *node) connectAs(t *testing.T, f features, id string) *fake {
 		go p.listen()
 	}
 	t.Cleanup(func() { theirs.Close() })
+	if f.addr.IsValid() {
+		ours = located{ours, net.TCPAddrFromAddrPort(f.addr)}
+	}
 	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: "tcp", Outgoing: f.outgoing})
 	synctest.Wait()
 	return p
 }
+
+// located is a connection from a certain place.
+type located struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (l located) RemoteAddr() net.Addr { return l.addr }
 
 func (p *fake) listen() {
 	r := peer.NewReader(p.conn)

@@ -87,8 +87,11 @@ func TestRequestsThatAreNotServedAreRejectedOrIgnored(t *testing.T) {
 			copy(onDisk, c.data[:c.piece])
 			n := c.start(t, "node", onDisk, Config{})
 			p := n.connect(t, features{name: "x", fast: fast})
-			p.send(request3(peer.TypeRequest, 0, 0, block))
 			p.take()
+			p.send(request3(peer.TypeRequest, 0, 0, block))
+			if got := p.take(); fast && got != "reject 0 0 16384" || !fast && got != "" {
+				t.Fatalf("fast %v: answer to a request while choked: %q", fast, got)
+			}
 			p.send(simple(peer.TypeInterested))
 			if got := p.take(); got != "unchoke" {
 				t.Fatalf("answer to interested: %q", got)

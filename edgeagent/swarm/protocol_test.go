@@ -335,3 +335,23 @@ func TestTwoSeedsPart(t *testing.T) {
 		})
 	}
 }
+
+// BEP 21: who needs nothing any more says so; BEP 10 lets a handshake be sent again.
+func TestPeersAreToldWhenWeBecomeASeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(2*block, block)
+		n := c.start(t, "node", c.partly(0), Config{})
+		p := n.connect(t, features{name: "x", fast: true, extended: true})
+		p.send(simple(peer.TypeHaveNone), simple(peer.TypeHave, 1), simple(peer.TypeUnchoke))
+		p.take()
+		served := p.requests()
+		p.send(c.block(served[0], nil))
+		if got := p.take(); got != "not interested\nextended" {
+			t.Fatalf("heard %q", got)
+		}
+		last := p.messages[len(p.messages)-1]
+		if got, err := peer.ParseExtensions(last.Payload); err != nil || !got.UploadOnly {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+}

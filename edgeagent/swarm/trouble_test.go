@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -254,22 +253,100 @@ func TestDeadAddressesAreDialledTenAtATimeAndLessAndLessOften(t *testing.T) {
 	})
 }
 
-func TestAnAcceptedPeerIsDialledBackWhereItListens(t *testing.T) {
-	c := newContent(1<<20, 64<<10)
-	seed := c.start(t, "seed", c.data, Config{})
-	leech := c.start(t, "leech", c.partly(0), Config{}).listen(t)
-	seed.AddCandidates([]netip.AddrPort{leech.addr})
-	s := leech.awaitSeeding(t)
-	leech.stop()
-	if s.Known != 0 || len(leech.book.list) != 0 {
-		t.Errorf("a peer that does not listen is known at %d addresses", s.Known)
+// An accepted peer says in its extension handshake where it listens.
+func TestAnAcceptedPeerIsDialledBackOnlyWhenItIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		var slow slowNet
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: &slow}})
+		from := netip.MustParseAddrPort("198.18.3.4:50000")
+		p := n.connect(t, features{name: "x", extended: true, addr: from})
+		if s := n.Status(); s.Known != 0 {
+			t.Errorf("%d addresses known of a peer that has told none", s.Known)
+		}
+		p.send(extensions(peer.Extensions{Port: 7777, Version: "Test 1"}))
+		time.Sleep(time.Minute)
+		if s := n.Status(); s.Known != 1 || len(s.Peers) != 1 || s.Peers[0].Addr != from || s.Peers[0].Client != "Test 1" || s.Peers[0].Path != "accepted" {
+			t.Errorf("status %+v", s)
+		}
+		if got := slow.total.Load(); got != 0 {
+			t.Fatalf("%d dials to a peer that is connected", got)
+		}
+		p.conn.Close()
+		time.Sleep(time.Minute)
+		if got := slow.total.Load(); got == 0 || n.book.list[0].at != netip.MustParseAddrPort("198.18.3.4:7777") {
+			t.Errorf("%d dials after the peer has gone, to %v", got, n.book.list[0].at)
+		}
+	})
+}
+
+func TestBlocksOfAPeerThatVanishesGoToOthersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, 4*block)
+		n := c.start(t, "node", nil, Config{})
+		p, q := n.connect(t, features{name: "x", fast: true}), n.connect(t, features{name: "y", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		q.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		if got := len(q.requests()); got != 0 {
+			t.Fatalf("%d blocks were asked for twice", got)
+		}
+		p.conn.Close()
+		if got := len(q.requests()); got != 4 {
+			t.Errorf("%d requests to the peer that is left, want 4", got)
+		}
+	})
+}
+
+// growQueue serves blocks until the peer has at least so many requests outstanding, and returns these.
+func growQueue(p *fake, c *content, want int) []peer.Message {
+	open := p.requests()
+	for len(open) < want {
+		p.send(c.block(open[0], nil))
+		open = append(open[1:], p.requests()...)
 	}
-	other := c.start(t, "other", nil, Config{Port: 7777})
-	third := c.start(t, "third", c.data, Config{}).listen(t)
-	other.AddCandidates([]netip.AddrPort{third.addr})
-	other.awaitSeeding(t)
-	third.stop()
-	if len(third.book.list) != 1 || third.book.list[0].at.Port() != 7777 || !slices.Contains([]int{0, 1}, third.book.list[0].failures) {
-		t.Errorf("known: %+v", third.book.list)
-	}
+	return open
+}
+
+// The reader tells the loop of several blocks at once; the last ones must not wait for more that never come.
+func TestBlocksAreNotHeldBackWhenNoMoreCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1024*block, 16*block)
+		n := c.start(t, "node", nil, Config{})
+		p := n.connect(t, features{name: "x", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		open := growQueue(p, c, 40)
+		time.Sleep(2 * time.Second)
+		before := n.Status().Downloaded
+		p.send(c.block(open[0], nil), c.block(open[1], nil))
+		time.Sleep(2 * tickInterval)
+		if got := n.Status().Downloaded - before; got != 2*block {
+			t.Errorf("%d bytes counted of 2 blocks", got)
+		}
+	})
+}
+
+func TestBlocksAreNotHeldBackWhenThePoolIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1024*block, 64*block)
+		pool := storage.NewPool(1 << 20)
+		n := c.start(t, "node", nil, Config{Pool: pool})
+		p := n.connect(t, features{name: "x", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		open := growQueue(p, c, 70)
+		var taken []*storage.Block
+		for b := pool.TryGet(); b != nil; b = pool.TryGet() {
+			taken = append(taken, b)
+		}
+		for _, b := range taken[:2] {
+			b.Release()
+		}
+		before := n.storage.Partial()
+		p.send(c.block(open[0], nil), c.block(open[1], nil), c.block(open[2], nil))
+		if got := n.storage.Partial() - before; got < 2*block {
+			t.Errorf("the storage got %d bytes of 3 blocks with room for 2", got)
+		}
+		for _, b := range taken[2:] {
+			b.Release()
+		}
+	})
 }
