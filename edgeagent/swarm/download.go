@@ -49,7 +49,7 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	p.wake.Store(wakeAfter(p.pick.Requests(), share))
 }
 
-// collect takes the blocks that have come from the peer.
+// collect takes the blocks that have come from the peer. What comes of a peer that was dropped meanwhile was not asked for.
 func (t *Torrent) collect(now time.Time, p *peerConn) error {
 	in := p.in.take()
 	if in == nil {
@@ -57,11 +57,9 @@ func (t *Torrent) collect(now time.Time, p *peerConn) error {
 	}
 	var err error
 	for _, a := range in.list {
-		if p.gone || err != nil {
-			a.block.Release()
-			continue
+		if e := t.block(now, p, a); e != nil {
+			err = e
 		}
-		err = t.block(now, p, a)
 	}
 	clear(in.list)
 	in.list, in.announced = in.list[:0], false

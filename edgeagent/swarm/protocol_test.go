@@ -355,3 +355,33 @@ func TestPeersAreToldWhenWeBecomeASeed(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatAPeerRejectsIsAskedOfAnotherAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, 4*block)
+		n := c.start(t, "node", nil, Config{})
+		p, q := n.connect(t, features{name: "x", fast: true}), n.connect(t, features{name: "y", fast: true})
+		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		q.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		r := p.requests()[1]
+		r.Type = peer.TypeReject
+		p.send(r)
+		if got := q.take(); got != fmt.Sprintf("have none\ninterested\nrequest 0 %d %d", block, block) {
+			t.Errorf("the other peer heard %q", got)
+		}
+	})
+}
+
+func TestANewPieceOfAnIdlePeerIsAskedForAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(2*block, block)
+		n := c.start(t, "node", nil, Config{})
+		p := n.connect(t, features{name: "x"})
+		p.send(simple(peer.TypeHave, 0), simple(peer.TypeUnchoke))
+		p.take()
+		p.send(simple(peer.TypeHave, 1))
+		if got := p.take(); got != "request 1 0 16384" {
+			t.Errorf("heard %q", got)
+		}
+	})
+}

@@ -253,6 +253,20 @@ func TestDeadAddressesAreDialledTenAtATimeAndLessAndLessOften(t *testing.T) {
 	})
 }
 
+func TestNoMoreAreDialledThanMayConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		var slow slowNet
+		n := c.start(t, "node", nil, Config{MaxPeers: 3, Dialer: &dial.Dialer{Net: &slow}})
+		n.connect(t, features{name: "x"})
+		n.AddCandidates([]netip.AddrPort{addr(1), addr(2), addr(3), addr(4)})
+		time.Sleep(time.Second)
+		if got := slow.most.Load(); got != 2 {
+			t.Errorf("%d dials at once next to one peer of three, want 2", got)
+		}
+	})
+}
+
 // An accepted peer says in its extension handshake where it listens.
 func TestAnAcceptedPeerIsDialledBackOnlyWhenItIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
