@@ -64,7 +64,7 @@ func (w wishes) Observed(d control.DeviceID, p control.Progress) { w.jobs.Observ
 func (w wishes) Gone(d control.DeviceID, id [20]byte) { w.jobs.Gone(d, id) }
 
 // Connected passes on that a session began or ended.
-func (w wishes) Connected(d control.DeviceID, online bool) { w.jobs.Connected(d, online) }
+func (w wishes) Connected(d control.DeviceID, _ bool) { w.jobs.Connected(d) }
 
 // metadata lets jobs fetch through front (job.Metadata).
 type metadata struct{ *front.Front }

@@ -66,10 +66,10 @@ func (m *Manager) Gone(device control.DeviceID, id [20]byte) {
 }
 
 // Connected takes that a device's session began or ended.
-func (m *Manager) Connected(device control.DeviceID, online bool) {
+func (m *Manager) Connected(device control.DeviceID) {
 	for _, j := range m.all() {
 		if j.view.Load().DeviceID == string(device) {
-			j.post(func() { j.connected(online) })
+			j.post(j.connected)
 		}
 	}
 }

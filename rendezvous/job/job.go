@@ -18,6 +18,7 @@ const (
 	maxKnown      = 2000             // peer addresses kept for a job
 	batch         = 100              // candidates in one message
 	fewPeers      = 4                // below this a downloading device is given more
+	offerAgain    = time.Minute      // between two offers of all that is known to a device that has few peers
 	fetchRetry    = 15 * time.Second // between two metadata fetches that failed
 	metadataQueue = 200              // addresses waiting for a metadata fetch
 )
@@ -36,6 +37,7 @@ type job struct {
 	torrent  *metainfo.Torrent // nil until the info dictionary is known
 	progress control.Progress
 	known    map[netip.AddrPort]bool
+	offered  time.Time // when all that is known was last offered
 	busy     *activity // announcing and fetching; nil while paused or removed
 }
 
@@ -268,7 +270,10 @@ func (j *job) offer(addrs []netip.AddrPort) {
 	}
 }
 
-func (j *job) offerAll() { j.offer(slices.Collect(maps.Keys(j.known))) }
+func (j *job) offerAll() {
+	j.offered = time.Now()
+	j.offer(slices.Collect(maps.Keys(j.known)))
+}
 
 // observed takes the device's report.
 func (j *job) observed(p control.Progress) {
@@ -282,8 +287,9 @@ func (j *job) observed(p control.Progress) {
 		return
 	}
 	active := p.State == control.StateDownloading || p.State == control.StateSeeding
-	wasActive := before.State == control.StateDownloading || before.State == control.StateSeeding
-	if active && !wasActive {
+	began := p.State != before.State || p.Generation != before.Generation
+	hungry := p.State == control.StateDownloading && len(p.Peers) < fewPeers
+	if active && began || hungry && time.Since(j.offered) > offerAgain {
 		j.offerAll()
 	}
 	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
@@ -302,18 +308,15 @@ func (j *job) observed(p control.Progress) {
 		}
 		j.log.Info("complete", "bytes", p.Size)
 	}
-	if p.State == control.StateDownloading && len(p.Peers) < fewPeers && j.busy != nil {
+	if hungry && j.busy != nil {
 		j.busy.announcer.Poke()
 	}
 }
 
 // connected takes that the device's session began or ended.
-func (j *job) connected(online bool) {
-	// Rates and peers are of the moment: nobody vouches for them now.
-	j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, nil
-	if !online {
-		j.progress.State = 0
-	}
+func (j *job) connected() {
+	// State, rates and peers are of the moment: nobody vouches for them until the next report.
+	j.progress.State, j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, 0, nil
 }
 
 // stats are the figures for the trackers.

@@ -44,6 +44,28 @@ func TestAMagnetBecomesAnAssignment(t *testing.T) {
 	})
 }
 
+// A device's states may follow each other faster than its reports.
+func TestADeviceThatStartsAgainIsOfferedAllPeersAgain(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.session().Peers([]netip.AddrPort{netip.MustParseAddrPort("198.18.1.2:6881")})
+	offers := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.sent) }
+	w.eventually("the peer is passed on", func() bool { return offers() == 1 })
+	w.report(m, v, control.StateSeeding, nil)
+	w.eventually("offered when it begins", func() bool { return offers() == 2 })
+	v, err := m.Verify(context.Background(), v.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.report(m, v, control.StateSeeding, nil)
+	w.eventually("offered after a check", func() bool { return offers() == 3 })
+	w.report(m, v, control.StateSeeding, nil)
+	m.Connected(attic)
+	w.report(m, v, control.StateSeeding, nil)
+	w.eventually("offered after a new session", func() bool { return offers() == 4 })
+}
+
 func TestAFetchThatFailsIsTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()
