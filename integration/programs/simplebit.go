@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"simplebit/edgeagent"
 	"simplebit/integration/natlab"
@@ -60,6 +61,9 @@ func (c OursConfig) prepared() (OursConfig, error) {
 	return c, os.MkdirAll(c.Dir, 0o755)
 }
 
+// commandWait bounds how long a command may take that ends by itself.
+const commandWait = time.Minute
+
 // Output is what a command that has ended left behind.
 type Output struct {
 	Stdout, Stderr string
@@ -67,8 +71,11 @@ type Output struct {
 }
 
 // run runs one of our commands on the host to its end. Any exit status is a
-// success; the error is that of a command that could not run.
+// success; the error is that of a command that could not run, or did not end
+// within a minute.
 func (c OursConfig) run(ctx context.Context, input string, env []string, command string, args ...string) (Output, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandWait, fmt.Errorf("it did not end within %v", commandWait))
+	defer cancel()
 	var stdout, stderr strings.Builder
 	cmd := c.Host.Command(ctx, filepath.Join(c.Bin, command), args...)
 	cmd.Dir = c.Dir
