@@ -85,7 +85,7 @@ func (t *Torrent) join(ctx context.Context, now time.Time, c *dial.Conn, entry *
 	t.greet(p)
 	t.touch(p)
 	t.changed = true
-	t.log.Debug("peer connected", "addr", p.addr, "outgoing", c.Outgoing, "client", peer.ClientName(c.Peer.PeerID, ""))
+	t.log.Debug("peer connected", "addr", p.addr, "outgoing", c.Outgoing, "client", p.client)
 }
 
 // newWriter makes the writer of a connection. All peers that are served at once together use at most a quarter of the
@@ -157,7 +157,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	t.log.Debug("peer disconnected", "addr", p.addr, "why", why)
 }
 
-// ban makes sure that the peer with the given ID, connected or not, is not met again.
+// ban drops a peer and makes sure that it is not met again: neither dialled, nor let in under the same peer id.
 func (t *Torrent) ban(now time.Time, p *peerConn) {
 	if p.entry != nil {
 		p.entry.banned = true

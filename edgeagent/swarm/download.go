@@ -160,7 +160,7 @@ func (t *Torrent) corrupt(now time.Time, piece int) {
 	}
 	for _, p := range t.peers {
 		if p.pick.ID() == from[0] {
-			t.log.Warn("peer sent corrupt data and is banned", "addr", p.addr, "client", peer.ClientName(p.conn.Peer.PeerID, p.remote.ext.Version))
+			t.log.Warn("peer sent corrupt data and is banned", "addr", p.addr, "client", p.client)
 			t.ban(now, p)
 			return
 		}

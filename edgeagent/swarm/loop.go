@@ -112,7 +112,7 @@ func (t *Torrent) run(ctx context.Context) error {
 				timer.Reset(tickInterval)
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		}
 		if t.failed != nil {
 			return t.failed
@@ -194,7 +194,7 @@ func (t *Torrent) send(now time.Time) {
 		}
 		t.ask(now, p)
 		t.feed(now, p)
-		if err := p.flush(now); err != nil {
+		if err := p.flush(now, len(t.have)); err != nil {
 			t.drop(now, p, err)
 		}
 	}

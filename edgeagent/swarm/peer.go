@@ -22,10 +22,10 @@ const (
 	// ourQueue is how many requests of a peer we queue (BEP 10, reqq). Transmission fills it once a second, so it bounds
 	// what such a peer gets from us: 512 blocks are 8 MiB/s. An entry is 12 bytes.
 	ourQueue = 512
-	// silentQueue is how many requests a side queues that cannot say so.
+	// silentQueue is how many requests a peer is taken to queue that does not say.
 	silentQueue = 250
-	// maxBacklog bounds what waits for a peer that does not read, beyond one bitfield, in bytes.
-	maxBacklog = 256 << 10
+	// maxBacklog bounds the messages that wait for a peer that does not read, in bytes, beyond one bitfield.
+	maxBacklog = 128 << 10
 )
 
 var (
@@ -44,6 +44,7 @@ type peerConn struct {
 	conn   *dial.Conn
 	addr   netip.AddrPort
 	entry  *address // where it can be dialled, nil when that is not known
+	client string   // its program, for people
 	pick   *picker.Peer
 	remote remote
 
@@ -92,6 +93,7 @@ func newPeerConn(now time.Time, c *dial.Conn, entry *address) *peerConn {
 		conn:   c,
 		addr:   remoteAddr(c),
 		entry:  entry,
+		client: peer.ClientName(c.Peer.PeerID, ""),
 		remote: remote{choking: true, fast: c.Peer.Fast(), extended: c.Peer.Extended()},
 		choked: true,
 		began:  now, heard: now, sent: now,
@@ -123,13 +125,13 @@ func (p *peerConn) queue(m peer.Message) {
 	b.control = m.Append(b.control)
 }
 
-// flush gives the batch to the writer.
-func (p *peerConn) flush(now time.Time) error {
+// flush gives the batch to the writer. bitfield is the length of one in bytes.
+func (p *peerConn) flush(now time.Time, bitfield int) error {
 	b := p.batch
 	if b == nil || len(b.control) == 0 && len(b.uploads) == 0 {
 		return nil
 	}
-	if len(b.control) > maxBacklog+peer.MaxBitfield {
+	if len(b.control) > maxBacklog+bitfield {
 		return errDeaf
 	}
 	p.batch = nil

@@ -186,6 +186,7 @@ func (t *Torrent) extended(p *peerConn, m peer.Message) error {
 		return err
 	}
 	p.remote.ext = ext
+	p.client = peer.ClientName(p.conn.Peer.PeerID, ext.Version)
 	t.changed = true
 	if p.entry == nil && ext.Port != 0 && p.addr.IsValid() {
 		// An accepted peer tells where it can be dialled, should this connection end.

@@ -3,8 +3,6 @@ package swarm
 import (
 	"net/netip"
 	"time"
-
-	"simplebit/wire/peer"
 )
 
 // Status is a snapshot of a torrent. Nothing in it changes afterwards.
@@ -48,7 +46,7 @@ func (t *Torrent) publish(now time.Time) {
 		}
 		s.Peers = append(s.Peers, PeerStatus{
 			Addr:      p.addr,
-			Client:    peer.ClientName(p.conn.Peer.PeerID, p.remote.ext.Version),
+			Client:    p.client,
 			Transport: p.conn.Transport,
 			Path:      path,
 			Down:      p.down.rate(now),

@@ -164,7 +164,8 @@ func (t *Torrent) Accept(c *dial.Conn) {
 }
 
 // Run does the torrent's work until ctx ends, when it returns nil, or until the disk fails, when it returns the
-// *storage.DiskError. All connections are closed then. It may be called once.
+// *storage.DiskError, or the storage is closed under it, when it returns storage.ErrClosed. All connections are closed
+// then. It may be called once.
 func (t *Torrent) Run(ctx context.Context) error {
 	defer close(t.done)
 	ctx, cancel := context.WithCancel(ctx)
@@ -172,10 +173,7 @@ func (t *Torrent) Run(ctx context.Context) error {
 	err := t.run(ctx)
 	cancel()
 	t.shutDown()
-	if err == nil || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return fmt.Errorf("torrent %x: %w", t.c.InfoHash[:4], err)
+	return err
 }
 
 // sizeOf returns a piece's length in bytes.

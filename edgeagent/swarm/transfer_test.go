@@ -2,11 +2,14 @@ package swarm
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
 	"testing"
 
 	"simplebit/edgeagent/storage"
+	"simplebit/wire/dial"
+	"simplebit/wire/peer"
 )
 
 func TestALeecherFetchesEverythingFromASeed(t *testing.T) {
@@ -55,5 +58,28 @@ func TestNothingIsAllocatedPerBlock(t *testing.T) {
 	per := float64(after.Mallocs-before.Mallocs) / blocks
 	if t.Logf("%.2f allocations a block", per); per > 0.5 {
 		t.Errorf("%.2f allocations a block, want fewer than one for two", per)
+	}
+}
+
+func TestAnIdlePeerCostsLittleMemory(t *testing.T) {
+	const peers = 200
+	c := newContent(1<<20, 16<<10)
+	n := c.start(t, "node", nil, Config{MaxPeers: peers, Log: slog.New(slog.DiscardHandler)})
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := inUse()
+	for i := range peers {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		n.Accept(&dial.Conn{Conn: ours, Peer: peer.Handshake{InfoHash: testHash, PeerID: [20]byte{byte(i), 1}}})
+	}
+	n.await(t, "connecting", func(s Status) bool { return len(s.Peers) == peers })
+	each := (inUse() - before) / peers
+	if t.Logf("%d bytes a peer", each); each > 32<<10 {
+		t.Errorf("an idle peer takes %d bytes", each)
 	}
 }
