@@ -209,11 +209,11 @@ func (s *session) obey(ctx context.Context, c *connection, answers chan<- contro
 				answer = control.Progress{ID: m.ID, Generation: m.Generation, State: control.StateFailed, Error: err.Error()}
 			}
 		case control.Unassign:
-			if err := s.set.drop(m.ID, m.DeleteData); err != nil {
-				s.cfg.Log.Error("torrent not dropped", "err", err) // its report says so, too
-				continue
-			}
 			answer = control.Gone{ID: m.ID}
+			if err := s.set.drop(m.ID, m.DeleteData); err != nil {
+				s.cfg.Log.Error("torrent not dropped", "err", err)
+				answer = s.set.get(m.ID).progress() // every Unassign has an answer
+			}
 		case control.Candidates:
 			s.set.candidates(m)
 		case control.Refused:

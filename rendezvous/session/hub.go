@@ -8,6 +8,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,8 +23,6 @@ import (
 
 const (
 	admissionTime  = 10 * time.Second // for a new connection's stream, Hello and admission
-	maxUnadmitted  = 256              // connections between handshake and Welcome
-	writeTime      = 15 * time.Second // for one frame to be taken by QUIC's send buffer
 	keepaliveIdle  = 75 * time.Second // the agent keeps alive every 25 s
 	candidateQueue = 64               // batches waiting for one session's loop
 )
@@ -59,6 +58,9 @@ type Config struct {
 	Jobs     Jobs
 	Software string // sent in Welcome
 	Log      *slog.Logger
+
+	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
+	writeTime   time.Duration // for one frame to be taken by QUIC's send buffer; default 15 s
 }
 
 // Hub knows the sessions of all connected devices. Its methods may be called
@@ -66,14 +68,24 @@ type Config struct {
 type Hub struct {
 	cfg Config
 
+	// order is held while a session begins or ends and the jobs are told, so that
+	// they are told in that order. No session waits for it.
+	order sync.Mutex
+
 	mu         sync.Mutex
 	sessions   map[control.DeviceID]*session
-	unadmitted int
+	admissions admissions
 }
 
 // NewHub returns a Hub without sessions.
 func NewHub(cfg Config) *Hub {
-	return &Hub{cfg: cfg, sessions: map[control.DeviceID]*session{}}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
+	cfg.layoutAgain = cmp.Or(cfg.layoutAgain, time.Minute)
+	cfg.writeTime = cmp.Or(cfg.writeTime, 15*time.Second)
+	return &Hub{
+		cfg: cfg, sessions: map[control.DeviceID]*session{},
+		admissions: admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}},
+	}
 }
 
 // QUICConfig is how the surrogate listens: see the design's control protocol.
@@ -95,6 +107,8 @@ func QUICConfig() *quic.Config {
 func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
 		conn, err := ln.Accept(ctx)
 		if err != nil {
@@ -103,8 +117,8 @@ func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 			}
 			return err
 		}
-		if !h.startAdmission() {
-			conn.CloseWithError(closeBusy, "too many devices are joining at once: try again")
+		if !h.startAdmission(remote(conn)) {
+			conn.CloseWithError(closeBusy, "too many devices are connecting at once: try again")
 			continue
 		}
 		sessions.Go(func() { h.serve(ctx, conn) })
@@ -114,12 +128,14 @@ func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 // serve runs one connection from its first frame to its end.
 func (h *Hub) serve(ctx context.Context, conn *quic.Conn) {
 	s, err := h.admit(ctx, conn)
-	h.endAdmission()
+	if err == nil {
+		h.replace(s)
+	}
+	h.endAdmission(remote(conn))
 	if err != nil {
 		h.cfg.Log.Info("device refused", "addr", conn.RemoteAddr(), "err", err)
 		return
 	}
-	h.replace(s)
 	h.cfg.Log.Info("device connected", "device", s.name, "addr", conn.RemoteAddr(), "software", s.hello.Software)
 	err = s.run(ctx)
 	h.remove(s)
@@ -158,11 +174,7 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		h.refuse(ctx, conn, stream, err)
 		return nil, err
 	}
-	observed, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	welcome := control.Welcome{
-		Version: control.Version, Software: h.cfg.Software, Name: name,
-		Observed: netip.AddrPortFrom(observed.Addr().Unmap(), observed.Port()),
-	}
+	welcome := control.Welcome{Version: control.Version, Software: h.cfg.Software, Name: name, Observed: remote(conn)}
 	if err := control.WriteMessage(stream, welcome); err != nil {
 		conn.CloseWithError(closeProtocol, "")
 		return nil, err
@@ -175,7 +187,14 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		revoked:    make(signal, 1),
 		candidates: make(chan control.Candidates, candidateQueue),
 		sent:       make(chan sentLayout),
+		again:      make(chan infoHash),
 	}, nil
+}
+
+// remote is the other end's address, IPv4 as IPv4.
+func remote(conn *quic.Conn) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
@@ -201,35 +220,39 @@ func (h *Hub) refuse(ctx context.Context, conn *quic.Conn, stream *quic.Stream, 
 	conn.CloseWithError(closeRefused, refused.Reason)
 }
 
-func (h *Hub) startAdmission() bool {
+func (h *Hub) startAdmission(from netip.AddrPort) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.unadmitted >= maxUnadmitted {
-		return false
-	}
-	h.unadmitted++
-	return true
+	return h.admissions.start(from.Addr())
 }
 
-func (h *Hub) endAdmission() {
+func (h *Hub) endAdmission(from netip.AddrPort) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.unadmitted--
+	h.admissions.end(from.Addr())
 }
 
 // replace makes s the device's session; an older one of the same key is closed.
 func (h *Hub) replace(s *session) {
+	h.order.Lock()
+	defer h.order.Unlock()
 	h.mu.Lock()
 	old := h.sessions[s.device]
 	h.sessions[s.device] = s
+	revoked := h.admissions.revoked[s.device]
 	h.mu.Unlock()
 	if old != nil {
 		old.close(closeReplaced, "the device opened a newer session")
+	}
+	if revoked {
+		s.revoke()
 	}
 	h.cfg.Jobs.Connected(s.device, true)
 }
 
 func (h *Hub) remove(s *session) {
+	h.order.Lock()
+	defer h.order.Unlock()
 	h.mu.Lock()
 	current := h.sessions[s.device] == s
 	if current {
@@ -270,7 +293,11 @@ func (h *Hub) Candidates(device control.DeviceID, c control.Candidates) {
 // Revoke closes the device's session at once. The caller has made sure that
 // the Admitter refuses it from now on.
 func (h *Hub) Revoke(device control.DeviceID) {
-	if s := h.session(device); s != nil {
+	h.mu.Lock()
+	h.admissions.revoke(device)
+	s := h.sessions[device]
+	h.mu.Unlock()
+	if s != nil {
 		s.revoke()
 	}
 }
@@ -282,6 +309,5 @@ func (h *Hub) Status(device control.DeviceID) (online bool, addr netip.AddrPort,
 	if s == nil {
 		return false, netip.AddrPort{}, ""
 	}
-	addr, _ = netip.ParseAddrPort(s.conn.RemoteAddr().String())
-	return true, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), s.hello.Software
+	return true, remote(s.conn), s.hello.Software
 }

@@ -7,16 +7,18 @@ import (
 	"crypto/sha1"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"go.uber.org/goleak"
 
 	"simplebit/wire/control"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a surrogate's hub with what it needs, in memory.
 type world struct {
@@ -28,7 +30,14 @@ type world struct {
 	mu      sync.Mutex
 	admit   func(control.DeviceID, control.Hello) (string, error)
 	desired map[infoHash]Desired
-	events  chan any // control.Progress, infoHash of Gone, bool of Connected
+	layouts int      // asked for
+	broken  int      // of them, the first that fail
+	events  chan any // control.Progress unless counting, infoHash of Gone, bool of Connected
+
+	client   *quic.Config // of devices
+	counting bool
+	stop     func() // the hub, and wait for that
+	observed int
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,16 +49,22 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := quic.ListenAddr("127.0.0.1:0", conf, QUICConfig())
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &quic.Transport{Conn: socket}
+	ln, err := transport.Listen(conf, QUICConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.addr = ln.Addr()
-	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", Log: slog.New(slog.DiscardHandler)})
+	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan struct{})
 	go func() { defer close(served); w.hub.Serve(ctx, ln) }()
-	t.Cleanup(func() { cancel(); <-served; ln.Close() })
+	w.stop = func() { cancel(); <-served }
+	t.Cleanup(func() { w.stop(); transport.Close(); socket.Close() })
 	return w
 }
 
@@ -85,12 +100,27 @@ func (w *world) wish(id infoHash, d Desired) {
 }
 
 func (w *world) Layout(context.Context, [20]byte) (Layout, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.layouts++
+	if w.layouts <= w.broken {
+		return Layout{}, errors.New("the store has lost it")
+	}
 	return testLayout, nil
 }
 
-func (w *world) Observed(_ control.DeviceID, p control.Progress) { w.events <- p }
-func (w *world) Gone(_ control.DeviceID, id [20]byte)            { w.events <- id }
-func (w *world) Connected(_ control.DeviceID, online bool)       { w.events <- online }
+func (w *world) Observed(_ control.DeviceID, p control.Progress) {
+	w.mu.Lock()
+	counting := w.counting
+	w.observed++
+	w.mu.Unlock()
+	if !counting {
+		w.events <- p
+	}
+}
+
+func (w *world) Gone(_ control.DeviceID, id [20]byte)      { w.events <- id }
+func (w *world) Connected(_ control.DeviceID, online bool) { w.events <- online }
 
 // event waits for the next thing that the jobs were told.
 func event[T any](w *world) T {
@@ -132,7 +162,7 @@ func (w *world) dial(key ed25519.PrivateKey) *quic.Conn {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, w.addr.String(), conf, nil)
+	conn, err := quic.DialAddr(ctx, w.addr.String(), conf, w.client)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,11 +2,16 @@ package session
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 
 	"simplebit/wire/control"
 )
+
+// maxHeld bounds the torrents that a device may report, and so the memory that a
+// hostile one takes: some 2 MB. Agents hold far fewer.
+const maxHeld = 10_000
 
 // infoHash names a torrent on the control connection.
 type infoHash = [20]byte
@@ -14,7 +19,7 @@ type infoHash = [20]byte
 // Desired is what one device should do about one torrent.
 type Desired struct {
 	control.Assign
-	Remove     bool // the device should drop the torrent; Assign is not sent
+	Remove     bool // the device should drop the torrent; of Assign only Generation counts
 	DeleteData bool // with Remove: and its files
 }
 
@@ -22,20 +27,36 @@ type Desired struct {
 // connection has already asked of it. Nothing here outlives the connection:
 // a new one starts with the device's own inventory.
 type book struct {
-	synced   bool // the inventory is complete
-	observed map[infoHash]control.Progress
-	assigned map[infoHash]uint64 // generation sent
-	dropping map[infoHash]bool   // Unassign sent
-	layouts  map[infoHash]bool   // layout under way or delivered
+	synced bool // the inventory is complete
+	pages  map[infoHash]*page
+	held   int // pages of torrents that are held
 }
 
-func newBook() *book {
-	return &book{
-		observed: map[infoHash]control.Progress{},
-		assigned: map[infoHash]uint64{},
-		dropping: map[infoHash]bool{},
-		layouts:  map[infoHash]bool{},
+// page is one torrent in the book.
+type page struct {
+	// What the device reported, if it holds the torrent.
+	held       bool
+	generation uint64
+	state      control.State
+
+	// What was sent. The stream keeps the order, so what is sent last counts.
+	assigned   uint64 // generation of the Assign, 0: none that the device has not dropped since
+	dropping   bool   // an Unassign was sent after it
+	dropped    uint64 // with dropping: for this generation of the wish, 0 when nobody wishes
+	unanswered int    // Unassigns whose Gone has not come
+	layout     bool   // layout sent of late
+}
+
+func newBook() *book { return &book{pages: map[infoHash]*page{}} }
+
+// page returns a torrent's page, a new one if need be.
+func (b *book) page(id infoHash) *page {
+	p := b.pages[id]
+	if p == nil {
+		p = &page{}
+		b.pages[id] = p
 	}
+	return p
 }
 
 // actions is what brings a device one step nearer to what is desired.
@@ -54,54 +75,82 @@ func (b *book) reconcile(desired map[infoHash]Desired) actions {
 		return a
 	}
 	for _, id := range sortedKeys(desired) {
-		want := desired[id]
-		held, isHeld := b.observed[id]
+		want, p := desired[id], b.page(id)
 		switch {
-		case want.Remove && !isHeld && b.assigned[id] == 0:
+		case want.Remove && !p.held && p.assigned == 0 && p.unanswered == 0:
 			a.gone = append(a.gone, id)
 		case want.Remove:
-			a.send = b.drop(a.send, id, want.DeleteData)
-		case (!isHeld || held.Generation < want.Generation) && b.assigned[id] < want.Generation:
-			b.assigned[id] = want.Generation
-			delete(b.dropping, id)
-			delete(b.layouts, id)
+			a.send = p.drop(a.send, id, want.Generation, want.DeleteData)
+		case (!p.held || p.generation < want.Generation) && p.assigned < want.Generation:
+			p.assigned, p.dropping, p.layout = want.Generation, false, false
 			a.send = append(a.send, want.Assign)
-		case isHeld && held.State == control.StateLayout && !b.layouts[id]:
-			b.layouts[id] = true
+		case p.held && p.state == control.StateLayout && !p.layout:
+			p.layout = true
 			a.layouts = append(a.layouts, id)
 		}
 	}
-	for _, id := range sortedKeys(b.observed) {
-		if _, wanted := desired[id]; !wanted {
-			a.send = b.drop(a.send, id, false) // files stay: only a person's wish deletes
+	for _, id := range sortedKeys(b.pages) {
+		if _, wanted := desired[id]; wanted {
+			continue
+		}
+		if p := b.pages[id]; p.held || p.assigned != 0 {
+			a.send = p.drop(a.send, id, 0, false) // files stay: only a person's wish deletes
+		} else if p.unanswered == 0 {
+			delete(b.pages, id)
 		}
 	}
 	return a
 }
 
-// drop asks once a connection that a torrent be dropped.
-func (b *book) drop(send []control.Message, id infoHash, deleteData bool) []control.Message {
-	if b.dropping[id] {
+// drop asks once a wish that the torrent be dropped.
+func (p *page) drop(send []control.Message, id infoHash, generation uint64, deleteData bool) []control.Message {
+	if p.dropping && p.dropped >= generation {
 		return send
 	}
-	b.dropping[id] = true
+	p.dropping, p.dropped = true, generation
+	p.unanswered++
 	return append(send, control.Unassign{ID: id, DeleteData: deleteData})
 }
 
-// observe notes what the device reports of a torrent.
-func (b *book) observe(p control.Progress) {
-	b.observed[p.ID] = p
-	if p.State != control.StateLayout {
-		delete(b.layouts, p.ID)
+// observe notes what the device reports of a torrent, and tells whether it has to
+// be compared with the wishes again: most reports are of progress.
+func (b *book) observe(r control.Progress) (changed bool, err error) {
+	p := b.page(r.ID)
+	if !p.held {
+		if b.held++; b.held > maxHeld {
+			return false, fmt.Errorf("the device reports more than %d torrents", maxHeld)
+		}
 	}
+	changed = !p.held || p.generation != r.Generation || p.state != r.State
+	p.held, p.generation, p.state = true, r.Generation, r.State
+	if r.State == control.StateFailed && p.unanswered > 0 {
+		p.unanswered-- // a torrent that cannot be dropped is failed, and no Gone comes
+	}
+	return changed, nil
 }
 
-// forget notes that the device does not hold the torrent.
+// forget notes that the device does not hold the torrent. It answers the first
+// Unassign that has no answer; what was sent after that still counts.
 func (b *book) forget(id infoHash) {
-	delete(b.observed, id)
-	delete(b.assigned, id)
-	delete(b.dropping, id)
-	delete(b.layouts, id)
+	p := b.page(id)
+	if p.held {
+		b.held--
+	}
+	p.held = false
+	if p.unanswered > 0 {
+		p.unanswered--
+		if p.unanswered > 0 || !p.dropping {
+			return
+		}
+	}
+	delete(b.pages, id)
+}
+
+// again allows for another try at a layout, if the device still wants it.
+func (b *book) again(id infoHash) {
+	if p := b.pages[id]; p != nil {
+		p.layout = false
+	}
 }
 
 func sortedKeys[V any](m map[infoHash]V) []infoHash {

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"simplebit/wire/control"
 )
@@ -109,8 +111,159 @@ func TestAWishThatOvertakesARemovalIsAssigned(t *testing.T) {
 	if got := b.reconcile(renewed); len(got.send) != 1 {
 		t.Fatalf("new wish: %+v, want an Assign", got)
 	}
-	b.forget(red) // the answer to the Unassign
-	if got := b.reconcile(renewed); len(got.send) != 1 {
-		t.Errorf("after the device let go: %+v, want the Assign again", got)
+	b.forget(red) // the answer to the Unassign; the Assign is under way
+	if got := b.reconcile(renewed); len(got.send) != 0 {
+		t.Errorf("after the device let go: %+v, want nothing", got)
+	}
+}
+
+func TestAnOldAnswerDoesNotEndANewRemoval(t *testing.T) {
+	remove := func(generation uint64, data bool) map[infoHash]Desired {
+		return map[infoHash]Desired{red: {Assign: control.Assign{Generation: generation}, Remove: true, DeleteData: data}}
+	}
+	b := booked(held(red, 1, control.StateSeeding))
+	b.reconcile(remove(2, false))
+	b.reconcile(map[infoHash]Desired{red: want(red, 3)})
+	if got := b.reconcile(remove(4, true)); len(got.send) != 1 || got.send[0] != (control.Unassign{ID: red, DeleteData: true}) {
+		t.Fatalf("the new removal sends %+v", got)
+	}
+	b.forget(red) // the answer to the first; then the device takes the Assign
+	if got := b.reconcile(remove(4, true)); len(got.gone) != 0 {
+		t.Error("the removal ended before the files were deleted")
+	}
+	b.observe(held(red, 3, control.StateLayout))
+	b.forget(red)
+	if got := b.reconcile(remove(4, true)); len(got.gone) != 1 {
+		t.Errorf("after the second answer: %+v, want it gone", got)
+	}
+}
+
+func TestARemovalThatFailedIsAskedForAgainByANewWishOnly(t *testing.T) {
+	remove := func(generation uint64) map[infoHash]Desired {
+		return map[infoHash]Desired{red: {Assign: control.Assign{Generation: generation}, Remove: true}}
+	}
+	b := booked(held(red, 1, control.StateSeeding))
+	b.reconcile(remove(2))
+	b.observe(held(red, 1, control.StateFailed))
+	if got := b.reconcile(remove(2)); len(got.send) != 0 {
+		t.Errorf("the same wish sends %+v", got)
+	}
+	if got := b.reconcile(remove(3)); len(got.send) != 1 {
+		t.Errorf("a new wish sends %+v", got)
+	}
+	b.forget(red)
+	if got := b.reconcile(remove(3)); len(got.gone) != 1 {
+		t.Errorf("after the device let go: %+v", got)
+	}
+}
+
+func TestALayoutThatIsStillWantedIsSentAgainAfterAWhileOnly(t *testing.T) {
+	desired := map[infoHash]Desired{red: want(red, 1)}
+	b := booked(held(red, 1, control.StateLayout))
+	b.reconcile(desired)
+	b.observe(held(red, 1, control.StateChecking))
+	b.observe(held(red, 1, control.StateLayout))
+	if got := b.reconcile(desired); len(got.layouts) != 0 {
+		t.Errorf("at once: %+v", got)
+	}
+	b.again(red)
+	if got := b.reconcile(desired); len(got.layouts) != 1 {
+		t.Errorf("after a while: %+v", got)
+	}
+}
+
+func TestADeviceCannotReportTorrentsWithoutBound(t *testing.T) {
+	b := booked()
+	var err error
+	n := 0
+	for ; err == nil && n < 10*maxHeld; n++ {
+		_, err = b.observe(held(infoHash{byte(n), byte(n >> 8), byte(n >> 16)}, 1, control.StatePaused))
+	}
+	if err == nil || n != maxHeld+1 {
+		t.Errorf("after %d reports: %v", n, err)
+	}
+	b = booked()
+	for n := range maxHeld {
+		b.forget(infoHash{byte(n), byte(n >> 8), byte(n >> 16)})
+	}
+	if len(b.pages) != 0 {
+		t.Errorf("%d torrents that were never held are remembered", len(b.pages))
+	}
+}
+
+func TestOnlyReportsThatMatterToWishesAreCompared(t *testing.T) {
+	b := booked()
+	for i, c := range []struct {
+		report control.Progress
+		want   bool
+	}{
+		{held(red, 1, control.StateDownloading), true},
+		{control.Progress{ID: red, Generation: 1, State: control.StateDownloading, Have: 5}, false},
+		{held(red, 1, control.StateSeeding), true},
+		{held(red, 2, control.StateSeeding), true},
+	} {
+		if got, _ := b.observe(c.report); got != c.want {
+			t.Errorf("report %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+func TestADeviceMayBurstAndThenHasToWait(t *testing.T) {
+	var a allowance
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range frameBurst {
+		if wait := a.take(now); wait != 0 {
+			t.Fatalf("frame %d waits %v", i, wait)
+		}
+	}
+	if wait := a.take(now); wait != frameInterval {
+		t.Errorf("the first frame too many waits %v", wait)
+	}
+	if wait := a.take(now.Add(time.Hour)); wait != 0 {
+		t.Errorf("an hour later a frame waits %v", wait)
+	}
+}
+
+func TestStrangersOfOnePlaceCannotFillTheDoor(t *testing.T) {
+	a := admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}}
+	addr := netip.MustParseAddr
+	for range maxFromOne {
+		if !a.start(addr("192.0.2.1")) || !a.start(addr("2001:db8:1:2::1")) {
+			t.Fatal("refused too early")
+		}
+	}
+	for _, same := range []string{"192.0.2.1", "::ffff:192.0.2.1", "2001:db8:1:2:ffff::9"} {
+		if a.start(addr(same)) {
+			t.Errorf("%s is let in", same)
+		}
+	}
+	for _, other := range []string{"192.0.2.2", "2001:db8:1:3::1"} {
+		if !a.start(addr(other)) {
+			t.Errorf("%s is kept out", other)
+		}
+	}
+	a.end(addr("192.0.2.1"))
+	if !a.start(addr("192.0.2.1")) {
+		t.Error("no room after one has left")
+	}
+	for n := a.total; n < maxUnadmitted; n++ {
+		a.start(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
+	}
+	if a.start(addr("198.51.100.1")) {
+		t.Error("more than there is room for are let in")
+	}
+}
+
+func TestOnlyRevocationsDuringAdmissionsAreRemembered(t *testing.T) {
+	a := admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}}
+	a.revoke("early")
+	a.start(netip.MustParseAddr("192.0.2.1"))
+	a.revoke("attic")
+	if !a.revoked["attic"] || a.revoked["early"] {
+		t.Errorf("remembered: %v", a.revoked)
+	}
+	a.end(netip.MustParseAddr("192.0.2.1"))
+	if len(a.revoked) != 0 || len(a.from) != 0 {
+		t.Errorf("kept: %v, %v", a.revoked, a.from)
 	}
 }

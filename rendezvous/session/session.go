@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -50,6 +52,8 @@ type session struct {
 
 	layouts []infoHash      // waiting to be streamed, the first under way
 	sent    chan sentLayout // how that one ended
+	again   chan infoHash   // a layout that may be sent again now
+	helpers sync.WaitGroup
 }
 
 // sentLayout is how the streaming of one layout ended.
@@ -60,19 +64,26 @@ type sentLayout struct {
 
 // run serves the device until the connection ends, and returns why it did.
 func (s *session) run(ctx context.Context) error {
+	defer s.helpers.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	received := make(chan control.Message)
 	lost := make(chan error, 1)
-	go func() { lost <- s.receive(ctx, received) }()
+	s.helpers.Go(func() { lost <- s.receive(ctx, received) })
 	for {
 		select {
 		case m := <-received:
-			if err := s.take(m); err != nil {
+			changed, err := s.take(m)
+			if err != nil {
 				s.close(closeProtocol, err.Error())
 				return err
 			}
+			if !changed {
+				continue
+			}
 		case <-s.changed:
+		case id := <-s.again:
+			s.book.again(id)
 		case done := <-s.sent:
 			if done.err != nil {
 				s.cfg.Log.Warn("layout not delivered", "device", s.name, "torrent", fmt.Sprintf("%x", done.id), "err", done.err)
@@ -101,12 +112,20 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// receive passes on the device's frames.
+// receive passes on the device's frames, as fast as it may send them.
 func (s *session) receive(ctx context.Context, to chan<- control.Message) error {
+	var limit allowance
 	for {
 		m, err := s.frames.Next()
 		if err != nil {
 			return err
+		}
+		if wait := limit.take(time.Now()); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		select {
 		case to <- m:
@@ -116,21 +135,24 @@ func (s *session) receive(ctx context.Context, to chan<- control.Message) error 
 	}
 }
 
-// take notes what the device reports.
-func (s *session) take(m control.Message) error {
+// take notes what the device reports, and tells whether wishes have to be
+// compared with it.
+func (s *session) take(m control.Message) (changed bool, err error) {
 	switch m := m.(type) {
 	case control.Progress:
-		s.book.observe(m)
+		if changed, err = s.book.observe(m); err != nil {
+			return false, err
+		}
 		s.cfg.Jobs.Observed(s.device, m)
+		return changed, nil
 	case control.Gone:
 		s.book.forget(m.ID)
-		s.cfg.Jobs.Gone(s.device, m.ID)
 	case control.Synced:
 		s.book.synced = true
 	default:
-		return fmt.Errorf("device %s sent a %T, which only a surrogate may send", s.name, m)
+		return false, fmt.Errorf("device %s sent a %T, which only a surrogate may send", s.name, m)
 	}
-	return nil
+	return true, nil
 }
 
 // act carries out what reconcile found.
@@ -141,7 +163,11 @@ func (s *session) act(ctx context.Context, a actions) error {
 		}
 	}
 	idle := len(s.layouts) == 0
-	s.layouts = append(s.layouts, a.layouts...)
+	for _, id := range a.layouts {
+		if !slices.Contains(s.layouts, id) {
+			s.layouts = append(s.layouts, id)
+		}
+	}
 	if idle {
 		s.startLayout(ctx)
 	}
@@ -152,24 +178,33 @@ func (s *session) act(ctx context.Context, a actions) error {
 }
 
 func (s *session) send(m control.Message) error {
-	s.stream.SetWriteDeadline(time.Now().Add(writeTime))
+	s.stream.SetWriteDeadline(time.Now().Add(s.cfg.writeTime))
 	return control.WriteMessage(s.stream, m)
 }
 
 // startLayout streams the first waiting layout: one at a time, since each may
-// take tens of megabytes of memory.
+// take tens of megabytes of memory. A device that still wants it a minute later,
+// because it was not delivered or got lost, gets it again.
 func (s *session) startLayout(ctx context.Context) {
 	if len(s.layouts) == 0 {
 		return
 	}
 	id := s.layouts[0]
-	go func() {
+	s.helpers.Go(func() {
 		err := s.sendLayout(ctx, id)
 		select {
 		case s.sent <- sentLayout{id, err}:
 		case <-ctx.Done():
 		}
-	}()
+		select {
+		case <-time.After(s.cfg.layoutAgain):
+		case <-ctx.Done():
+		}
+		select {
+		case s.again <- id:
+		case <-ctx.Done():
+		}
+	})
 }
 
 // sendLayout streams a torrent's layout on a stream of its own.
