@@ -144,7 +144,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	t.peers = slices.DeleteFunc(t.peers, func(q *peerConn) bool { return q == p })
 	t.pick.Remove(p.pick)
 	if a := p.entry; a != nil {
-		if a.seed = t.pick.Complete(p.pick); p.payload > 0 || now.Sub(p.began) >= usefulAge {
+		if a.seed = t.pick.Complete(p.pick) || p.remote.ext.UploadOnly; p.payload > 0 || now.Sub(p.began) >= usefulAge {
 			t.book.closed(a, now)
 		} else {
 			t.book.failed(a, now)

@@ -22,6 +22,10 @@ const (
 	// ourQueue is how many requests of a peer we queue (BEP 10, reqq). Transmission fills it once a second, so it bounds
 	// what such a peer gets from us: 512 blocks are 8 MiB/s. An entry is 12 bytes.
 	ourQueue = 512
+	// muteQueue is how many we queue of a peer without the fast extension. It cannot be told which requests we drop and
+	// would wait for them for ever; and rtorrent 0.13, which is one, ignores reqq and asks for a fifth of a second's worth
+	// in KiB, so this is enough for 40 MB/s.
+	muteQueue = 8192
 	// silentQueue is how many requests a peer is taken to queue that does not say.
 	silentQueue = 250
 	// maxBacklog bounds the messages that wait for a peer that does not read, in bytes, beyond one bitfield.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simplebit/edgeagent/storage"
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -248,6 +249,34 @@ func TestRequestsBeyondOurQueueAreRejected(t *testing.T) {
 	})
 }
 
+// Without the fast extension there are no rejects: a request that was taken must be served, as rtorrent relies on.
+func TestRequestsOfAPeerWithoutTheFastExtensionAreServedHoweverMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 64<<10)
+		n := c.start(t, "node", c.data, Config{})
+		p := n.connect(t, features{name: "x", deaf: true})
+		p.send(simple(peer.TypeInterested))
+		const sent = 3 * ourQueue
+		for i := range uint32(sent) {
+			p.send(request3(peer.TypeRequest, i%16, 0, block))
+		}
+		go p.listen()
+		time.Sleep(time.Second)
+		if got := strings.Count(p.take(), "piece"); got != sent {
+			t.Errorf("%d of %d requests were served", got, sent)
+		}
+		q := n.connect(t, features{name: "y", deaf: true})
+		q.send(simple(peer.TypeInterested))
+		for range muteQueue + 2*mostHanded/block {
+			q.conn.Write(request3(peer.TypeRequest, 0, 0, block).Append(nil))
+		}
+		synctest.Wait()
+		if log := n.log.String(); !strings.Contains(log, "asked for 8192 blocks and more") {
+			t.Errorf("the queue has no end; log:\n%s", log)
+		}
+	})
+}
+
 // BEP 6: a cancelled request is answered, here by a reject.
 func TestACancelledRequestIsNotServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -321,8 +350,9 @@ func TestTwoSeedsPart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := c.start(t, "node", c.data, Config{})
-				p := n.connect(t, features{name: "x", fast: true, extended: true})
+				n := c.start(t, "node", c.data, Config{Dialer: &dial.Dialer{Net: &slowNet{}}})
+				p := n.connect(t, features{name: "x", fast: true, extended: true, addr: addr(1)})
+				p.send(extensions(peer.Extensions{Port: 6881}))
 				p.send(messages[:len(messages)-1]...)
 				if p.isClosed() {
 					t.Fatal("dropped too early")
@@ -330,6 +360,10 @@ func TestTwoSeedsPart(t *testing.T) {
 				p.send(messages[len(messages)-1])
 				if !p.isClosed() {
 					t.Errorf("still connected; log:\n%s", n.log)
+				}
+				n.stop()
+				if a := n.book.list[0]; !a.seed {
+					t.Errorf("a seed would dial it again: %+v", a)
 				}
 			})
 		})

@@ -84,7 +84,11 @@ func (t *Torrent) requested(p *peerConn, r request) error {
 		// BEP 3: "close connections which request an amount greater than that".
 		return fmt.Errorf("peer asked for a block of %d bytes", r.length)
 	}
-	if p.choked || len(p.requests) >= ourQueue || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
+	if !p.remote.fast && len(p.requests) >= muteQueue {
+		return fmt.Errorf("peer asked for %d blocks and more", muteQueue)
+	}
+	full := p.remote.fast && len(p.requests) >= ourQueue
+	if p.choked || full || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
 		p.reject(r)
 	} else {
 		p.requests = append(p.requests, r)
