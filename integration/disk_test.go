@@ -57,7 +57,13 @@ func TestAPausedJobStandsStillAndItsFilesArePartsUntilComplete(t *testing.T) {
 		s.ok(err)
 		return st.Torrents[0].State == "paused" && st.Torrents[0].Peers == 0
 	})
-	if j = s.show(id); j.State != apiclient.StatePaused || j.Message != "paused" || j.Error != "" || len(j.Peers) != 0 || j.Have == 0 {
+	s.until("the job has the agent's last report", 5*time.Second, func() bool {
+		st, err := attic.Status()
+		s.ok(err)
+		j = s.show(id)
+		return len(j.Peers) == 0 && j.Have == st.Torrents[0].Have
+	})
+	if j.State != apiclient.StatePaused || j.Message != "paused" || j.Error != "" || j.Have == 0 {
 		t.Errorf("the paused job is %+v", j)
 	}
 	complete, parts := unfinished(t, attic.Downloads())
