@@ -25,6 +25,7 @@ func TestALeecherFetchesEverythingFromASeed(t *testing.T) {
 		{"one short piece", 5, 16 << 10, 1 << 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c := newContent(tt.length, tt.piece)
 			seed := c.start(t, "seed", c.data, Config{Pool: storage.NewPool(tt.pool)}).listen(t)
 			leech := c.start(t, "leech", nil, Config{Pool: storage.NewPool(tt.pool)})
