@@ -17,7 +17,7 @@ type Store interface {
 // Infos keeps info dictionaries by the hexadecimal info-hash.
 type Infos interface {
 	Put(ctx context.Context, infoHash string, info []byte) error
-	Get(ctx context.Context, infoHash string) ([]byte, error)
+	Get(ctx context.Context, infoHash string) ([]byte, error) // ErrNotFound when it is not there
 	Delete(ctx context.Context, infoHash string) error
 }
 

@@ -11,6 +11,10 @@ import (
 // describe says where a job stands and, in one sentence, what it does or waits for.
 func describe(now time.Time, v *View) (State, string) {
 	switch {
+	case v.Removed && v.On.Online && v.Progress.State == control.StateFailed:
+		return StateRemoving, fmt.Sprintf("device %s cannot drop the torrent: %s; remove it again to try again", v.On.Name, v.Progress.Error)
+	case v.Removed && v.On.Online:
+		return StateRemoving, fmt.Sprintf("device %s is dropping the torrent", v.On.Name)
 	case v.Removed:
 		return StateRemoving, fmt.Sprintf("waiting for device %s to come online and drop the torrent", v.On.Name)
 	case v.On.Revoked:
@@ -35,7 +39,7 @@ func describe(now time.Time, v *View) (State, string) {
 		return StateSeeding, fmt.Sprintf("complete, seeding to %s", peers(len(v.Progress.Peers)))
 	case control.StateFailed:
 		return StateFailed, v.Progress.Error
-	case control.StatePaused:
+	case control.StatePaused, 0:
 		return StateWaiting, fmt.Sprintf("device %s is starting the job", v.On.Name)
 	}
 	if n := len(v.Progress.Peers); n > 0 {
@@ -100,5 +104,5 @@ func percent(part, whole int64) int64 {
 	if whole <= 0 {
 		return 0
 	}
-	return min(100, part*100/whole)
+	return int64(100 * (float64(min(part, whole)) / float64(whole))) // part*100 could overflow
 }

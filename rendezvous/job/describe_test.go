@@ -21,7 +21,14 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 		state State
 		text  string
 	}{
-		{view(func(v *View) { v.Removed = true }), StateRemoving, "drop the torrent"},
+		{view(func(v *View) { v.Removed, v.On.Online = true, false }), StateRemoving, "waiting for device attic to come online"},
+		{view(func(v *View) { v.Removed = true }), StateRemoving, "attic is dropping the torrent"},
+		{view(func(v *View) {
+			v.Removed, v.Progress.State, v.Progress.Error = true, control.StateFailed, "unlink /d: permission denied"
+		}), StateRemoving, "cannot drop the torrent: unlink /d: permission denied"},
+		{view(func(v *View) {}), StateWaiting, "attic is starting the job"},
+		{view(func(v *View) { v.Size, v.Progress.State, v.Progress.Checked = 1<<60, control.StateChecking, 1<<60 }), StateChecking, "100 %"},
+		{view(func(v *View) { v.Size, v.Progress.State, v.Progress.Checked = 0, control.StateChecking, 5 }), StateChecking, "0 %"},
 		{view(func(v *View) { v.On.Revoked = true }), StateFailed, "attic was revoked"},
 		{view(func(v *View) { v.Paused = true }), StatePaused, "paused"},
 		{view(func(v *View) { v.Paused, v.Fault = true, "disk full" }), StatePaused, "disk full"},

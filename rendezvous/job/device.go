@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"simplebit/rendezvous/metainfo"
@@ -19,9 +20,9 @@ type Wish struct {
 // is known, and those to be dropped.
 func (m *Manager) Desired(device control.DeviceID) map[[20]byte]Wish {
 	desired := map[[20]byte]Wish{}
-	for _, j := range m.all() {
+	for _, j := range m.on(string(device)) {
 		v := j.view.Load()
-		if v.DeviceID != string(device) || !v.hasInfo && !v.Removed {
+		if !v.hasInfo && !v.Removed {
 			continue
 		}
 		desired[v.InfoHash] = Wish{
@@ -56,20 +57,48 @@ func (m *Manager) Gone(device control.DeviceID, id [20]byte) {
 	if j == nil {
 		return
 	}
-	v := j.view.Load()
-	if !v.Removed {
-		return // the session assigns it again
-	}
-	if err := m.drop(m.ctx, *v); err != nil {
-		m.cfg.Log.Error("removed job still stored: it is dropped at the next start", "job", v.ID, "err", err)
+	if v := j.view.Load(); v.Removed {
+		m.drop(m.ctx, j)
 	}
 }
 
 // Connected takes that a device's session began or ended.
 func (m *Manager) Connected(device control.DeviceID) {
-	for _, j := range m.all() {
-		if j.view.Load().DeviceID == string(device) {
-			j.post(j.connected)
+	for _, j := range m.on(string(device)) {
+		j.post(j.connected)
+	}
+}
+
+// Revoked takes that the device's key was revoked: removals need not wait for it.
+func (m *Manager) Revoked(ctx context.Context, device string) {
+	for _, j := range m.on(device) {
+		if j.view.Load().Removed {
+			m.drop(ctx, j)
 		}
+	}
+}
+
+// drop ends a removed job whose device holds the torrent no longer, or never
+// comes back, and deletes the info dictionary with its last job. What the store
+// does not delete is dropped another time.
+func (m *Manager) drop(ctx context.Context, j *job) {
+	m.books.Lock()
+	defer m.books.Unlock()
+	v := j.view.Load()
+	if !v.Removed {
+		return // added again meanwhile
+	}
+	var err error
+	if len(m.with(v.InfoHash)) == 1 {
+		err = m.cfg.Infos.Delete(ctx, v.InfoHash.String())
+	}
+	if err == nil {
+		err = j.forget(ctx)
+	}
+	switch {
+	case err == nil:
+		m.leave(j)
+	case !errors.Is(err, ErrNotFound):
+		m.cfg.Log.Error("removed job still stored", "job", v.ID, "err", err)
 	}
 }

@@ -1,12 +1,14 @@
 package job
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,12 +17,14 @@ import (
 )
 
 const (
-	maxKnown      = 2000             // peer addresses kept for a job
 	batch         = 100              // candidates in one message
 	fewPeers      = 4                // below this a downloading device is given more
 	offerAgain    = time.Minute      // between two offers of all that is known to a device that has few peers
 	fetchRetry    = 15 * time.Second // between two metadata fetches that failed
 	metadataQueue = 200              // addresses waiting for a metadata fetch
+
+	// maxGeneration is far beyond what any clock gives: a device that reports more lies.
+	maxGeneration = 1 << 62
 )
 
 // job is one job's loop. Only functions that run on the loop (see post) touch
@@ -28,17 +32,34 @@ const (
 type job struct {
 	cfg   *Config
 	log   *slog.Logger
+	runs  *sync.WaitGroup // of the manager
 	ctx   context.Context // ends with the job
 	end   context.CancelFunc
+	ended chan struct{} // the loop has
 	inbox chan func()
 	view  atomic.Pointer[View]
 
 	rec      Record
-	torrent  *metainfo.Torrent // nil until the info dictionary is known
+	info     *summary // nil until the info dictionary is known
 	progress control.Progress
-	known    map[netip.AddrPort]bool
+	fetched  bool // the device was seen downloading
+	known    *known
 	offered  time.Time // when all that is known was last offered
 	busy     *activity // announcing and fetching; nil while paused or removed
+}
+
+// summary is what a job keeps in memory of its torrent: the piece hashes may be
+// megabytes, and the store has them.
+type summary struct {
+	size    int64 // bytes without padding
+	private bool
+}
+
+func summarise(t *metainfo.Torrent) *summary {
+	if t == nil {
+		return nil
+	}
+	return &summary{t.Size(), t.Private}
 }
 
 // activity is what a job does while it wants peers.
@@ -50,18 +71,18 @@ type activity struct {
 
 // run is the loop.
 func (j *job) run() {
-	j.update()
-	for {
+	defer close(j.ended)
+	for j.ctx.Err() == nil {
 		select {
 		case f := <-j.inbox:
-			f()
-			j.update()
-		case <-j.ctx.Done():
-			if j.busy != nil {
-				j.busy.stop()
+			if f(); j.ctx.Err() == nil {
+				j.update()
 			}
-			return
+		case <-j.ctx.Done():
 		}
+	}
+	if j.busy != nil {
+		j.busy.stop()
 	}
 }
 
@@ -76,23 +97,34 @@ func (j *job) post(f func()) {
 // do runs f on the loop and waits for it.
 func (j *job) do(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
-	j.post(func() { result <- f() })
+	select {
+	case j.inbox <- func() { result <- f() }:
+	case <-j.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	select {
 	case err := <-result:
 		return err
-	case <-j.ctx.Done():
-		return ErrNotFound
+	case <-j.ended:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	select {
+	case err := <-result:
+		return err // f itself has ended the job
+	default:
+		return errorf(ErrNotFound, fmt.Sprintf("job %s has ended", j.view.Load().ID))
 	}
 }
 
 // change stores a changed record and only then acts on it. The device is told
-// by its generation.
+// by its generation, which also follows the clock: a store that is restored from
+// a backup must not use a generation twice.
 func (j *job) change(ctx context.Context, f func(*Record)) error {
 	next := j.rec
 	f(&next)
-	next.Generation++
+	next.Generation = max(next.Generation+1, generationAt(time.Now()))
 	if err := j.cfg.Store.Put(ctx, next.ID, next); err != nil {
 		return err
 	}
@@ -118,9 +150,9 @@ func (j *job) update() {
 
 // publish shows the job as it is.
 func (j *job) publish() {
-	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress, Known: len(j.known)}
-	if j.torrent != nil {
-		v.hasInfo, v.Private, v.Size = true, j.torrent.Private, j.torrent.Size()
+	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress, Known: j.known.count()}
+	if j.info != nil {
+		v.hasInfo, v.Private, v.Size = true, j.info.private, j.info.size
 	}
 	if j.busy != nil {
 		v.announcer = j.busy.announcer
@@ -151,9 +183,10 @@ func (j *job) start() {
 		Stats:    j.stats,
 		Peers:    func(found []netip.AddrPort) { j.post(func() { j.found(found) }) },
 	})
-	go j.resolvePeers(ctx, j.rec.Peers)
-	if j.torrent == nil {
-		go j.fetchMetadata(ctx, j.rec.InfoHash, a.fetch)
+	peers, id := j.rec.Peers, j.rec.InfoHash
+	j.runs.Go(func() { j.resolvePeers(ctx, peers) })
+	if j.info == nil {
+		j.runs.Go(func() { j.fetchMetadata(ctx, id, a.fetch) })
 	}
 }
 
@@ -204,7 +237,7 @@ func (j *job) fetchMetadata(ctx context.Context, id InfoHash, peers <-chan netip
 
 // learned takes the fetched info dictionary.
 func (j *job) learned(info []byte) {
-	if j.torrent != nil {
+	if j.info != nil || j.rec.Removed {
 		return
 	}
 	t, err := metainfo.ParseInfo(info, j.rec.InfoHash)
@@ -212,7 +245,7 @@ func (j *job) learned(info []byte) {
 		err = j.cfg.Infos.Put(j.ctx, j.rec.InfoHash.String(), info)
 	}
 	if err == nil {
-		j.torrent = t
+		j.info = summarise(t)
 		err = j.change(j.ctx, func(r *Record) { r.Name = t.Name })
 	}
 	if err != nil {
@@ -237,11 +270,9 @@ func (j *job) found(addrs []netip.AddrPort) {
 	}
 	var fresh []netip.AddrPort
 	for _, a := range addrs {
-		if !j.cfg.Dialable(a) || j.known[a] || len(j.known) >= maxKnown {
-			continue
+		if j.cfg.Dialable(a) && j.known.add(a) {
+			fresh = append(fresh, a)
 		}
-		j.known[a] = true
-		fresh = append(fresh, a)
 	}
 	j.offer(fresh)
 }
@@ -251,7 +282,7 @@ func (j *job) offer(addrs []netip.AddrPort) {
 	if j.busy == nil {
 		return
 	}
-	if j.torrent == nil {
+	if j.info == nil {
 		for _, a := range addrs {
 			select {
 			case j.busy.fetch <- a:
@@ -272,13 +303,17 @@ func (j *job) offer(addrs []netip.AddrPort) {
 
 func (j *job) offerAll() {
 	j.offered = time.Now()
-	j.offer(slices.Collect(maps.Keys(j.known)))
+	j.offer(j.known.all())
 }
 
 // observed takes the device's report.
 func (j *job) observed(p control.Progress) {
+	if p.Generation > maxGeneration {
+		return
+	}
 	before := j.progress
 	j.progress = p
+	j.fetched = j.fetched || p.State == control.StateDownloading
 	if p.Generation > j.rec.Generation {
 		// The device has seen a later wish than the store: one restored from a backup.
 		if err := j.change(j.ctx, func(r *Record) { r.Generation = p.Generation }); err != nil {
@@ -293,7 +328,7 @@ func (j *job) observed(p control.Progress) {
 		j.offerAll()
 	}
 	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
-		j.fail(p.Error)
+		j.fail(cmp.Or(p.Error, "the device gave no reason"))
 	}
 	if p.State == control.StateSeeding && !j.rec.Completed {
 		next := j.rec
@@ -303,7 +338,7 @@ func (j *job) observed(p control.Progress) {
 			return
 		}
 		j.rec = next
-		if j.busy != nil && before.State == control.StateDownloading {
+		if j.busy != nil && j.fetched {
 			j.busy.announcer.Completed()
 		}
 		j.log.Info("complete", "bytes", p.Size)
@@ -348,15 +383,49 @@ func (j *job) pause(ctx context.Context) error {
 }
 
 func (j *job) verify(ctx context.Context) error {
-	if j.torrent == nil {
+	if j.info == nil {
 		return errorf(ErrConflict, "nothing to verify yet: the torrent's description is still being fetched")
 	}
 	return j.change(ctx, func(r *Record) { r.Verify++; r.Paused, r.Fault = false, "" })
 }
 
+// remove may be asked for again: a device that could not drop the torrent tries
+// once more.
 func (j *job) remove(ctx context.Context, deleteData bool) error {
 	return j.change(ctx, func(r *Record) { r.Removed, r.DeleteData = true, r.DeleteData || deleteData })
 }
+
+// renew makes the loop of a removed job that of a new one for the same torrent on
+// the same device.
+func (j *job) renew(ctx context.Context, r Record, t *metainfo.Torrent) error {
+	before := j.info
+	if t != nil {
+		j.info = summarise(t)
+	}
+	r.ID = j.rec.ID // the store replaces one by the other at once
+	r.Generation = max(r.Generation, j.rec.Generation)
+	err := j.change(ctx, func(rec *Record) { *rec = r })
+	if err != nil {
+		j.info = before
+		return err
+	}
+	j.fetched = false
+	return nil
+}
+
+// forget deletes the record and ends the loop, so that nothing stores it again.
+func (j *job) forget(ctx context.Context) error {
+	return j.do(ctx, func() error {
+		if err := j.cfg.Store.Delete(ctx, j.rec.ID); err != nil {
+			return err
+		}
+		j.end()
+		return nil
+	})
+}
+
+// generationAt is the first generation of a job that is made now.
+func generationAt(now time.Time) uint64 { return uint64(now.UnixMilli()) }
 
 // errorf wraps one of this package's errors in a sentence for a person.
 func errorf(kind error, sentence string) error { return &userError{kind, sentence} }

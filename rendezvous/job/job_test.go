@@ -3,8 +3,10 @@ package job
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,7 +122,7 @@ func TestAJobSurvivesARestartOfTheSurrogate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.State != StatePaused || got.Name != "a.txt" || got.Size != 16 || got.Generation != v.Generation+1 {
+	if got.State != StatePaused || got.Name != "a.txt" || got.Size != 16 || got.Generation <= v.Generation {
 		t.Errorf("after the restart: %+v", got)
 	}
 	if !m.Desired(attic)[infoHash].Assign.Paused {
@@ -178,11 +180,247 @@ func TestATorrentAddedAgainWhileItIsRemovedIsKept(t *testing.T) {
 	if v.Generation <= old.Generation+1 {
 		t.Errorf("generation %d does not overtake the removal's %d", v.Generation, old.Generation+1)
 	}
-	if got := m.Desired(attic)[infoHash]; got.Remove {
-		t.Error("it is still to be removed")
+	m.Gone(attic, infoHash) // the answer to the removal comes late
+	if got := m.Desired(attic)[infoHash]; got.Remove || got.Generation != v.Generation {
+		t.Errorf("the device should now hold %+v", got)
 	}
-	if all := m.List(); len(all) != 1 {
-		t.Errorf("%d jobs, want 1", len(all))
+	if all := m.List(); len(all) != 1 || all[0].Size != 16 || all[0].State == StateRemoving {
+		t.Errorf("the jobs are %+v", all)
+	}
+	if len(w.records) != 1 || len(w.infos) != 1 {
+		t.Errorf("stored are %v, %v", w.records, w.infos)
+	}
+	m.Close()
+	if all := w.open().List(); len(all) != 1 || all[0].Removed {
+		t.Errorf("after a restart the jobs are %+v", all)
+	}
+}
+
+func TestARemovalCanBeAskedForAgain(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	for i, data := range []bool{false, true, false} {
+		before := m.Desired(attic)[infoHash].Generation
+		if err := m.Remove(context.Background(), v.ID, data); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Desired(attic)[infoHash]; !got.Remove || got.DeleteData != (i > 0) || got.Generation <= before {
+			t.Errorf("removal %d asks for %+v", i, got)
+		}
+	}
+	if _, err := m.Pause(context.Background(), v.ID); !errors.Is(err, ErrConflict) {
+		t.Errorf("pausing what is being removed: %v", err)
+	}
+}
+
+func TestNoRemovalWaitsForARevokedDevice(t *testing.T) {
+	ctx := context.Background()
+	revoke := func(w *world) {
+		w.locked(func() { w.devices[attic] = Device{ID: attic, Name: "attic", Revoked: true} })
+	}
+	for name, f := range map[string]func(*world, *Manager, View) *Manager{
+		"revoked, then removed": func(w *world, m *Manager, v View) *Manager {
+			revoke(w)
+			m.Remove(ctx, v.ID, false)
+			return m
+		},
+		"removed, then revoked": func(w *world, m *Manager, v View) *Manager {
+			m.Remove(ctx, v.ID, false)
+			revoke(w)
+			m.Revoked(ctx, attic)
+			return m
+		},
+		"killed in between": func(w *world, m *Manager, v View) *Manager {
+			m.Remove(ctx, v.ID, false)
+			revoke(w)
+			m.Close()
+			return w.open()
+		},
+	} {
+		w := newWorld(t)
+		m := w.open()
+		m = f(w, m, w.withInfo(m))
+		if len(m.List()) != 0 || len(w.records) != 0 || len(w.infos) != 0 {
+			t.Errorf("%s: left are %v, %v, %v", name, m.List(), w.records, w.infos)
+		}
+	}
+}
+
+func TestTwoWishesAtOnceMakeOneJob(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	errs := make(chan error, 8)
+	for range cap(errs) {
+		go func() {
+			_, err := m.Add(context.Background(), New{Magnet: magnet, Target: "device:attic"})
+			errs <- err
+		}()
+	}
+	made := 0
+	for range cap(errs) {
+		switch err := <-errs; {
+		case err == nil:
+			made++
+		case !errors.Is(err, ErrConflict):
+			t.Error(err)
+		}
+	}
+	if made != 1 || len(m.List()) != 1 || len(w.records) != 1 {
+		t.Errorf("%d were made, %d are there", made, len(m.List()))
+	}
+}
+
+func TestTheDescriptionStaysWhileAnotherDeviceNeedsIt(t *testing.T) {
+	w := newWorld(t)
+	w.devices["barn-id"] = Device{ID: "barn-id", Name: "barn", Online: true}
+	m := w.open()
+	v := w.withInfo(m)
+	other, err := m.Add(context.Background(), New{Magnet: magnet, Target: "device:barn"})
+	if err != nil || other.Size != 16 {
+		t.Fatalf("the second job: %+v, %v", other, err)
+	}
+	m.Remove(context.Background(), v.ID, false)
+	m.Gone(attic, infoHash)
+	if _, err := m.Torrent(context.Background(), infoHash); err != nil {
+		t.Error(err)
+	}
+	if got := m.Desired("barn-id"); len(got) != 1 || got[infoHash].Remove {
+		t.Errorf("the other device should hold %+v", got)
+	}
+	m.Remove(context.Background(), other.ID, false)
+	m.Gone("barn-id", infoHash)
+	if len(w.infos) != 0 {
+		t.Error("the description is still stored")
+	}
+}
+
+func TestNothingIsStoredAfterAJobIsDropped(t *testing.T) {
+	for range 20 {
+		w := newWorld(t)
+		m := w.open()
+		v := w.withInfo(m)
+		m.Remove(context.Background(), v.ID, false)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { m.Remove(context.Background(), v.ID, true) })
+			all.Go(func() { w.report(m, v, control.StateSeeding, nil) })
+			all.Go(func() { m.Gone(attic, infoHash) })
+		}
+		all.Wait()
+		w.eventually("dropped", func() bool { return len(m.List()) == 0 })
+		w.locked(func() {
+			if len(w.records) != 0 || len(w.infos) != 0 {
+				t.Fatalf("still stored: %v, %v", w.records, w.infos)
+			}
+		})
+		if _, err := m.Pause(context.Background(), v.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("pausing it: %v", err)
+		}
+	}
+}
+
+func TestAJobThatTheStoreDoesNotDeleteIsDroppedAnotherTime(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	m.Remove(context.Background(), v.ID, false)
+	w.locked(func() { w.stuck = errors.New("store: no answer") })
+	m.Gone(attic, infoHash)
+	if got, err := m.Get(v.ID); err != nil || got.State != StateRemoving {
+		t.Errorf("the job is %+v, %v", got, err)
+	}
+	w.locked(func() { w.stuck = nil })
+	m.Gone(attic, infoHash)
+	if _, err := m.Get(v.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the job is still there: %v", err)
+	}
+}
+
+func TestOtherDevicesAndStrangeTorrentsChangeNothing(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	m.Observed("barn-id", control.Progress{ID: infoHash, Generation: v.Generation, State: control.StateSeeding})
+	m.Observed(attic, control.Progress{ID: [20]byte{1}, Generation: 1, State: control.StateFailed})
+	m.Gone("barn-id", infoHash)
+	m.Gone(attic, [20]byte{1})
+	m.Gone(attic, infoHash) // it was not asked to drop it
+	if got, err := m.Get(v.ID); err != nil || got.Completed || got.State != StateWaiting {
+		t.Errorf("the job is %+v, %v", got, err)
+	}
+}
+
+func TestADownloadThatEndsWhileTheDeviceIsAwayIsToldToTheTracker(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.report(m, v, control.StateDownloading, nil)
+	m.Connected(attic) // gone
+	m.Connected(attic) // and back
+	w.report(m, v, control.StateSeeding, nil)
+	s := w.session()
+	w.eventually("completed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return s.completed == 1 })
+}
+
+func TestContentThatWasThereIsNotToldAsDownloaded(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.report(m, v, control.StateChecking, nil)
+	w.report(m, v, control.StateSeeding, nil)
+	w.get(m, v.ID, "complete", func(v View) bool { return v.Completed })
+	if s := w.session(); s.completed != 0 {
+		t.Errorf("told %d times", s.completed)
+	}
+}
+
+func TestAMagnetThatNamesPeersIsFetchedFromThem(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	_, err := m.Add(context.Background(), New{Magnet: magnet + "&x.pe=198.18.1.2:6881&x.pe=10.0.0.1:6881", Target: "device:attic"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the one that may be contacted is asked", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.asked) == 1 && w.asked[0] == netip.MustParseAddrPort("198.18.1.2:6881")
+	})
+}
+
+func TestADamagedDescriptionIsFetchedAgain(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	m.Close()
+	w.infos[infoHash.String()] = []byte("damaged")
+	m = w.open()
+	w.info <- torrentInfo
+	w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+}
+
+func TestPeersOfASwarmThatLivesLongAreStillTaken(t *testing.T) {
+	k := newKnown()
+	addr := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 6881)
+	}
+	for i := range 10 * maxKnown {
+		if !k.add(addr(i)) {
+			t.Fatalf("address %d is not new", i)
+		}
+		if k.add(addr(i)) {
+			t.Fatalf("address %d is new again", i)
+		}
+		if k.add(addr(0)) {
+			t.Fatal("an address that is named all the time is forgotten")
+		}
+		if k.count() > maxKnown {
+			t.Fatalf("%d addresses are kept", k.count())
+		}
+	}
+	if len(k.all()) != k.count() {
+		t.Errorf("%d addresses are kept, %d listed", k.count(), len(k.all()))
 	}
 }
 
@@ -190,8 +428,40 @@ func TestADeviceAheadOfARestoredStoreIsOvertaken(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()
 	v := w.withInfo(m)
-	w.report(m, v, control.StatePaused, func(p *control.Progress) { p.Generation += 100 })
-	w.get(m, v.ID, "a later generation", func(got View) bool { return got.Generation == v.Generation+101 })
+	const ahead = 1 << 40
+	w.report(m, v, control.StatePaused, func(p *control.Progress) { p.Generation += ahead })
+	w.get(m, v.ID, "a later generation", func(got View) bool { return got.Generation == v.Generation+ahead+1 })
+}
+
+func TestAGenerationThatNoClockGivesIsIgnored(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	w.report(m, v, control.StateSeeding, func(p *control.Progress) { p.Generation = 1<<64 - 1 })
+	w.report(m, v, control.StateDownloading, nil)
+	got := w.get(m, v.ID, "the next report", func(v View) bool { return v.State == StateDownloading })
+	if got.Generation != v.Generation || got.Completed {
+		t.Errorf("the job is now %+v", got)
+	}
+}
+
+func TestAStoreRestoredFromABackupUsesNoGenerationTwice(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	backup := maps.Clone(w.records)
+	paused, err := m.Pause(context.Background(), v.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	w.records = backup
+	time.Sleep(2 * time.Millisecond) // generations follow a clock of milliseconds
+	m = w.open()
+	verified, err := m.Verify(context.Background(), v.ID)
+	if err != nil || verified.Generation <= paused.Generation {
+		t.Errorf("the pause had generation %d, the other wish has %d (%v)", paused.Generation, verified.Generation, err)
+	}
 }
 
 func TestCompletionIsToldToTheTrackerOnce(t *testing.T) {

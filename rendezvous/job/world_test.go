@@ -26,6 +26,7 @@ type world struct {
 	info     chan []byte // what the next metadata fetch returns
 	asked    []netip.AddrPort
 	full     error // what the store says to a Put
+	stuck    error // and to a Delete
 }
 
 const attic = "attic-id"
@@ -65,6 +66,9 @@ func (s recordStore) Put(_ context.Context, id string, r Record) error {
 func (s recordStore) Delete(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stuck != nil {
+		return s.stuck
+	}
 	delete(s.records, id)
 	return nil
 }
