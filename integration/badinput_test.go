@@ -282,8 +282,9 @@ func TestHostilePeersDoNotStopADownload(t *testing.T) {
 			t.Errorf("puppet %d has not met both", i)
 		}
 	}
-	if liar := hostile[0]; liar.blocks.Load() == 0 {
-		t.Error("the liar was not asked for blocks")
+	// A first bad piece tells, while what is under way still comes.
+	if n := hostile[0].blocks.Load(); n == 0 || n > 100 {
+		t.Errorf("the liar was asked for %d blocks, want 1 to 100", n)
 	}
 }
 

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/netip"
@@ -161,7 +162,9 @@ func TestProgressIsABarOnATerminalAndLinesInAPipe(t *testing.T) {
 	id := s.addBy(torrent.File, "attic").ID
 
 	master, slave := terminal(s, 120)
-	watch := s.surrogate.Host().Command(t.Context(), filepath.Join(bin(t), "simplebit"), "watch", id)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	watch := s.surrogate.Host().Command(ctx, filepath.Join(bin(t), "simplebit"), "watch", id)
 	watch.Env = []string{"SIMPLEBIT_TOKEN_FILE=" + s.surrogate.TokenFile(), "TERM=xterm"}
 	watch.Stdout, watch.Stderr = slave, slave
 	s.ok(watch.Start())
