@@ -95,9 +95,7 @@ func TestAPausedJobStandsStillAndItsFilesArePartsUntilComplete(t *testing.T) {
 	s.until("some is there again", 10*time.Second, func() bool { return s.show("album").Have > 0 })
 	s.simplebit("rm", "album", "--data")
 	s.until("the parts are gone too", 10*time.Second, func() bool { return gone(attic.Downloads()) })
-	if out := s.simplebit("ls", "--json"); out != "[]\n" {
-		t.Errorf("jobs: %s", out)
-	}
+	s.until("the job is gone", 5*time.Second, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
 }
 
 // gone reports whether a folder is empty.
