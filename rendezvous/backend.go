@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"simplebit/rendezvous/api"
@@ -13,6 +15,7 @@ import (
 	"simplebit/rendezvous/front"
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/session"
+	"simplebit/rendezvous/store"
 	"simplebit/rendezvous/tracker"
 	"simplebit/wire/control"
 )
@@ -66,6 +69,18 @@ func (w wishes) Gone(d control.DeviceID, id [20]byte) { w.jobs.Gone(d, id) }
 // Connected passes on that a session began or ended.
 func (w wishes) Connected(d control.DeviceID, _ bool) { w.jobs.Connected(d) }
 
+// infos lets jobs keep info dictionaries in the store (job.Infos).
+type infos struct{ *store.Blobs }
+
+// Get returns an info dictionary.
+func (i infos) Get(ctx context.Context, infoHash string) ([]byte, error) {
+	info, err := i.Blobs.Get(ctx, infoHash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", job.ErrNotFound, err)
+	}
+	return info, err
+}
+
 // metadata lets jobs fetch through front (job.Metadata).
 type metadata struct{ *front.Front }
 
@@ -80,6 +95,8 @@ type trackers struct {
 	peerID [20]byte
 	port   uint16
 	log    *slog.Logger
+	// running counts the sessions, which outlive their jobs: they tell the trackers that it is over.
+	running *sync.WaitGroup
 }
 
 // Start runs a tracker session until ctx ends.
@@ -89,7 +106,7 @@ func (t trackers) Start(ctx context.Context, a job.Announce) job.Announcer {
 		Stats: func() tracker.Stats { return tracker.Stats(a.Stats()) },
 		Peers: func(p []netip.AddrPort) { a.Peers(p) }, Log: t.log,
 	})
-	go s.Run(ctx)
+	t.running.Go(func() { s.Run(ctx) })
 	return announcer{s}
 }
 

@@ -10,8 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // Config configures a surrogate. The zero value works, in the current folder.
@@ -20,7 +21,7 @@ type Config struct {
 	HTTP         string // host:port of the HTTP API; default 127.0.0.1:8080
 	Control      string // host:port for devices, UDP (QUIC); default :4433
 	Peer         string // host:port announced to trackers, only the port counts; default :6881
-	Public       string // host or address that devices reach this surrogate at; default: one of the machine's own
+	Public       string // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
 	AllowPrivate bool   // contact private addresses that torrents, trackers and peers name
 	InsecureHTTP bool   // serve the API without TLS on an address that others reach
 	Software     string // program and version
@@ -40,8 +41,20 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check refuses what would put the administrator token in the clear on a network.
+// check refuses what cannot be understood, and what would put the administrator
+// token in the clear on a network.
 func (c Config) check() error {
+	if _, _, err := net.SplitHostPort(c.Control); err != nil {
+		return fmt.Errorf("--control %q: want HOST:PORT or :PORT", c.Control)
+	}
+	if _, err := peerPort(c.Peer); err != nil {
+		return err
+	}
+	if c.Public != "" {
+		if _, _, err := splitPublic(c.Public, "1"); err != nil {
+			return err
+		}
+	}
 	host, _, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
 		return fmt.Errorf("--http %q: want HOST:PORT", c.HTTP)
@@ -61,33 +74,40 @@ func AdminSocket(data string) string { return filepath.Join(data, "admin.sock") 
 // TokenFile holds the administrator's token for the HTTP API.
 func TokenFile(data string) string { return filepath.Join(data, "admin.token") }
 
-// inviteAddr is where invites send devices: the public host, or else an address
-// of this machine, preferring one that the internet reaches.
-func inviteAddr(public, control string, dialable func(netip.Addr) bool) (string, error) {
-	host, port, err := net.SplitHostPort(control)
+// splitPublic splits --public, whose port, a forwarded one, may be missing.
+func splitPublic(public, defaultPort string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(public)
 	if err != nil {
-		return "", fmt.Errorf("--control %q: want HOST:PORT or :PORT", control)
+		host, port = strings.TrimSuffix(strings.TrimPrefix(public, "["), "]"), defaultPort
 	}
-	if public == "" {
-		if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
-			public = host
-		}
+	_, notAddr := netip.ParseAddr(host)
+	number, notNumber := strconv.ParseUint(port, 10, 16)
+	if host == "" || notAddr != nil && strings.ContainsAny(host, ":/[]@ ") || notNumber != nil || number == 0 {
+		return "", "", fmt.Errorf("--public %q: want HOST or HOST:PORT", public)
 	}
-	if public == "" {
-		own, err := net.InterfaceAddrs()
-		if err != nil {
-			return "", err
-		}
+	return host, port, nil
+}
+
+// inviteAddr is where invites send devices: the public host, or else an address
+// of this machine, preferring one that the internet reaches. control is where the
+// surrogate listens.
+func inviteAddr(public string, control netip.AddrPort, own []net.Addr, dialable func(netip.Addr) bool) (string, error) {
+	port := strconv.Itoa(int(control.Port()))
+	switch {
+	case public != "":
+	case !control.Addr().IsUnspecified():
+		public = control.Addr().Unmap().String()
+	default:
 		public = chooseAddr(own, dialable)
 	}
 	if public == "" {
-		name, _ := os.Hostname()
-		return "", errors.New(name + " has no address to put into an invite: pass --public")
+		return "", errors.New("this machine has no address to put into an invite: pass --public")
 	}
-	if h, p, err := net.SplitHostPort(public); err == nil {
-		return net.JoinHostPort(h, p), nil // a port of its own: a forwarded one
+	host, port, err := splitPublic(public, port)
+	if err != nil {
+		return "", err
 	}
-	return net.JoinHostPort(public, port), nil
+	return net.JoinHostPort(host, port), nil
 }
 
 // chooseAddr picks the address that most devices can reach: public before

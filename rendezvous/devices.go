@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,9 @@ import (
 type devices struct {
 	accounts *account.Accounts
 	hub      *session.Hub
+	jobs     *job.Manager
 	known    atomic.Pointer[map[string]account.Device]
+	loading  sync.Mutex // the last to read the records is the last to publish them
 }
 
 func loadDevices(ctx context.Context, a *account.Accounts) (*devices, error) {
@@ -29,6 +32,8 @@ func loadDevices(ctx context.Context, a *account.Accounts) (*devices, error) {
 
 // reload reads the records again after one has changed.
 func (d *devices) reload(ctx context.Context) error {
+	d.loading.Lock()
+	defer d.loading.Unlock()
 	all, err := d.accounts.Devices(ctx)
 	if err != nil {
 		return err
@@ -135,7 +140,11 @@ func (d *devices) Revoke(ctx context.Context, nameOrID string) error {
 		return deviceError(err)
 	}
 	d.hub.Revoke(control.DeviceID(r.ID))
-	return d.reload(ctx)
+	if err := d.reload(ctx); err != nil {
+		return err
+	}
+	d.jobs.Revoked(ctx, r.ID)
+	return nil
 }
 
 // deviceError gives an error of the accounts the API's kind; its sentence stays.

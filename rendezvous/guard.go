@@ -17,27 +17,25 @@ type guard struct {
 
 // newGuard knows the surrogate's own peer port on all addresses of this machine
 // and on the public one.
-func newGuard(allowPrivate bool, public string, port uint16) (guard, error) {
+func newGuard(allowPrivate bool, public string, own []net.Addr, port uint16) guard {
 	g := guard{allowPrivate, map[netip.AddrPort]bool{}}
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return g, err
-	}
 	for _, a := range own {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			g.own[netip.AddrPortFrom(p.Addr(), port)] = true
 		}
 	}
-	if a, err := netip.ParseAddr(public); err == nil {
-		g.own[netip.AddrPortFrom(a, port)] = true
+	if host, _, err := splitPublic(public, "1"); err == nil {
+		if a, err := netip.ParseAddr(host); err == nil {
+			g.own[netip.AddrPortFrom(a.Unmap(), port)] = true
+		}
 	}
-	return g, nil
+	return g
 }
 
 // candidate reports whether a peer's address may be contacted: trackers name this
 // surrogate, too.
 func (g guard) candidate(a netip.AddrPort) bool {
-	return a.Port() != 0 && g.dialable(a.Addr()) && !g.own[a]
+	return a.Port() != 0 && g.dialable(a.Addr()) && !g.own[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())]
 }
 
 // dialable reports whether the address may be contacted.

@@ -2,19 +2,17 @@ package rendezvous
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
+	"net/netip"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
-	"github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
 
 	"simplebit/rendezvous/account"
@@ -43,16 +41,27 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 		return err
 	}
 	defer db.Close()
-	s, err := open(ctx, cfg, db)
+	accounts, err := account.Open(ctx, db)
 	if err != nil {
 		return err
 	}
-	defer s.jobs.Close()
-	l, err := s.listen()
+	k, err := loadKeys(ctx, accounts)
+	if err != nil {
+		return err
+	}
+	l, err := listen(cfg, k) // before any job contacts anybody
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	s := &surrogate{
+		cfg: cfg, accounts: accounts, pin: control.PinOf(publicKey(k.deployment)),
+		control: l.quic.Addr().(*net.UDPAddr).AddrPort(),
+	}
+	if err := s.open(ctx, db); err != nil {
+		return err
+	}
+	defer s.close()
 	if ready != nil {
 		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
@@ -81,38 +90,38 @@ type surrogate struct {
 	token      string
 	inviteAddr string
 	pin        control.Pin
+	control    netip.AddrPort // where devices are listened for
+	announces  sync.WaitGroup // tracker sessions
 }
 
 // open builds the parts on the store and starts the stored jobs.
-func open(ctx context.Context, cfg Config, db *store.Store) (*surrogate, error) {
-	s := &surrogate{cfg: cfg}
+func (s *surrogate) open(ctx context.Context, db *store.Store) error {
+	cfg := s.cfg
 	port, err := peerPort(cfg.Peer)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g, err := newGuard(cfg.AllowPrivate, cfg.Public, port)
+	own, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if s.accounts, err = account.Open(ctx, db); err != nil {
-		return nil, err
-	}
+	g := newGuard(cfg.AllowPrivate, cfg.Public, own, port)
 	if s.token, err = account.AdminToken(TokenFile(cfg.Data)); err != nil {
-		return nil, err
+		return err
 	}
-	if s.inviteAddr, err = inviteAddr(cfg.Public, cfg.Control, g.dialable); err != nil {
-		return nil, err
+	if s.inviteAddr, err = inviteAddr(cfg.Public, s.control, own, g.dialable); err != nil {
+		return err
 	}
 	if s.devices, err = loadDevices(ctx, s.accounts); err != nil {
-		return nil, err
+		return err
 	}
 	records, err := store.OpenTable[job.Record](ctx, db, "jobs")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	infos, err := db.OpenBlobs(ctx, "infos")
+	blobs, err := db.OpenBlobs(ctx, "infos")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, Log: cfg.Log})
 	s.devices.hub = s.hub
@@ -122,13 +131,21 @@ func open(ctx context.Context, cfg Config, db *store.Store) (*surrogate, error) 
 		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
 	})
 	s.jobs, err = job.Open(ctx, job.Config{
-		Store: records, Infos: infos, Metadata: metadata{peers}, Devices: s.devices, Dialable: g.candidate, Log: cfg.Log,
+		Store: records, Infos: infos{blobs}, Metadata: metadata{peers}, Devices: s.devices, Dialable: g.candidate, Log: cfg.Log,
 		Trackers: trackers{
 			client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
-			peerID: peerID, port: port, log: cfg.Log,
+			peerID: peerID, port: port, log: cfg.Log, running: &s.announces,
 		},
 	})
-	return s, err
+	s.devices.jobs = s.jobs
+	return err
+}
+
+// close ends the jobs and waits until the trackers have been told, which takes
+// no longer than a few seconds.
+func (s *surrogate) close() {
+	s.jobs.Close()
+	s.announces.Wait()
 }
 
 // peerPort is the port that is announced to trackers.
@@ -150,76 +167,6 @@ func newPeerID() (id [20]byte) {
 	return id
 }
 
-// listeners are the open ports.
-type listeners struct {
-	http, admin net.Listener
-	socket      net.PacketConn // of quic
-	transport   *quic.Transport
-	quic        *quic.Listener
-}
-
-// listen opens all ports or none.
-func (s *surrogate) listen() (_ *listeners, err error) {
-	l := &listeners{}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-	if l.http, err = net.Listen("tcp", s.cfg.HTTP); err != nil {
-		return nil, fmt.Errorf("HTTP port: %w: choose another with --http", err)
-	}
-	socket := AdminSocket(s.cfg.Data)
-	os.Remove(socket) // the store's lock says that its surrogate is dead
-	if l.admin, err = net.Listen("unix", socket); err != nil {
-		return nil, fmt.Errorf("administration socket: %w: choose a shorter path with --data", err)
-	}
-	if err = os.Chmod(socket, 0o600); err != nil {
-		return nil, err
-	}
-	deployment, err := s.accounts.DeploymentKey(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	own, err := s.accounts.SurrogateKey(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	tlsConfig, err := control.SurrogateTLS(own, deployment)
-	if err != nil {
-		return nil, err
-	}
-	s.pin = control.PinOf(publicKey(deployment))
-	if l.socket, err = net.ListenPacket("udp", s.cfg.Control); err != nil {
-		return nil, fmt.Errorf("control port: %w: choose another with --control", err)
-	}
-	l.transport = &quic.Transport{Conn: l.socket, StatelessResetKey: resetKey(own)}
-	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
-	return l, err
-}
-
-// resetKey derives what stateless resets (RFC 9000 section 10.3) are made with.
-// It outlives the process, so that agents of a surrogate that was killed learn
-// that from the first packet they send to its successor.
-func resetKey(own ed25519.PrivateKey) *quic.StatelessResetKey {
-	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("simplebit stateless reset "), own.Seed()...)))
-	return &key
-}
-
-func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.http, l.admin} {
-		if ln != nil {
-			ln.Close()
-		}
-	}
-	if l.transport != nil {
-		l.transport.Close()
-	}
-	if l.socket != nil {
-		l.socket.Close()
-	}
-}
-
 func (s *surrogate) handler(local bool) http.Handler {
 	return api.New(api.Config{
 		Jobs: jobs{s.jobs}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
@@ -238,7 +185,9 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 		defer close(done)
 		patience, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		srv.Shutdown(patience)
+		if srv.Shutdown(patience) != nil {
+			srv.Close()
+		}
 	})
 	err := srv.Serve(ln)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {

@@ -1,0 +1,107 @@
+package rendezvous
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"simplebit/nat"
+)
+
+func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string // "" when it works
+	}{
+		"zero":                      {Config{}, ""},
+		"API on localhost":          {Config{HTTP: "localhost:8080"}, ""},
+		"API on ::1":                {Config{HTTP: "[::1]:8080"}, ""},
+		"API on 127.1.2.3":          {Config{HTTP: "127.1.2.3:8080"}, ""},
+		"API everywhere":            {Config{HTTP: ":8080"}, "--insecure-http"},
+		"API on 0.0.0.0":            {Config{HTTP: "0.0.0.0:8080"}, "--insecure-http"},
+		"API on ::":                 {Config{HTTP: "[::]:8080"}, "--insecure-http"},
+		"API on a private address":  {Config{HTTP: "10.0.0.1:8080"}, "--insecure-http"},
+		"API on a name":             {Config{HTTP: "example.org:8080"}, "--insecure-http"},
+		"API that looks local":      {Config{HTTP: "localhost.example.org:8080"}, "--insecure-http"},
+		"API everywhere on purpose": {Config{HTTP: ":8080", InsecureHTTP: true}, ""},
+		"API without a port":        {Config{HTTP: "127.0.0.1", InsecureHTTP: true}, "--http"},
+		"control without a port":    {Config{Control: "example.org"}, "--control"},
+		"peer without a port":       {Config{Peer: "6881"}, "--peer"},
+		"peer port 0":               {Config{Peer: ":0"}, "--peer"},
+		"peer port too large":       {Config{Peer: ":65536"}, "--peer"},
+		"peer port of letters":      {Config{Peer: ":http"}, "--peer"},
+		"public URL":                {Config{Public: "https://example.org"}, "--public"},
+		"public of spaces":          {Config{Public: " "}, "--public"},
+		"public with port 0":        {Config{Public: "example.org:0"}, "--public"},
+		"public":                    {Config{Public: "example.org:4433"}, ""},
+	} {
+		err := c.cfg.withDefaults().check()
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%s: %v, want an error that names %s", name, err, c.want)
+		}
+	}
+}
+
+func addrs(t *testing.T, prefixes ...string) []net.Addr {
+	t.Helper()
+	var all []net.Addr
+	for _, p := range prefixes {
+		ip, network, err := net.ParseCIDR(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		network.IP = ip
+		all = append(all, network)
+	}
+	return all
+}
+
+func TestInvitesNameWhereDevicesReachTheSurrogate(t *testing.T) {
+	own := addrs(t, "127.0.0.1/8", "192.168.1.2/24", "198.18.0.5/24")
+	for _, c := range []struct{ public, control, want string }{
+		{"", "[::]:4433", "198.18.0.5:4433"},
+		{"", "0.0.0.0:4433", "198.18.0.5:4433"},
+		{"", "192.168.1.2:5000", "192.168.1.2:5000"},
+		{"", "[::ffff:192.168.1.2]:5000", "192.168.1.2:5000"},
+		{"", "[2001:db8::1]:5000", "[2001:db8::1]:5000"},
+		{"home.example.org", "[::]:4433", "home.example.org:4433"},
+		{"home.example.org:14433", "[::]:4433", "home.example.org:14433"},
+		{"203.0.113.1", "192.168.1.2:4433", "203.0.113.1:4433"},
+		{"2001:db8::1", "[::]:4433", "[2001:db8::1]:4433"},
+		{"[2001:db8::1]", "[::]:4433", "[2001:db8::1]:4433"},
+		{"[2001:db8::1]:14433", "[::]:4433", "[2001:db8::1]:14433"},
+	} {
+		got, err := inviteAddr(c.public, netip.MustParseAddrPort(c.control), own, nat.Public)
+		if err != nil || got != c.want {
+			t.Errorf("--public %q, listening on %s: %q, %v; want %s", c.public, c.control, got, err, c.want)
+		}
+	}
+	if _, err := inviteAddr("", netip.MustParseAddrPort("[::]:4433"), nil, nat.Public); err == nil || !strings.Contains(err.Error(), "--public") {
+		t.Errorf("a machine without addresses: %v", err)
+	}
+}
+
+func TestTheAddressThatMostDevicesReachIsChosen(t *testing.T) {
+	for _, c := range []struct {
+		own  []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"fe80::1/64"}, ""},
+		{[]string{"::1/128"}, "::1"},
+		{[]string{"::1/128", "127.0.0.1/8"}, "127.0.0.1"},
+		{[]string{"127.0.0.1/8", "fd00::1/64"}, "fd00::1"},
+		{[]string{"fd00::1/64", "10.0.0.1/8"}, "10.0.0.1"},
+		{[]string{"10.0.0.1/8", "2001:db8::1/64"}, "2001:db8::1"},
+		{[]string{"2001:db8::1/64", "198.18.0.1/24", "10.0.0.1/8"}, "198.18.0.1"},
+		{[]string{"198.18.0.1/24", "198.18.0.2/24"}, "198.18.0.1"},
+	} {
+		if got := chooseAddr(addrs(t, c.own...), nat.Public); got != c.want {
+			t.Errorf("of %v: %q, want %q", c.own, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package rendezvous
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/quic-go/quic-go"
+
+	"simplebit/rendezvous/account"
+	"simplebit/rendezvous/session"
+	"simplebit/wire/control"
+)
+
+// listeners are the open ports.
+type listeners struct {
+	http, admin net.Listener
+	socket      net.PacketConn // of quic
+	transport   *quic.Transport
+	quic        *quic.Listener
+}
+
+// listen opens all ports or none. The caller holds the store's lock.
+func listen(cfg Config, keys keys) (_ *listeners, err error) {
+	l := &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("HTTP port: %w: choose another with --http", err)
+	}
+	socket := AdminSocket(cfg.Data)
+	os.Remove(socket) // the store's lock says that its surrogate is dead
+	if l.admin, err = net.Listen("unix", socket); err != nil {
+		return nil, fmt.Errorf("administration socket: %w: choose a shorter path with --data", err)
+	}
+	if err = os.Chmod(socket, 0o600); err != nil {
+		return nil, err
+	}
+	tlsConfig, err := control.SurrogateTLS(keys.own, keys.deployment)
+	if err != nil {
+		return nil, err
+	}
+	if l.socket, err = net.ListenPacket("udp", cfg.Control); err != nil {
+		return nil, fmt.Errorf("control port: %w: choose another with --control", err)
+	}
+	l.transport = &quic.Transport{Conn: l.socket, StatelessResetKey: resetKey(keys.own)}
+	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
+	return l, err
+}
+
+// keys are a surrogate's own key and the deployment's, which signs it.
+type keys struct{ own, deployment ed25519.PrivateKey }
+
+func loadKeys(ctx context.Context, a *account.Accounts) (k keys, err error) {
+	if k.deployment, err = a.DeploymentKey(ctx); err != nil {
+		return k, err
+	}
+	k.own, err = a.SurrogateKey(ctx)
+	return k, err
+}
+
+// resetKey derives what stateless resets (RFC 9000 section 10.3) are made with.
+// It outlives the process, so that agents of a surrogate that was killed learn
+// that from the first packet they send to its successor.
+func resetKey(own ed25519.PrivateKey) *quic.StatelessResetKey {
+	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("simplebit stateless reset "), own.Seed()...)))
+	return &key
+}
+
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.http, l.admin} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+	if l.transport != nil {
+		l.transport.Close()
+	}
+	if l.socket != nil {
+		l.socket.Close()
+	}
+}
