@@ -4,6 +4,9 @@ GO       = CGO_ENABLED=0 go
 COMMANDS = rendezvous edgeagent simplebit
 # What routers, boards and servers run: GOOS/GOARCH and the variant.
 TARGETS  = mipsle:GOMIPS=softfloat mips:GOMIPS=softfloat arm:GOARM=5 arm64: amd64:
+# Real torrents as input for tests, fetched by `make deps`.
+# Real torrents with their content, as input for tests; `make deps` fetches them.
+FIXTURES = SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package))
 # Packages whose tests need no network of their own: run again under the race detector.
 UNITS    = $(shell go list ./... | grep -v /integration)
 
@@ -19,14 +22,14 @@ demo: build ## a real download in networks of its own, end to end
 	$(GO) run ./integration/demo
 
 test: ## every test; integration tests use the real clients that `make deps` installs
-	SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package)) go test -timeout 20m ./...
+	$(FIXTURES) go test -timeout 20m ./...
 
 check: cross ## formatting, vet, staticcheck, tidy modules, races, all architectures
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
 	go vet ./...
 	go tool -modfile=tools.mod staticcheck -checks=all ./...
 	go mod tidy -diff
-	SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package)) go test -race -timeout 15m $(UNITS)
+	$(FIXTURES) go test -race -timeout 15m $(UNITS)
 
 cross: ## the commands build for every architecture; 32-bit mistakes are vetted
 	@for t in $(TARGETS); do \
@@ -43,7 +46,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 update-golden: ## rewrite the golden files of tests that have them; review the diff as behaviour
-	go test ./... -run Golden -update
+	go test ./cmd/simplebit ./rendezvous/tracker -update
 
 deps: ## the programs that tests and the demo run, by apt where root
 	@sh .ci/deps

@@ -202,7 +202,7 @@ func TestStatusSaysWhyThereIsNoSurrogate(t *testing.T) {
 	cfg.retry = func(int) time.Duration { return time.Hour }
 	start(t, cfg)
 	h.accept().send(control.Refused{Code: control.RefusedBusy, Reason: "too many devices: try again later"})
-	for {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		st, err := ReadStatus(cfg.State)
 		ok(t, err)
 		if st.Error != "" {
@@ -213,6 +213,7 @@ func TestStatusSaysWhyThereIsNoSurrogate(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	t.Error("the status never says why there is no connection")
 }
 
 func TestAClientThatDoesNotReadItsStatusStopsNobody(t *testing.T) {

@@ -68,8 +68,9 @@ func status(s *session, set *torrents) Status {
 }
 
 // serveStatus answers every connection to the socket with one JSON object until
-// ctx ends. A system without resources for a moment is no reason to end. The caller holds the state folder's lock, so that a socket found
-// there is a dead agent's.
+// ctx ends. A system without resources for a moment is no reason to end. The
+// caller holds the state folder's lock, so that a socket found there is a dead
+// agent's.
 func serveStatus(ctx context.Context, socket string, current func() Status) error {
 	os.Remove(socket)
 	ln, err := net.Listen("unix", socket)

@@ -40,11 +40,11 @@ var (
 	// ErrTooManyDevices means that MaxDevices are enrolled.
 	ErrTooManyDevices = errors.New("too many devices: revoke some")
 	// ErrNotFound means that no device has the name or id.
-	ErrNotFound = errors.New("no such device")
+	ErrNotFound = errors.New("no such device: `simplebit devices` lists them")
 	// ErrAmbiguous means that several ids begin so.
 	ErrAmbiguous = errors.New("several devices")
 	// ErrNameTaken means that another device has the name.
-	ErrNameTaken = errors.New("the name is taken")
+	ErrNameTaken = errors.New("the name is taken: choose another")
 	// ErrInvalid means a name or id that no device can have.
 	ErrInvalid = errors.New("not acceptable")
 	// ErrKeyLost means that there are devices, and the deployment key that they trust is gone.

@@ -124,8 +124,8 @@ func (a *Accounts) Rename(ctx context.Context, nameOrID, newName string) (Device
 	return d, nil
 }
 
-// Revoke refuses the device found as Device does from now on, and frees its name. Its live session is for the caller to end,
-// who misses none if sessions are registered before Admit is called. Revoking it again changes nothing. Errors: those of Device.
+// Revoke refuses the device found as Device does from now on, and frees its name. Its live session, and one
+// that Admit has just let in, are for the caller to end. Revoking it again changes nothing. Errors: those of Device.
 func (a *Accounts) Revoke(ctx context.Context, nameOrID string) (Device, error) {
 	d, err := a.Device(ctx, nameOrID)
 	if err != nil {

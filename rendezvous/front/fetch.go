@@ -35,13 +35,13 @@ const (
 )
 
 var (
-	errUseless   = errors.New("it was of no use for 30 seconds")
-	errTurn      = errors.New("others wait for its place")
-	errNoIDs     = errors.New("it does not serve metadata")
-	errSize      = errors.New("it claims metadata of an impossible size")
-	errMismatch  = errors.New("its metadata does not match the info-hash")
-	errContrary  = errors.New("its metadata contradicts the size it claims")
-	errUnordered = errors.New("it sends metadata messages that nobody asked for")
+	errUseless  = errors.New("it was of no use for 30 seconds")
+	errTurn     = errors.New("others wait for its place")
+	errNoIDs    = errors.New("it does not serve metadata")
+	errSize     = errors.New("it claims metadata of an impossible size")
+	errMismatch = errors.New("its metadata does not match the info-hash")
+	errContrary = errors.New("its metadata contradicts the size it claims")
+	errUnasked  = errors.New("it sends metadata messages that nobody asked for")
 )
 
 // fetch is the core of a metadata fetch. It does no I/O: events come in by its methods, and poll gives back what is to be
@@ -170,7 +170,7 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 	since, asked := c.asked[m.Piece]
 	if !asked || m.Type != peer.MetadataData && m.Type != peer.MetadataReject {
 		if c.stray++; c.stray > maxStray {
-			f.drop(now, c, errUnordered, true)
+			f.drop(now, c, errUnasked, true)
 		}
 		return
 	}

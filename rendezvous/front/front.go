@@ -78,9 +78,9 @@ func (f *Front) Status(infoHash [20]byte) MetadataStatus {
 }
 
 // FetchMetadata fetches the info dictionary whose SHA-1 is infoHash, and returns its exact bytes, at most [MaxMetadata] of
-// them. Addresses are read from peers as they come, and the sender never waits long until the call
-// returns; they may repeat, and about 2,000 are kept. The channel may be closed, or nil. An address that failed is dialled again after
-// 30 seconds, then after twice as long, and so on up to 16 minutes, for as long as the fetch lasts; one that lied never.
+// them. Addresses are read from peers as they come, and the sender never waits long until the call returns; they may repeat,
+// and about 2,000 are kept. The channel may be closed, or nil. An address that failed is dialled again after 30 seconds, then
+// after twice as long, and so on up to 16 minutes, for as long as the fetch lasts; one that lied never.
 //
 // It returns when the dictionary is complete or ctx ends; every connection is closed by then. The error wraps that of ctx
 // and tells how far the fetch came, or is [ErrFetching].

@@ -23,7 +23,7 @@ import (
 
 const (
 	admissionTime  = 10 * time.Second // for a new connection's stream, Hello and admission
-	keepaliveIdle  = 75 * time.Second // the agent keeps alive every 25 s
+	idleTimeout    = 75 * time.Second // the agent keeps alive every 25 s
 	candidateQueue = 64               // batches waiting for one session's loop
 )
 
@@ -91,7 +91,7 @@ func NewHub(cfg Config) *Hub {
 // QUICConfig is how the surrogate listens: see the design's control protocol.
 func QUICConfig() *quic.Config {
 	return &quic.Config{
-		MaxIdleTimeout:        keepaliveIdle,
+		MaxIdleTimeout:        idleTimeout,
 		HandshakeIdleTimeout:  5 * time.Second,
 		MaxIncomingStreams:    1,
 		MaxIncomingUniStreams: -1,
@@ -117,21 +117,23 @@ func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 			}
 			return err
 		}
-		if !h.startAdmission(remote(conn)) {
+		from := remote(conn) // a connection may move to another address
+		if !h.startAdmission(from) {
 			conn.CloseWithError(closeBusy, "too many devices are connecting at once: try again")
 			continue
 		}
-		sessions.Go(func() { h.serve(ctx, conn) })
+		sessions.Go(func() { h.serve(ctx, conn, from) })
 	}
 }
 
-// serve runs one connection from its first frame to its end.
-func (h *Hub) serve(ctx context.Context, conn *quic.Conn) {
+// serve runs one connection, which came from the given address, from its first
+// frame to its end.
+func (h *Hub) serve(ctx context.Context, conn *quic.Conn, from netip.AddrPort) {
 	s, err := h.admit(ctx, conn)
 	if err == nil {
 		h.replace(s)
 	}
-	h.endAdmission(remote(conn))
+	h.endAdmission(from)
 	if err != nil {
 		h.cfg.Log.Info("device refused", "addr", conn.RemoteAddr(), "err", err)
 		return
