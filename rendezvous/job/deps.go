@@ -35,7 +35,8 @@ type Announce struct {
 	Peers    func([]netip.AddrPort) // told what a tracker returned
 }
 
-// Stats are the figures of an announce, in bytes (BEP 3).
+// Stats are the figures of an announce since it began, in bytes (BEP 3). Left is
+// negative while the size is unknown.
 type Stats struct{ Uploaded, Downloaded, Left int64 }
 
 // Announcer is a running tracker session.

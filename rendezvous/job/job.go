@@ -64,6 +64,7 @@ func summarise(t *metainfo.Torrent) *summary {
 
 // activity is what a job does while it wants peers.
 type activity struct {
+	base      *Stats // the device\'s figures when announcing began; nil until it has reported
 	stop      context.CancelFunc
 	announcer Announcer
 	fetch     chan netip.AddrPort // addresses for the metadata fetch
@@ -155,7 +156,7 @@ func (j *job) publish() {
 		v.hasInfo, v.Private, v.Size = true, j.info.private, j.info.size
 	}
 	if j.busy != nil {
-		v.announcer = j.busy.announcer
+		v.announcer, v.base = j.busy.announcer, j.busy.base
 	}
 	j.view.Store(v)
 }
@@ -177,6 +178,7 @@ func (j *job) start() {
 	ctx, stop := context.WithCancel(j.ctx)
 	a := &activity{stop: stop, fetch: make(chan netip.AddrPort, metadataQueue)}
 	j.busy = a
+	j.rebase()
 	a.announcer = j.cfg.Trackers.Start(ctx, Announce{
 		InfoHash: j.rec.InfoHash,
 		Tiers:    j.rec.Tiers,
@@ -214,10 +216,17 @@ func (j *job) resolvePeers(ctx context.Context, peers []string) {
 	}
 }
 
-// fetchMetadata asks peers for the info dictionary until it is there.
+// fetchMetadata asks peers for the info dictionary until it is there, or another
+// job of the same torrent has it.
 func (j *job) fetchMetadata(ctx context.Context, id InfoHash, peers <-chan netip.AddrPort) {
 	for {
-		info, err := j.cfg.Metadata.FetchMetadata(ctx, id, peers)
+		info, err := j.cfg.Infos.Get(ctx, id.String())
+		if err == nil {
+			_, err = metainfo.ParseInfo(info, id)
+		}
+		if err != nil {
+			info, err = j.cfg.Metadata.FetchMetadata(ctx, id, peers)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -313,6 +322,7 @@ func (j *job) observed(p control.Progress) {
 	}
 	before := j.progress
 	j.progress = p
+	j.rebase()
 	j.fetched = j.fetched || p.State == control.StateDownloading
 	if p.Generation > j.rec.Generation {
 		// The device has seen a later wish than the store: one restored from a backup.
@@ -354,18 +364,33 @@ func (j *job) connected() {
 	j.progress.State, j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, 0, nil
 }
 
+// rebase notes what the device had moved when announcing began: a tracker counts
+// from its last "started" event (BEP 3), the device over all time.
+func (j *job) rebase() {
+	p := j.progress
+	if j.busy == nil || p.ID == [20]byte{} {
+		return
+	}
+	if base := j.busy.base; base == nil {
+		j.busy.base = &Stats{Uploaded: p.Uploaded, Downloaded: p.Downloaded}
+	} else if p.Uploaded < base.Uploaded || p.Downloaded < base.Downloaded {
+		// A device that was killed has forgotten some.
+		j.busy.base = &Stats{Uploaded: min(base.Uploaded, p.Uploaded), Downloaded: min(base.Downloaded, p.Downloaded)}
+	}
+}
+
 // stats are the figures for the trackers.
 func (j *job) stats() Stats {
 	v := j.view.Load()
-	s := Stats{Uploaded: v.Progress.Uploaded, Downloaded: v.Progress.Downloaded, Left: unknownLeft}
+	s := Stats{Left: -1}
+	if v.base != nil {
+		s.Uploaded, s.Downloaded = v.Progress.Uploaded-v.base.Uploaded, v.Progress.Downloaded-v.base.Downloaded
+	}
 	if v.hasInfo {
 		s.Left = max(0, v.Size-v.Progress.Have)
 	}
 	return s
 }
-
-// unknownLeft is announced while the size is unknown: anything but the zero of a seed.
-const unknownLeft = 16 << 10
 
 // resume clears what paused the job.
 func (j *job) resume(ctx context.Context) error {

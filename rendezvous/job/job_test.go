@@ -531,3 +531,31 @@ func TestBadWishesGetAClearError(t *testing.T) {
 		t.Errorf("jobs are %v", m.List())
 	}
 }
+
+func TestTrackersAreToldWhatWasMovedSinceTheyWereToldOfAStart(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.add(m)
+	if got := w.session().Stats(); got != (Stats{Left: -1}) {
+		t.Errorf("before anything is known %+v is announced", got)
+	}
+	w.info <- torrentInfo
+	v = w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+	moved := func(up, down int64, want Stats) {
+		t.Helper()
+		w.report(m, v, control.StateDownloading, func(p *control.Progress) { p.Uploaded, p.Downloaded, p.Have = up, down, 4 })
+		s := w.session()
+		w.eventually("the announced figures", func() bool { return s.Stats() == want })
+	}
+	moved(1000, 100, Stats{Left: 12})
+	moved(1500, 110, Stats{Uploaded: 500, Downloaded: 10, Left: 12})
+	moved(200, 110, Stats{Downloaded: 10, Left: 12}) // the device was killed and lost count
+	moved(300, 111, Stats{Uploaded: 100, Downloaded: 11, Left: 12})
+	for _, f := range []func(context.Context, string) (View, error){m.Pause, m.Resume} {
+		var err error
+		if v, err = f(context.Background(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved(301, 111, Stats{Uploaded: 1, Left: 12})
+}

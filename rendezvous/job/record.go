@@ -94,6 +94,7 @@ type View struct {
 
 	hasInfo   bool
 	announcer Announcer
+	base      *Stats
 }
 
 // Device is what the job needs to know of its device.
