@@ -2,17 +2,14 @@ package edgeagent
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
 
 	"simplebit/edgeagent/swarm"
 	"simplebit/wire/control"
+	"simplebit/wire/peer"
 )
-
-// peerIDPrefix names the client in its peer ids (BEP 20).
-const peerIDPrefix = "-SB0100-"
 
 // torrent is one torrent held. Its goroutine does what the wish says until the
 // wish changes; the fields under mu are what others see of it.
@@ -136,8 +133,7 @@ func (t *torrent) check(ctx context.Context, c *content, wish assignment) error 
 func (t *torrent) download(ctx context.Context, c *content, wish assignment) error {
 	cfg := t.set.swarm
 	cfg.InfoHash = t.id
-	copy(cfg.PeerID[:], peerIDPrefix)
-	rand.Read(cfg.PeerID[len(peerIDPrefix):])
+	cfg.PeerID = peer.NewID()
 	cfg.PieceLength, cfg.Length = int(c.layout.PieceLength), c.layout.Length
 	cfg.Storage = c.disk
 	cfg.Log = t.log

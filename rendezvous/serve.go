@@ -2,7 +2,6 @@ package rendezvous
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -24,10 +23,8 @@ import (
 	"simplebit/rendezvous/tracker"
 	"simplebit/wire/control"
 	"simplebit/wire/dial"
+	"simplebit/wire/peer"
 )
-
-// peerIDPrefix names the client in its peer ids (BEP 20).
-const peerIDPrefix = "-SB0100-"
 
 // Serve runs a surrogate until ctx ends. ready, if not nil, is called when
 // everything listens.
@@ -126,7 +123,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store) error {
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, Log: cfg.Log})
 	s.devices.hub = s.hub
 
-	peerID := newPeerID()
+	peerID := peer.NewID()
 	peers := front.New(front.Config{
 		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
 	})
@@ -161,15 +158,10 @@ func peerPort(addr string) (uint16, error) {
 	return uint16(port), nil
 }
 
-func newPeerID() (id [20]byte) {
-	copy(id[:], peerIDPrefix)
-	rand.Read(id[len(peerIDPrefix):])
-	return id
-}
-
 func (s *surrogate) handler(local bool) http.Handler {
 	return api.New(api.Config{
 		Jobs: jobs{s.jobs}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
+		Ready:     func(ctx context.Context) error { _, err := s.accounts.Devices(ctx); return err }, // the store answers
 		Authorize: func(token string) bool { return account.CheckToken(s.token, token) },
 	})
 }
