@@ -29,7 +29,7 @@ type Config struct {
 	Dir      string // download folder, made when missing
 	Listen   string // host:port for peers (TCP) and the control socket (UDP); default ":6882"
 	Name     string // wished device name when joining; default the host's name
-	Memory   int64  // bytes for blocks in flight; default 4 MiB, at least 1 MiB
+	Memory   int64  // bytes for blocks in flight; default 4 MiB, at least 1 MiB, at most 16 GiB
 	MaxPeers int    // connections a torrent; default 40
 	Software string // program and version, shown to the surrogate and to peers
 	Log      *slog.Logger
@@ -40,7 +40,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Listen = cmp.Or(c.Listen, ":6882")
-	c.Memory = cmp.Or(c.Memory, 4<<20)
+	c.Memory = min(cmp.Or(c.Memory, 4<<20), 16<<30)
 	c.MaxPeers = cmp.Or(c.MaxPeers, 40)
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))

@@ -35,16 +35,23 @@ variable (--max-peers: SIMPLEBIT_MAX_PEERS) or in a JSON file named by --config.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := command(ctx, os.Args[1:], os.Stdin, os.Stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
+	if code := exitCode(err); code != 0 {
 		fmt.Fprintln(os.Stderr, "edgeagent:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "edgeagent:", err)
-		os.Exit(1)
+		os.Exit(code)
 	}
+}
+
+// exitCode is 2 for what the caller wrote wrongly, 1 for what went wrong.
+func exitCode(err error) int {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, new(usageError)):
+		return 2
+	}
+	return 1
 }
 
 // usageError is a command line that cannot be understood.
@@ -60,7 +67,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	case "join":
 		return join(ctx, rest, in, out)
 	case "run":
-		return run(ctx, rest)
+		return run(ctx, rest, out)
 	case "status":
 		return status(rest, out)
 	case "version", "--version":
@@ -74,19 +81,18 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 }
 
 func join(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	o, err := parse("join", args, 1)
+	o, err := parse("join", args, 1, out)
 	if err != nil {
 		return err
 	}
 	invite := o.arg
 	if invite == "" {
-		line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
+		if invite, err = readLine(ctx, in); err != nil {
 			return err
 		}
-		if invite = strings.TrimSpace(line); invite == "" {
-			return usageError{errors.New("no invite: `rendezvous invite` prints one; pass it as an argument or on standard input")}
-		}
+	}
+	if invite == "" {
+		return usageError{errors.New("no invite: `rendezvous invite` prints one; pass it as an argument or on standard input")}
 	}
 	name, err := edgeagent.Join(ctx, o.config(), invite)
 	if err != nil {
@@ -96,8 +102,31 @@ func join(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	return nil
 }
 
-func run(ctx context.Context, args []string) error {
-	o, err := parse("run", args, 0)
+// readLine reads the first line, at most 4 KiB of it, until ctx ends: a signal
+// does not interrupt the reading itself.
+func readLine(ctx context.Context, in io.Reader) (string, error) {
+	type result struct {
+		line string
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+		if err == io.EOF {
+			err = nil
+		}
+		read <- result{strings.TrimSpace(line), err}
+	}()
+	select {
+	case r := <-read:
+		return r.line, r.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse("run", args, 0, out)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"simplebit/edgeagent"
@@ -22,9 +24,16 @@ type options struct {
 	arg                      string // what follows the flags
 }
 
+// The limits of --memory.
+const (
+	minMemory size = 1 << 20
+	maxMemory size = 16 << 30
+)
+
 // parse reads the flags of a command; what they do not set comes from the
-// environment, then from the file named by --config.
-func parse(command string, args []string, maxArgs int) (*options, error) {
+// environment, then from the file named by --config. Asked for help it prints
+// that and returns flag.ErrHelp.
+func parse(command string, args []string, maxArgs int, out io.Writer) (*options, error) {
 	o := &options{memory: 4 << 20, maxPeers: 40}
 	f := flag.NewFlagSet("edgeagent "+command, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -33,7 +42,7 @@ func parse(command string, args []string, maxArgs int) (*options, error) {
 	if command == "run" {
 		f.StringVar(&o.dir, "dir", "downloads", "download folder `DIR`")
 		f.StringVar(&o.listen, "listen", ":6882", "`HOST:PORT` for peers (TCP) and the surrogate (UDP)")
-		f.Var(&o.memory, "memory", "budget for blocks in memory, as 4MiB, at least 1MiB")
+		f.Var(&o.memory, "memory", "budget for blocks in memory, as 4MiB, from 1MiB to 16GiB")
 		f.IntVar(&o.maxPeers, "max-peers", 40, "connections a torrent")
 		f.BoolVar(&o.verbose, "verbose", false, "log what happens to single peers too")
 	}
@@ -45,8 +54,8 @@ func parse(command string, args []string, maxArgs int) (*options, error) {
 	}
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		f.SetOutput(os.Stdout)
-		fmt.Printf("edgeagent %s\n", command)
+		f.SetOutput(out)
+		fmt.Fprintf(out, "edgeagent %s\n", command)
 		f.PrintDefaults()
 		return nil, err
 	}
@@ -60,8 +69,8 @@ func parse(command string, args []string, maxArgs int) (*options, error) {
 	if err := fill(f, config); err != nil {
 		return nil, usageError{err}
 	}
-	if o.memory < 1<<20 {
-		return nil, usageError{fmt.Errorf("--memory %s: want at least 1MiB", o.memory)}
+	if o.memory < minMemory || o.memory > maxMemory {
+		return nil, usageError{fmt.Errorf("--memory %s: want %s to %s", o.memory, minMemory, maxMemory)}
 	}
 	if o.maxPeers < 1 || o.maxPeers > 1000 {
 		return nil, usageError{fmt.Errorf("--max-peers %d: want 1 to 1000", o.maxPeers)}
@@ -75,7 +84,8 @@ func fill(f *flag.FlagSet, config *string) error {
 	f.Visit(func(fl *flag.Flag) { set[fl.Name] = true })
 	var err error
 	f.VisitAll(func(fl *flag.Flag) {
-		if value, ok := os.LookupEnv(variable(fl.Name)); ok && !set[fl.Name] && err == nil {
+		// An empty variable is none, as files of settings often have them.
+		if value := os.Getenv(variable(fl.Name)); value != "" && !set[fl.Name] && err == nil {
 			set[fl.Name] = true
 			if e := f.Set(fl.Name, value); e != nil {
 				err = fmt.Errorf("%s: %w", variable(fl.Name), e)
@@ -85,15 +95,11 @@ func fill(f *flag.FlagSet, config *string) error {
 	if err != nil || *config == "" {
 		return err
 	}
-	b, err := os.ReadFile(*config)
+	settings, err := readSettings(*config)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	var settings map[string]any
-	if err := json.Unmarshal(b, &settings); err != nil {
-		return fmt.Errorf("--config %s: %w", *config, err)
-	}
-	for key, value := range settings {
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		// The file may serve all commands: keys of the others are theirs.
 		if !isKey(key) {
 			return fmt.Errorf("--config %s: unknown key %q", *config, key)
@@ -101,11 +107,40 @@ func fill(f *flag.FlagSet, config *string) error {
 		if f.Lookup(key) == nil || set[key] {
 			continue
 		}
-		if err := f.Set(key, fmt.Sprint(value)); err != nil {
+		value, err := text(settings[key])
+		if err == nil {
+			err = f.Set(key, value)
+		}
+		if err != nil {
 			return fmt.Errorf("--config %s: %s: %w", *config, key, err)
 		}
 	}
 	return nil
+}
+
+func readSettings(name string) (map[string]json.RawMessage, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var settings map[string]json.RawMessage
+	if err := json.Unmarshal(b, &settings); err != nil {
+		return nil, fmt.Errorf("%s: want a JSON object: %w", name, err)
+	}
+	return settings, nil
+}
+
+// text is a JSON value as it would be written on the command line. Numbers stay
+// as they are written: 10000000 would become 1e+07 on its way through a float.
+func text(value json.RawMessage) (string, error) {
+	var s string
+	if json.Unmarshal(value, &s) == nil && value[0] == '"' {
+		return s, nil
+	}
+	if value[0] == '{' || value[0] == '[' || value[0] == 'n' {
+		return "", fmt.Errorf("%s is not text, a number, true or false", value)
+	}
+	return string(value), nil
 }
 
 func isKey(name string) bool {

@@ -12,7 +12,7 @@ import (
 )
 
 func status(args []string, out io.Writer) error {
-	o, err := parse("status", args, 0)
+	o, err := parse("status", args, 0, out)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,13 @@ func status(args []string, out io.Writer) error {
 func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 	fmt.Fprintf(out, "device     %s (%s)\n", st.Name, st.Device)
 	if st.Connected {
-		fmt.Fprintf(out, "surrogate  %s, connected for %s, sees this device at %s\n", st.Surrogate, now.Sub(st.Since).Round(time.Second), st.Observed)
+		fmt.Fprintf(out, "surrogate  %s, connected for %s", st.Surrogate, now.Sub(st.Since).Round(time.Second))
+		if st.Observed != "" {
+			fmt.Fprintf(out, ", sees this device at %s", st.Observed)
+		}
+		fmt.Fprintln(out)
+	} else if st.Error == "" {
+		fmt.Fprintf(out, "surrogate  %s, connecting\n", st.Surrogate)
 	} else {
 		fmt.Fprintf(out, "surrogate  %s, not connected: %s\n", st.Surrogate, st.Error)
 	}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"gopkg.in/yaml.v3"
+
+	"simplebit/rendezvous"
+)
+
+// serveFlags are the flags of `rendezvous serve` beside --data.
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		text("http", "127.0.0.1:8080", "`HOST:PORT` of the HTTP API"),
+		text("control", ":4433", "`HOST:PORT` for devices (UDP)"),
+		text("peer", ":6881", "`HOST:PORT` announced to trackers"),
+		text("public", "", "`HOST` or HOST:PORT at which devices reach this surrogate (default: an address of this machine)"),
+		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
+		flag("insecure-http", "serve the API without TLS on an address that others reach"),
+		flag("verbose", "log what happens to single peers too"),
+		&cli.StringFlag{Name: "config", Usage: "YAML `FILE` with these flags as keys", EnvVars: []string{"SIMPLEBIT_CONFIG"}},
+	}
+}
+
+func text(name, value, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: []string{variable(name)}}
+}
+
+func flag(name, usage string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: []string{variable(name)}}
+}
+
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "SIMPLEBIT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// configure is what the flags, the environment and the file say, in that order.
+func configure(c *cli.Context) (rendezvous.Config, error) {
+	if err := noArguments(c); err != nil {
+		return rendezvous.Config{}, err
+	}
+	if name := c.String("config"); name != "" {
+		if err := readConfig(c, name); err != nil {
+			return rendezvous.Config{}, fmt.Errorf("--config: %w", err)
+		}
+	}
+	return rendezvous.Config{
+		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), Peer: c.String("peer"), Public: c.String("public"),
+		AllowPrivate: c.Bool("allow-private"), InsecureHTTP: c.Bool("insecure-http"), Software: "SimpleBit " + version,
+	}, nil
+}
+
+// readConfig sets what neither the command line nor the environment has set.
+func readConfig(c *cli.Context, name string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	settings := map[string]yaml.Node{}
+	if err := yaml.Unmarshal(b, &settings); err != nil {
+		return fmt.Errorf("%s: want lines of `key: value`: %s", name, strings.Join(strings.Fields(err.Error()), " "))
+	}
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		value := settings[key]
+		if key == "config" || key == "help" || !known(c.Command, key) {
+			return fmt.Errorf("%s, line %d: unknown key %q: the keys are the flags of `rendezvous serve`", name, value.Line, key)
+		}
+		if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
+			return fmt.Errorf("%s, line %d: %s: want text, a number, true or false", name, value.Line, key)
+		}
+		if c.IsSet(key) {
+			continue
+		}
+		if err := c.Set(key, value.Value); err != nil {
+			return fmt.Errorf("%s, line %d: %s: %w", name, value.Line, key, err)
+		}
+	}
+	return nil
+}
+
+func known(cmd *cli.Command, key string) bool {
+	return slices.ContainsFunc(cmd.Flags, func(f cli.Flag) bool { return f.Names()[0] == key })
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"simplebit/rendezvous"
+)
+
+// TestMain is the command itself in a process that a test starts.
+func TestMain(m *testing.M) {
+	if os.Getenv("RENDEZVOUS_TEST_MAIN") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// run runs a command line; what a surrogate would be run with is returned.
+func run(args ...string) (cfg rendezvous.Config, out string, err error) {
+	var b bytes.Buffer
+	a := app(&b, func(_ *cli.Context, c rendezvous.Config) error { cfg = c; return nil })
+	err = a.RunContext(context.Background(), append([]string{"rendezvous"}, args...))
+	return cfg, b.String(), err
+}
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "surrogate.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
+	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\npublic: home.example.org\n")
+	t.Setenv("SIMPLEBIT_HTTP", "127.0.0.1:2")
+	t.Setenv("SIMPLEBIT_CONTROL", ":2")
+	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
+	got, _, err := run("serve", "--control", ":3", "--config", file)
+	want := rendezvous.Config{
+		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: "home.example.org", AllowPrivate: true, Software: "SimpleBit dev",
+	}
+	if err != nil || got != want {
+		t.Errorf("the surrogate gets %+v, %v\nwant %+v", got, err, want)
+	}
+	t.Setenv("SIMPLEBIT_CONFIG", file)
+	if got, _, err := run("serve"); err != nil || got.Data != "/file" {
+		t.Errorf("the file named by a variable: %+v, %v", got, err)
+	}
+}
+
+func TestDefaultsServeThisMachineOnly(t *testing.T) {
+	got, _, err := run("serve")
+	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", Peer: ":6881", Software: "SimpleBit dev"}
+	if err != nil || got != want {
+		t.Errorf("the surrogate gets %+v, %v", got, err)
+	}
+}
+
+func TestAnEmptyConfigurationFileChangesNothing(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "{}"} {
+		if got, _, err := run("serve", "--config", configFile(t, text)); err != nil || got.HTTP != "127.0.0.1:8080" {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
+	file := func(text string) string { return configFile(t, text) }
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"frobnicate"}, `"frobnicate"`},
+		{[]string{"--nonsense"}, "nonsense"},
+		{[]string{"serve", "--nonsense"}, "nonsense"},
+		{[]string{"serve", "here"}, `"here"`},
+		{[]string{"invite", "attic"}, `"attic"`},
+		{[]string{"serve", "--config", "/does/not/exist"}, "/does/not/exist"},
+		{[]string{"serve", "--config", file("http: 127.0.0.1:1\nallow_private: true\n")}, `line 2: unknown key "allow_private"`},
+		{[]string{"serve", "--config", file("config: other.yaml\n")}, `unknown key "config"`},
+		{[]string{"serve", "--config", file("help: true\n")}, `unknown key "help"`},
+		{[]string{"serve", "--config", file("http: [a, b]\n")}, "line 1: http"},
+		{[]string{"serve", "--config", file("http:\n")}, "line 1: http"},
+		{[]string{"serve", "--config", file("allow-private: perhaps\n")}, "allow-private"},
+		{[]string{"serve", "--config", file("- http\n")}, "key: value"},
+		{[]string{"serve", "--config", file("http: a\nhttp: b\n")}, "already defined"},
+		{[]string{"serve", "--config", file("\tx")}, "key: value"},
+	} {
+		_, out, err := run(c.args...)
+		if exitCode(err) != 2 || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || out != "" {
+			t.Errorf("%q: %v (exit %d, printed %q), want exit 2 and %q", c.args, err, exitCode(err), out, c.want)
+		}
+	}
+	t.Setenv("SIMPLEBIT_ALLOW_PRIVATE", "perhaps")
+	if _, _, err := run("serve"); exitCode(err) != 2 || !strings.Contains(err.Error(), "SIMPLEBIT_ALLOW_PRIVATE") {
+		t.Errorf("a bad variable: %v", err)
+	}
+}
+
+func TestHelpListsCommandsAndFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "invite"},
+		{[]string{"--help"}, "invite"},
+		{[]string{"serve", "--help"}, "--allow-private"},
+		{[]string{"--version"}, version},
+	} {
+		if _, out, err := run(c.args...); err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("%q prints %q, %v", c.args, out, err)
+		}
+	}
+}
+
+func TestAnInviteWithoutASurrogateSaysHowToStartOne(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // without a socket, and with that of a surrogate that was killed
+		_, _, err := run("invite", "--data", dir)
+		if exitCode(err) != 1 || !strings.Contains(err.Error(), "rendezvous serve --data "+dir) {
+			t.Errorf("got %v", err)
+		}
+		deadSocket(t, rendezvous.AdminSocket(dir))
+	}
+}
+
+func TestTheProcessEndsWithTwoForWrongUsageAndOneForFailure(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"--version"}, 0},
+		{[]string{"serve", "--nonsense"}, 2},
+		{[]string{"frobnicate"}, 2},
+		{[]string{"serve", "--data", t.TempDir(), "--http", ":0"}, 1}, // insecure
+		{[]string{"invite", "--data", t.TempDir()}, 1},
+	} {
+		cmd := exec.Command(os.Args[0], c.args...)
+		cmd.Env = append(os.Environ(), "RENDEZVOUS_TEST_MAIN=1")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != c.want {
+			t.Errorf("%q ended with %d, want %d", c.args, got, c.want)
+		}
+		if lines := strings.Count(stderr.String(), "\n"); lines != min(c.want, 1) || c.want > 0 && !strings.HasPrefix(stderr.String(), "rendezvous: ") {
+			t.Errorf("%q said %q", c.args, stderr.String())
+		}
+	}
+}
+
+// deadSocket leaves a socket behind that nobody listens on.
+func deadSocket(t *testing.T, name string) {
+	t.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	if err != nil {
+		t.Log(err) // it is there already
+		return
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+}
