@@ -19,6 +19,7 @@ import (
 const (
 	batch         = 100              // candidates in one message
 	fewPeers      = 4                // below this a downloading device is given more
+	feedEvery     = 10 * time.Second // between two looks at whether more peers are needed
 	offerAgain    = time.Minute      // between two offers of all that is known to a device that has few peers
 	fetchRetry    = 15 * time.Second // between two metadata fetches that failed
 	metadataQueue = 200              // addresses waiting for a metadata fetch
@@ -73,8 +74,12 @@ type activity struct {
 // run is the loop.
 func (j *job) run() {
 	defer close(j.ended)
+	tick := time.NewTicker(feedEvery)
+	defer tick.Stop()
 	for j.ctx.Err() == nil {
 		select {
+		case now := <-tick.C:
+			j.feed(now)
 		case f := <-j.inbox:
 			if f(); j.ctx.Err() == nil {
 				j.update()
@@ -333,8 +338,7 @@ func (j *job) observed(p control.Progress) {
 	}
 	active := p.State == control.StateDownloading || p.State == control.StateSeeding
 	began := p.State != before.State || p.Generation != before.Generation
-	hungry := p.State == control.StateDownloading && len(p.Peers) < fewPeers
-	if active && began || hungry && time.Since(j.offered) > offerAgain {
+	if active && began {
 		j.offerAll()
 	}
 	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
@@ -353,8 +357,18 @@ func (j *job) observed(p control.Progress) {
 		}
 		j.log.Info("complete", "bytes", p.Size)
 	}
-	if hungry && j.busy != nil {
-		j.busy.announcer.Poke()
+}
+
+// feed looks for more peers while there are few. It is called every feedEvery: a
+// device to which nothing happens reports nothing.
+func (j *job) feed(now time.Time) {
+	short := j.info == nil || j.progress.State == control.StateDownloading && len(j.progress.Peers) < fewPeers
+	if j.busy == nil || !short {
+		return
+	}
+	j.busy.announcer.Poke()
+	if j.info != nil && now.Sub(j.offered) >= offerAgain {
+		j.offerAll()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simplebit/wire/control"
@@ -558,4 +559,36 @@ func TestTrackersAreToldWhatWasMovedSinceTheyWereToldOfAStart(t *testing.T) {
 		}
 	}
 	moved(301, 111, Stats{Uploaded: 1, Left: 12})
+}
+
+func TestAJobWithFewPeersLooksForMoreThoughTheDeviceReportsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := w.open()
+		defer m.Close()
+		v := w.add(m)
+		pokes := func() int { w.mu.Lock(); defer w.mu.Unlock(); return w.announce[0].pokes }
+		offers := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.sent) }
+		time.Sleep(feedEvery + time.Second)
+		if pokes() != 1 {
+			t.Errorf("without metadata the trackers were asked for more %d times, want once", pokes())
+		}
+		w.session().Peers([]netip.AddrPort{netip.MustParseAddrPort("198.18.1.2:6881")})
+		w.info <- torrentInfo
+		v = w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
+		w.report(m, v, control.StateDownloading, nil)
+		synctest.Wait()
+		before := offers()
+		time.Sleep(offerAgain + feedEvery)
+		if pokes() < 6 || offers() != before+1 {
+			t.Errorf("in %v of silence: %d pokes and %d offers, want one each %v and one", offerAgain+feedEvery, pokes(), offers()-before, feedEvery)
+		}
+		w.report(m, v, control.StateSeeding, nil)
+		synctest.Wait()
+		asked := pokes()
+		time.Sleep(offerAgain)
+		if pokes() != asked {
+			t.Error("a complete job asks for more peers")
+		}
+	})
 }
