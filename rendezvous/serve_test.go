@@ -177,9 +177,13 @@ type trackerLog struct {
 }
 
 func (l *trackerLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	event := r.FormValue("event")
+	if event == "stopped" {
+		time.Sleep(300 * time.Millisecond) // whoever does not wait has ended by then
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.events = append(l.events, r.FormValue("event"))
+	l.events = append(l.events, event)
 	io.WriteString(w, "d8:intervali1800e5:peers0:e")
 }
 

@@ -197,6 +197,30 @@ func TestATorrentAddedAgainWhileItIsRemovedIsKept(t *testing.T) {
 	}
 }
 
+func TestADeviceThatLetsGoWhileATorrentIsAddedAgainDoesNotEndTheNewJob(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	if err := m.Remove(context.Background(), v.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan bool)
+	w.locked(func() { w.hold = hold })
+	var both sync.WaitGroup
+	both.Go(func() { w.add(m) })
+	time.Sleep(10 * time.Millisecond) // it is being stored
+	both.Go(func() { m.Gone(attic, infoHash) })
+	time.Sleep(10 * time.Millisecond)
+	close(hold)
+	both.Wait()
+	if all := m.List(); len(all) != 1 || all[0].Removed {
+		t.Errorf("the jobs are %+v", all)
+	}
+	if len(w.records) != 1 || len(w.infos) != 1 {
+		t.Errorf("stored are %v, %v", w.records, w.infos)
+	}
+}
+
 func TestARemovalCanBeAskedForAgain(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()

@@ -25,8 +25,9 @@ type world struct {
 	announce []*fakeAnnouncer
 	info     chan []byte // what the next metadata fetch returns
 	asked    []netip.AddrPort
-	full     error // what the store says to a Put
-	stuck    error // and to a Delete
+	full     error     // what the store says to a Put
+	stuck    error     // and to a Delete
+	hold     chan bool // what a Put waits for, unless nil
 }
 
 const attic = "attic-id"
@@ -54,6 +55,12 @@ func (w *world) open() *Manager {
 type recordStore struct{ *world }
 
 func (s recordStore) Put(_ context.Context, id string, r Record) error {
+	s.mu.Lock()
+	hold := s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full != nil {
