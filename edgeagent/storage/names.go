@@ -8,12 +8,15 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 const (
 	// partSuffix marks the name of an unfinished file.
 	partSuffix = ".part"
+	// oldSuffix marks the name of a file that was in the way of the torrent's.
+	oldSuffix = ".old"
 	// maxName is the longest name, in bytes, that the usual file systems take.
 	maxName = 255
 )
@@ -26,14 +29,16 @@ func split(p string) (dir, base string) {
 	return ".", p
 }
 
-// partName returns the name of an unfinished file. A name that leaves no room for the suffix is cut, and made unique again
-// by its hash.
-func partName(base string) string {
-	if len(base)+len(partSuffix) <= maxName {
-		return base + partSuffix
+// partName returns the name of an unfinished file.
+func partName(base string) string { return suffixed(base, partSuffix) }
+
+// suffixed returns the name with the suffix. A name that leaves no room for it is cut, and made unique again by its hash.
+func suffixed(base, suffix string) string {
+	if len(base)+len(suffix) <= maxName {
+		return base + suffix
 	}
 	sum := sha1.Sum([]byte(base))
-	tail := "~" + hex.EncodeToString(sum[:8]) + partSuffix
+	tail := "~" + hex.EncodeToString(sum[:8]) + suffix
 	return strings.ToValidUTF8(base[:maxName-len(tail)], "") + tail
 }
 
@@ -84,6 +89,37 @@ func (d *disk) rename(file int, want fileState) error {
 	}
 	d.state[file] = want
 	return nil
+}
+
+// is reports whether the file is in that state.
+func (d *disk) is(file int, s fileState) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state[file] == s
+}
+
+// setAside renames a finished file to the first free one of NAME.old, NAME.old2 and so on, which it returns.
+func (d *disk) setAside(file int) (to string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dir, base := split(d.table.files[file].Path)
+	folder, err := d.folder(dir, false)
+	for n := 1; err == nil; n++ {
+		suffix := oldSuffix
+		if n > 1 {
+			suffix += strconv.Itoa(n)
+		}
+		to = suffixed(base, suffix)
+		if _, err = folder.Lstat(to); errors.Is(err, fs.ErrNotExist) {
+			err = folder.Rename(base, to)
+			break
+		}
+	}
+	if err != nil {
+		return "", d.fail("renaming", path.Join(dir, base), err)
+	}
+	d.state[file] = absent
+	return path.Join(dir, to), nil
 }
 
 // scan looks which files are there and returns their sizes, 0 for absent ones. Where a file is there under both its names,

@@ -7,10 +7,11 @@ const flushBlocks = 16
 
 // An owner is the state that only the torrent's goroutine touches, between Open and the end of Close.
 type owner struct {
-	header   journalHeader // for the next rewrite of the journal, without the snapshot
-	previous *journalState // the journal to go on with; nil when it must be rewritten before anything is written
-	begun    bool          // the journal is open and agrees with have, the files' names agree with both
-	failed   error         // the *DiskError after which nothing is written
+	header    journalHeader // for the next rewrite of the journal, without the snapshot
+	previous  *journalState // the journal to go on with; nil when it must be rewritten before anything is written
+	unvouched bool          // no journal vouches for the files that Open found
+	begun     bool          // the journal is open and agrees with have, the files' names agree with both
+	failed    error         // the *DiskError after which nothing is written
 
 	assemblies assemblies
 	journal    journalFile

@@ -27,6 +27,7 @@ func (t *Torrent) resume() error {
 	sizes := t.disk.scan(previous != nil)
 	t.own.oversize = t.table.oversize(sizes)
 	if previous == nil {
+		t.own.unvouched = true
 		t.needsCheck.Store(slices.ContainsFunc(sizes, func(n int64) bool { return n > 0 }))
 		t.count()
 		return nil
@@ -186,6 +187,12 @@ func (t *Torrent) begin() error {
 		if left == 0 {
 			continue
 		}
+		if t.foreign(file) {
+			if err := t.setAside(file); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := t.disk.settle(file, partial); err != nil {
 			return err
 		}
@@ -193,6 +200,7 @@ func (t *Torrent) begin() error {
 	if err := t.openJournal(); err != nil {
 		return err
 	}
+	t.own.unvouched = false
 	if err := t.trim(); err != nil {
 		return err
 	}
@@ -200,6 +208,28 @@ func (t *Torrent) begin() error {
 		return err
 	}
 	t.own.begun = true
+	return nil
+}
+
+// foreign reports whether a file was there under its final name before the torrent was, and has nothing of it: a person's
+// own, which is not to be written over.
+func (t *Torrent) foreign(file int) bool {
+	if !t.own.unvouched || !t.table.stored(file) || !t.disk.is(file, complete) {
+		return false
+	}
+	first, end := t.table.piecesOf(file, 0)
+	return int(t.own.left[file]) == end-first
+}
+
+// setAside gives a foreign file another name.
+func (t *Torrent) setAside(file int) error {
+	to, err := t.disk.setAside(file)
+	if err != nil {
+		return err
+	}
+	t.own.oversize = slices.DeleteFunc(t.own.oversize, func(f int) bool { return f == file })
+	t.log.Warn("a file that is not the torrent's was in the way and was renamed",
+		slog.String("file", t.table.files[file].Path), slog.String("to", to))
 	return nil
 }
 

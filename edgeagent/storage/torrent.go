@@ -113,6 +113,7 @@ func (t *Torrent) Close() error {
 }
 
 // Delete closes the torrent and removes its files, also unfinished ones, the folders that are empty then, and the journal.
+// Files that were there before the torrent, and were neither verified nor written since, stay.
 // Folders that hold anything else stay, and so does the download folder. It may be called after Close.
 func (t *Torrent) Delete() error {
 	t.closeOnce.Do(func() {
@@ -121,6 +122,9 @@ func (t *Torrent) Delete() error {
 		close(t.closing)
 	})
 	<-t.stopped
+	if t.own.unvouched {
+		return t.own.journal.remove() // what is there was there before
+	}
 	if err := t.disk.remove(); err != nil {
 		return err
 	}
