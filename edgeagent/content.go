@@ -25,12 +25,27 @@ func (t *torrent) open() (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	disk, err := storage.Open(t.storage(layout))
+	err = t.claim(layout.root())
+	var disk *storage.Torrent
+	if err == nil {
+		disk, err = storage.Open(t.storage(layout))
+	}
 	if err != nil {
 		t.set.tables.close(layout)
 		return nil, err
 	}
 	return &content{&t.set.tables, layout, disk, t.log}, nil
+}
+
+// claim makes the name the torrent's own, for good.
+func (t *torrent) claim(root string) error {
+	if err := t.set.roots.claim(root, t.id); err != nil {
+		return err
+	}
+	if t.currentWish().Root != root {
+		t.alter(func(a *assignment) { a.Root = root })
+	}
+	return nil
 }
 
 func (c *content) close() {
@@ -47,7 +62,7 @@ func (c *content) have() int64 { return c.layout.have(c.disk.Have()) }
 // Killed in between, the torrent is still assigned, or it is nothing but
 // leftovers.
 func (t *torrent) remove(deleteData bool) error {
-	if deleteData {
+	if deleteData && t.currentWish().Root != "" { // else nothing there is this torrent's
 		if err := t.deleteData(); err != nil {
 			return err
 		}
@@ -55,6 +70,7 @@ func (t *torrent) remove(deleteData bool) error {
 	if err := os.Remove(filepath.Join(t.dir, assignmentFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	t.set.roots.release(t.id)
 	return os.RemoveAll(t.dir)
 }
 

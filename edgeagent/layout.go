@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -101,6 +102,17 @@ func (l *layoutFile) storage() storage.Layout {
 		PieceLength: int(l.PieceLength), Length: l.Length, Files: l.files,
 		Hashes: io.NewSectionReader(l.f, l.hashOffset, 20*int64(l.Pieces)),
 	}
+}
+
+// root is the first element of the files' paths: metainfo gives them all the same.
+func (l *layoutFile) root() string {
+	for _, f := range l.files {
+		if !f.Pad {
+			root, _, _ := strings.Cut(f.Path, "/")
+			return root
+		}
+	}
+	return ""
 }
 
 // size is the torrent's length without padding.

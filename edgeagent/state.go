@@ -48,6 +48,7 @@ type assignment struct {
 	Verified   uint64 // and done
 	Downloaded int64  // payload bytes over all time
 	Uploaded   int64
+	Root       string // the torrent's name in the download folder, once it is the torrent's own
 }
 
 // due is the full re-hash that is still to be done, or 0.

@@ -41,6 +41,7 @@ type torrents struct {
 	log     *slog.Logger
 	changed signal // some torrent has something new to report
 	tables  tables
+	roots   roots
 
 	ctx  context.Context
 	runs sync.WaitGroup
@@ -60,6 +61,14 @@ func (s *torrents) load(ctx context.Context) error {
 	}
 	if err != nil {
 		s.log.Error("damaged assignments rest until the surrogate tells them again", "err", err)
+	}
+	for id, a := range held {
+		if a.Root == "" {
+			continue
+		}
+		if err := s.roots.claim(a.Root, id); err != nil {
+			s.log.Error("two torrents have one name", "err", err)
+		}
 	}
 	for id, a := range held {
 		s.start(id, a, control.StatePaused, "")
