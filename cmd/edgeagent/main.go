@@ -98,7 +98,11 @@ func join(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "joined as %s; next: `edgeagent run`\n", name)
+	next := "edgeagent run"
+	if o.state != defaultState() {
+		next += " --state " + o.state
+	}
+	fmt.Fprintf(out, "joined as %s; next: `%s`\n", name, next)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 		return nil, usageError{err}
 	}
 	if f.NArg() > maxArgs {
-		return nil, usageError{fmt.Errorf("unexpected argument %q: see `edgeagent %s --help`", f.Arg(maxArgs), command)}
+		return nil, usageError{fmt.Errorf("unexpected argument %q: flags come before arguments, see `edgeagent %s --help`", f.Arg(maxArgs), command)}
 	}
 	o.arg = f.Arg(0)
 	if err := fill(f, config); err != nil {

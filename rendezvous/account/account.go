@@ -40,7 +40,7 @@ var (
 	// ErrTooManyDevices means that MaxDevices are enrolled.
 	ErrTooManyDevices = errors.New("too many devices: revoke some")
 	// ErrNotFound means that no device has the name or id.
-	ErrNotFound = errors.New("no such device: `simplebit devices` lists them")
+	ErrNotFound = errors.New("no such device")
 	// ErrAmbiguous means that several ids begin so.
 	ErrAmbiguous = errors.New("several devices")
 	// ErrNameTaken means that another device has the name.

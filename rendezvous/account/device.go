@@ -87,7 +87,7 @@ func (a *Accounts) Device(ctx context.Context, nameOrID string) (Device, error) 
 		}
 	}
 	if len(wanted) < minIDPrefix || !isBase32(wanted) {
-		return Device{}, fmt.Errorf("%w: %.64q", ErrNotFound, nameOrID)
+		return Device{}, notFound(nameOrID)
 	}
 	devices, err := a.Devices(ctx)
 	if err != nil {
@@ -96,12 +96,16 @@ func (a *Accounts) Device(ctx context.Context, nameOrID string) (Device, error) 
 	devices = slices.DeleteFunc(devices, func(d Device) bool { return !strings.HasPrefix(d.ID, wanted) })
 	switch len(devices) {
 	case 0:
-		return Device{}, fmt.Errorf("%w: %.64q", ErrNotFound, nameOrID)
+		return Device{}, notFound(nameOrID)
 	case 1:
 		return devices[0], nil
 	default:
 		return Device{}, fmt.Errorf("%w have an id that begins with %q: give more of it", ErrAmbiguous, wanted)
 	}
+}
+
+func notFound(nameOrID string) error {
+	return fmt.Errorf("%w: %.64q (a revoked one has no name; `simplebit devices` lists all)", ErrNotFound, nameOrID)
 }
 
 // Rename gives the device found as Device does another name: 1 to 32 of a-z, 0-9 and "-", the first no "-". Errors: those of

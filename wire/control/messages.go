@@ -124,7 +124,8 @@ type Assign struct {
 	Verify     uint64   // counter: a value above the one that the agent has done asks it to hash everything again
 }
 
-// Unassign asks the agent to drop a torrent; Gone answers it, also when nothing was held.
+// Unassign asks the agent to drop a torrent. Gone answers it, also when nothing was held; a Progress with StateFailed does when
+// the agent cannot carry it out.
 type Unassign struct {
 	ID         [20]byte // info-hash
 	DeleteData bool     // delete the downloaded files too
