@@ -38,7 +38,7 @@ func TestAnInviteIsForOneDevice(t *testing.T) {
 
 	out, err := attic.Run(t.Context(), "", "join", "--name", "attic", invite)
 	s.ok(err)
-	if out.ExitCode != 0 || out.Stdout != "joined as attic; next: `edgeagent run`\n" {
+	if out.ExitCode != 0 || out.Stdout != "joined as attic; next: `edgeagent run --state "+attic.State()+"`\n" {
 		t.Fatalf("join: %+v", out)
 	}
 	s.says(s.refusal(cellar.Run(t.Context(), invite+"\n", "join")), "edgeagent: ", "the invite was used by another device", "make a new one")
