@@ -40,13 +40,16 @@ var layers = map[string][]string{
 	"rendezvous/store":     {},
 	"rendezvous/account":   {"rendezvous/store"},
 	"rendezvous/tracker":   {},
+	"rendezvous/dht":       {"nat"},
 	"rendezvous/front":     {"wire/peer", "wire/dial"},
+	"rendezvous/torrent":   {"wire/control", "nat", "rendezvous/metainfo"},
 	"rendezvous/session":   {"wire/control", "nat"},
 	"rendezvous/job":       {"wire/control", "nat", "rendezvous/metainfo"},
 	"rendezvous/apiclient": {},
 	"rendezvous/api":       {"rendezvous/apiclient", "rendezvous/account"},
 	"rendezvous": {
-		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/front",
+		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/dht",
+		"rendezvous/front", "rendezvous/torrent",
 		"rendezvous/session", "rendezvous/job", "rendezvous/apiclient", "rendezvous/api",
 		"wire/control", "wire/peer", "wire/dial", "nat",
 	},
@@ -58,6 +61,7 @@ var layers = map[string][]string{
 	"integration/natlab":   {},
 	"integration/programs": anything,
 	"integration/demo":     anything,
+	"integration/bench":    anything,
 }
 
 func TestImportsFollowLayers(t *testing.T) {
