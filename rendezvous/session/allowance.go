@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"simplebit/wire/control"
+)
 
 // What a device may send: one report a second for each torrent would be more
 // than any has to say. Beyond that it is not read, and has to wait.
@@ -9,15 +13,36 @@ const (
 	frameBurst    = 2000                 // frames at once
 )
 
-// allowance is when the frames received so far would have come, one every
-// frameInterval. It has no I/O.
+// How many addresses a device may call unusable. One of 40 connections tries
+// some ten addresses a second at most. What is beyond that is dropped: it is
+// advice, and a device gives it again when it meets the address again.
+const (
+	unusableInterval = 10 * time.Millisecond     // between two addresses in the long run
+	unusableBurst    = 4 * control.MaxCandidates // addresses at once
+)
+
+// allowance is when what was received so far would have come at an even pace.
+// It has no I/O.
 type allowance struct{ used time.Time }
 
 // take counts one frame and returns how long to wait before the next is read.
 func (a *allowance) take(now time.Time) time.Duration {
+	a.spend(now, frameInterval)
+	return max(0, a.used.Sub(now)-frameBurst*frameInterval)
+}
+
+// unusable returns how many of n addresses are taken, and counts these.
+func (a *allowance) unusable(now time.Time, n int) int {
+	a.spend(now, 0)
+	left := unusableBurst*unusableInterval - a.used.Sub(now)
+	n = min(n, int(max(0, left)/unusableInterval))
+	a.spend(now, time.Duration(n)*unusableInterval)
+	return n
+}
+
+func (a *allowance) spend(now time.Time, d time.Duration) {
 	if a.used.Before(now) {
 		a.used = now
 	}
-	a.used = a.used.Add(frameInterval)
-	return max(0, a.used.Sub(now)-frameBurst*frameInterval)
+	a.used = a.used.Add(d)
 }

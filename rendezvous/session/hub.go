@@ -41,6 +41,9 @@ type Jobs interface {
 	Layout(context.Context, [20]byte) (Layout, error)
 	Observed(control.DeviceID, control.Progress)
 	Gone(control.DeviceID, [20]byte)
+	// Unusable tells addresses that are of no use to the device, which holds the
+	// torrent; they are bounded for a session.
+	Unusable(control.DeviceID, control.Unusable)
 	// Connected tells that the device's session began or ended.
 	Connected(device control.DeviceID, online bool)
 }
@@ -312,4 +315,15 @@ func (h *Hub) Status(device control.DeviceID) (online bool, addr netip.AddrPort,
 		return false, netip.AddrPort{}, ""
 	}
 	return true, remote(s.conn), s.hello.Software
+}
+
+// Endpoint is where the device accepts peers: the address from which it is
+// connected, and the port that it has told. It is zero when the device is not
+// connected or accepts none.
+func (h *Hub) Endpoint(device control.DeviceID) netip.AddrPort {
+	s := h.session(device)
+	if s == nil || s.hello.Port == 0 {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(remote(s.conn).Addr(), s.hello.Port)
 }

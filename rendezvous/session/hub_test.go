@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ type world struct {
 	desired map[infoHash]Desired
 	layouts int      // asked for
 	broken  int      // of them, the first that fail
-	events  chan any // control.Progress unless counting, infoHash of Gone, bool of Connected
+	events  chan any // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected
 
 	client   *quic.Config // of devices
 	counting bool
@@ -119,8 +121,9 @@ func (w *world) Observed(_ control.DeviceID, p control.Progress) {
 	}
 }
 
-func (w *world) Gone(_ control.DeviceID, id [20]byte)      { w.events <- id }
-func (w *world) Connected(_ control.DeviceID, online bool) { w.events <- online }
+func (w *world) Gone(_ control.DeviceID, id [20]byte)            { w.events <- id }
+func (w *world) Connected(_ control.DeviceID, online bool)       { w.events <- online }
+func (w *world) Unusable(_ control.DeviceID, u control.Unusable) { w.events <- u }
 
 // event waits for the next thing that the jobs were told.
 func event[T any](w *world) T {
@@ -276,6 +279,40 @@ func TestAChangedWishReachesAConnectedDevice(t *testing.T) {
 	w.hub.Changed(id)
 	if got := next[control.Assign](d); !got.Paused {
 		t.Errorf("assigned %+v, want it paused", got)
+	}
+}
+
+func TestAddressesOfNoUseReachTheJobs(t *testing.T) {
+	w := newWorld(t)
+	w.wish(red, want(red, 1))
+	d := w.joined(newKey(t))
+	next[control.Assign](d)
+	told := control.Unusable{ID: red, Peers: []control.UnusablePeer{
+		{Addr: netip.MustParseAddrPort("192.0.2.1:6881"), Reason: control.UnusableLied}}}
+	d.send(told) // not held yet: of no torrent that it may speak of
+	d.send(control.Progress{ID: red, Generation: 1, State: control.StateDownloading})
+	d.send(told)
+	event[control.Progress](w)
+	if got := event[control.Unusable](w); !reflect.DeepEqual(got, told) {
+		t.Errorf("told %+v, want %+v", got, told)
+	}
+}
+
+func TestTheHubKnowsWhereADeviceAcceptsPeers(t *testing.T) {
+	w := newWorld(t)
+	key, mute := newKey(t), newKey(t)
+	if got := w.hub.Endpoint(idOf(key)); got.IsValid() {
+		t.Errorf("a device that is not connected accepts peers at %v", got)
+	}
+	next[control.Welcome](w.connect(key, hello))
+	event[bool](w)
+	if got, want := w.hub.Endpoint(idOf(key)), netip.MustParseAddrPort("127.0.0.1:6882"); got != want {
+		t.Errorf("the device accepts peers at %v, want %v", got, want)
+	}
+	next[control.Welcome](w.connect(mute, control.Hello{Version: control.Version}))
+	event[bool](w)
+	if got := w.hub.Endpoint(idOf(mute)); got.IsValid() {
+		t.Errorf("a device without a port accepts peers at %v", got)
 	}
 }
 

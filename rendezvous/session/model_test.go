@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -277,7 +278,7 @@ func (m *model) settled() error {
 			return fmt.Errorf("the removal of %x has not ended", id[:1])
 		case k == nil:
 			return fmt.Errorf("%x is wanted and not held", id[:1])
-		case k.Assign != w.Assign:
+		case !reflect.DeepEqual(k.Assign, w.Assign):
 			return fmt.Errorf("%x is held as %+v, wanted is %+v", id[:1], k.Assign, w.Assign)
 		case !k.layout && !k.failed:
 			return fmt.Errorf("%x has no layout", id[:1])

@@ -146,6 +146,12 @@ func (b *book) forget(id infoHash) {
 	delete(b.pages, id)
 }
 
+// holds reports whether the device says that it holds the torrent.
+func (b *book) holds(id infoHash) bool {
+	p := b.pages[id]
+	return p != nil && p.held
+}
+
 // again allows for another try at a layout, if the device still wants it.
 func (b *book) again(id infoHash) {
 	if p := b.pages[id]; p != nil {

@@ -224,6 +224,24 @@ func TestADeviceMayBurstAndThenHasToWait(t *testing.T) {
 	}
 }
 
+func TestADeviceMayCallOnlySoManyAddressesUnusable(t *testing.T) {
+	var a allowance
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	taken := 0
+	for range 10 {
+		taken += a.unusable(now, control.MaxCandidates)
+	}
+	if taken != unusableBurst {
+		t.Errorf("%d of %d at once were taken, want %d", taken, 10*control.MaxCandidates, unusableBurst)
+	}
+	if got := a.unusable(now.Add(time.Second), control.MaxCandidates); got != int(time.Second/unusableInterval) {
+		t.Errorf("a second later %d were taken", got)
+	}
+	if got := a.unusable(now.Add(time.Hour), 7); got != 7 {
+		t.Errorf("an hour later %d of 7 were taken", got)
+	}
+}
+
 func TestStrangersOfOnePlaceCannotFillTheDoor(t *testing.T) {
 	a := admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}}
 	addr := netip.MustParseAddr

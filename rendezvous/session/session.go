@@ -46,6 +46,9 @@ type session struct {
 	frames *control.Reader
 	book   *book
 
+	unusable allowance // for addresses that the device calls unusable
+	flooded  bool      // it told more than that
+
 	changed    signal
 	revoked    signal
 	candidates chan control.Candidates
@@ -145,6 +148,9 @@ func (s *session) take(m control.Message) (changed bool, err error) {
 		}
 		s.cfg.Jobs.Observed(s.device, m)
 		return changed, nil
+	case control.Unusable:
+		s.takeUnusable(m)
+		return false, nil
 	case control.Gone:
 		s.book.forget(m.ID)
 	case control.Synced:
@@ -153,6 +159,22 @@ func (s *session) take(m control.Message) (changed bool, err error) {
 		return false, fmt.Errorf("device %s sent a %T, which only a surrogate may send", s.name, m)
 	}
 	return true, nil
+}
+
+// takeUnusable passes on as many addresses as the device may tell.
+func (s *session) takeUnusable(m control.Unusable) {
+	if !s.book.holds(m.ID) {
+		return // dropped meanwhile, or never held
+	}
+	told := len(m.Peers)
+	m.Peers = m.Peers[:s.unusable.unusable(time.Now(), told)]
+	if len(m.Peers) < told && !s.flooded {
+		s.flooded = true // once a session: a flood must not fill the log
+		s.cfg.Log.Info("device calls too many addresses unusable: those beyond its allowance are ignored", "device", s.name)
+	}
+	if len(m.Peers) > 0 {
+		s.cfg.Jobs.Unusable(s.device, m)
+	}
 }
 
 // act carries out what reconcile found.

@@ -88,8 +88,20 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 		"a full check":              Progress{ID: id, Generation: 4, State: StateChecking, Size: 1 << 20, Checked: 1 << 19},
 		"the inventory is complete": Synced{},
 		"dropped":                   Gone{id},
-		"paused, and to be checked once it is not": Assign{id, 4, true, 1},
-		"delete the files":                         Unassign{id, true},
+		"paused, and to be checked once it is not": Assign{ID: id, Generation: 4, Paused: true, Verify: 1},
+		"limits, an end of seeding and a choice of files": Assign{
+			ID: id, Generation: 5, Sequential: true, DownLimit: 2_000_000, UpLimit: 500_000, MaxPeers: 30, SeedRatio: 2000,
+			SeedTime: 172800, Files: []FileRun{{2, FileSkip}, {1, FileHigh}, {3, FileNormal}, {40, FileSkip}},
+		},
+		"half of the files, all of them there": Progress{
+			ID: id, Generation: 5, State: StateSeeding, Size: 1 << 20, Have: 1<<19 + 16384, Selected: 1 << 19, SelectedHave: 1 << 19,
+		},
+		"seeded as long as asked": Progress{
+			ID: id, Generation: 6, State: StateFinished, Size: 1 << 20, Have: 1 << 20, Downloaded: 1 << 20, Uploaded: 2 << 20,
+		},
+		"dead, and a liar": Unusable{id, []UnusablePeer{
+			{addr("203.0.113.9:6881"), UnusableUnreachable}, {addr("[2001:db8::9]:6881"), UnusableLied}}},
+		"delete the files": Unassign{id, true},
 		"one of each": Candidates{id, []Candidate{
 			{addr("203.0.113.9:6881"), CandidateReachable}, {addr("[2001:db8::9]:6881"), CandidateUnverified}}},
 		"three files in two pieces": LayoutHeader{id, "src", 32768, 40000, 3, 2},
@@ -149,8 +161,8 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 }
 
 var wireTypes = []any{
-	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, unassignWire{},
-	candidatesWire{}, candidateWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
+	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, fileRunWire{},
+	unassignWire{}, candidatesWire{}, candidateWire{}, unusableWire{}, unusablePeerWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
 }
 
 // messageName is the type of message that w writes, or of the one that it is part of.
@@ -159,8 +171,12 @@ func messageName(w any) string {
 	switch name {
 	case "peer":
 		name = "progress"
+	case "fileRun":
+		name = "assign"
 	case "candidate":
 		name = "candidates"
+	case "unusablePeer":
+		name = "unusable"
 	case "layoutFile":
 		name = "layoutFiles"
 	}

@@ -17,6 +17,7 @@ const (
 	typeCandidates   = 9
 	typeLayoutHeader = 10
 	typeLayoutFiles  = 11
+	typeUnusable     = 12
 )
 
 // The codec's settings never change, and building them costs more than a message does.
@@ -107,6 +108,8 @@ func ParseMessage(b []byte) (Message, error) {
 		return parse[layoutHeaderWire](head.Type, b)
 	case typeLayoutFiles:
 		return parse[layoutFilesWire](head.Type, b)
+	case typeUnusable:
+		return parse[unusableWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}

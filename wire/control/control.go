@@ -36,7 +36,8 @@ const (
 	MaxText        = 1 << 10  // Refused.Reason, Progress.Error
 	MaxToken       = 128      // an invite's token
 	MaxPeers       = 256      // peers in one Progress; writers leave out those after
-	MaxCandidates  = 500      // candidates in one Candidates
+	MaxCandidates  = 500      // candidates in one Candidates, and addresses in one Unusable
+	MaxFileRuns    = 1000     // runs of priorities in one Assign
 	MaxTorrentName = 255      // LayoutHeader.Name
 	MaxPath        = 4 << 10  // LayoutFile.Path, the whole of it
 	MaxPathElement = 255      // LayoutFile.Path, between two slashes

@@ -97,6 +97,24 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"paused as number":                "a3 00 07 01 " + id20 + "03 01",
 		"501 candidates":                  "a3 00 09 01 " + id20 + "02 99 01f5 " + strings.Repeat("a1 01 46 cb0071091ae1", 501),
 		"candidate without address":       "a3 00 09 01 " + id20 + "02 81 a1 02 01",
+		"down limit negative":             "a3 00 07 01 " + id20 + "06 20",
+		"up limit beyond 63 bits":         "a3 00 07 01 " + id20 + "07 1b 8000000000000000",
+		"max peers beyond 16 bits":        "a3 00 07 01 " + id20 + "08 1a 00010000",
+		"ratio beyond 32 bits":            "a3 00 07 01 " + id20 + "09 1b 0000000100000000",
+		"1001 runs of files":              "a3 00 07 01 " + id20 + "0b 99 03e9 " + strings.Repeat("a1 01 01", 1001),
+		"run without count":               "a3 00 07 01 " + id20 + "0b 81 a1 02 01",
+		"run of no files":                 "a3 00 07 01 " + id20 + "0b 81 a2 01 00 02 01",
+		"runs of 200,001 files":           "a3 00 07 01 " + id20 + "0b 82 a1 01 1a 00030d40 a1 01 01",
+		"runs of 2^32 files":              "a3 00 07 01 " + id20 + "0b 82 a1 01 1a ffffffff a1 01 01",
+		"run of a negative count":         "a3 00 07 01 " + id20 + "0b 81 a1 01 20",
+		"priority beyond 8 bits":          "a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 19 0100",
+		"selected negative":               "a3 00 04 01 " + id20 + "0e 20",
+		"selected have negative":          "a3 00 04 01 " + id20 + "0f 20",
+		"501 unusable":                    "a3 00 0c 01 " + id20 + "02 99 01f5 " + strings.Repeat("a1 01 46 cb0071091ae1", 501),
+		"unusable without address":        "a3 00 0c 01 " + id20 + "02 81 a1 02 01",
+		"unusable of a negative reason":   "a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 20",
+		"unusable with port 0":            "a3 00 0c 01 " + id20 + "02 81 a1 01 46 cb0071090000",
+		"unusable without info-hash":      "a2 00 0c 02 80",
 		"candidate with port 0":           "a3 00 09 01 " + id20 + "02 81 a1 01 46 cb0071090000",
 		"array of 1025 in an unknown key": "a2 00 05 18 40 99 0401 " + strings.Repeat("00", 1025),
 		"map of 65 in an unknown key":     "a2 00 05 18 40 b8 41 " + pairs(65),
@@ -148,6 +166,8 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		"a key in a peer":       {"a3 00 04 01 " + id20 + "0b 81 a2 05 01 18 40 a0", Progress{ID: testID, Peers: []Peer{{Down: 1}}}},
 		"a state":               {"a3 00 04 01 " + id20 + "03 18 ff", Progress{ID: testID, State: 255}},
 		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{addr("203.0.113.9:6881"), 9}}}},
+		"a priority of files":   {"a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 09", Assign{ID: testID, Files: []FileRun{{1, 9}}}},
+		"a reason":              {"a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Unusable{testID, []UnusablePeer{{addr("203.0.113.9:6881"), 9}}}},
 		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
 		"IPv4 inside IPv6":      {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
 	} {
@@ -155,7 +175,7 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	for _, frame := range []string{"a1 00 0c", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+	for _, frame := range []string{"a1 00 0d", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
 		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
 			t.Errorf("type unknown: %v, %v", m, err)
 		}
@@ -166,6 +186,7 @@ func TestLargestProgressFitsInAFrame(t *testing.T) {
 	m := Progress{
 		ID: testID, Generation: math.MaxUint64, State: 255, Size: math.MaxInt64, Have: math.MaxInt64, Downloaded: math.MaxInt64,
 		Uploaded: math.MaxInt64, DownRate: math.MaxInt64, UpRate: math.MaxInt64, Checked: math.MaxInt64, Partial: math.MaxInt64,
+		Selected: math.MaxInt64, SelectedHave: math.MaxInt64,
 		Error: strings.Repeat("e", 2*MaxText),
 	}
 	for range 2 * MaxPeers {
@@ -186,6 +207,20 @@ func TestLargestProgressFitsInAFrame(t *testing.T) {
 	}
 	if len(m.Peers) != 2*MaxPeers {
 		t.Error("the caller's peers were cut")
+	}
+}
+
+func TestLargestAssignAndUnusableFitInAFrame(t *testing.T) {
+	assign := Assign{
+		ID: testID, Generation: math.MaxUint64, Paused: true, Verify: math.MaxUint64, Sequential: true, DownLimit: math.MaxInt64,
+		UpLimit: math.MaxInt64, MaxPeers: math.MaxUint16, SeedRatio: math.MaxUint32, SeedTime: math.MaxUint32,
+		Files: append(slicesOf(FileRun{1, 255}, MaxFileRuns-1), FileRun{MaxFiles - MaxFileRuns + 1, FileHigh}),
+	}
+	unusable := Unusable{testID, slicesOf(UnusablePeer{addr("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535"), 255}, MaxCandidates)}
+	for _, m := range []Message{assign, unusable} {
+		if got, err := ParseMessage(mustAppend(t, m)); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%T came back as %+v, %v", m, got, err)
+		}
 	}
 }
 
@@ -220,6 +255,13 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
 		"501 candidates":            Candidates{Peers: make([]Candidate, 501)},
 		"candidate without address": Candidates{Peers: make([]Candidate, 1)},
 		"candidate with port 0":     Candidates{Peers: []Candidate{{Addr: addr("203.0.113.9:0")}}},
+		"negative limit":            Assign{DownLimit: -1},
+		"1001 runs of files":        Assign{Files: slicesOf(FileRun{1, FileSkip}, MaxFileRuns+1)},
+		"run of no files":           Assign{Files: make([]FileRun, 1)},
+		"runs of 200,001 files":     Assign{Files: []FileRun{{MaxFiles, FileHigh}, {1, FileSkip}}},
+		"negative selection":        Progress{Selected: -1},
+		"501 unusable":              Unusable{Peers: make([]UnusablePeer, 501)},
+		"unusable with port 0":      Unusable{Peers: []UnusablePeer{{Addr: addr("203.0.113.9:0")}}},
 		"pieces that do not fit":    LayoutHeader{PieceLength: 1, Length: 2, Files: 1, Pieces: 1},
 		"no files":                  LayoutFiles{},
 		"too many files":            LayoutFiles{make([]LayoutFile, MaxFrameFiles+1)},
@@ -265,7 +307,7 @@ func TestRefusalIsAnErrorThatSaysWhatToDo(t *testing.T) {
 }
 
 func TestStatesHaveNames(t *testing.T) {
-	for s, want := range map[State]string{0: "unknown", StateLayout: "layout", StateFailed: "failed", 7: "unknown", 255: "unknown"} {
+	for s, want := range map[State]string{0: "unknown", StateLayout: "layout", StateFailed: "failed", StateFinished: "finished", 8: "unknown", 255: "unknown"} {
 		if s.String() != want {
 			t.Errorf("%d: %s", uint8(s), s)
 		}

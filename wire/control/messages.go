@@ -6,8 +6,8 @@ import (
 )
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
-// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, LayoutHeader and LayoutFiles. Readers return
-// values, never pointers.
+// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, LayoutHeader and LayoutFiles. Readers
+// return values, never pointers.
 type Message interface {
 	// wire returns what is encoded, or says which field breaks which limit.
 	wire() (any, error)
@@ -74,6 +74,9 @@ type Progress struct {
 	Peers      []Peer // live connections, the most important first: writers leave out those after MaxPeers
 	Checked    int64  // bytes hashed so far while State is StateChecking
 	Partial    int64  // bytes of unfinished pieces
+
+	Selected     int64 // bytes of the wanted files, without padding, when some are skipped; 0: all are wanted
+	SelectedHave int64 // verified bytes of those
 }
 
 // State is what the agent does with a torrent.
@@ -84,14 +87,15 @@ const (
 	StateLayout      State = 1 // needs the layout: the surrogate sends it
 	StateChecking    State = 2 // hashes what is on the disk
 	StateDownloading State = 3 // wants pieces
-	StateSeeding     State = 4 // has all and serves
+	StateSeeding     State = 4 // has all that is wanted and serves
 	StatePaused      State = 5 // paused by an Assign
 	StateFailed      State = 6 // stopped; Error says why
+	StateFinished    State = 7 // has all that is wanted and has seeded as long as asked: holds no connections
 )
 
 // String returns the state in one lower-case word, for logs.
 func (s State) String() string {
-	words := [...]string{"unknown", "layout", "checking", "downloading", "seeding", "paused", "failed"}
+	words := [...]string{"unknown", "layout", "checking", "downloading", "seeding", "paused", "failed", "finished"}
 	if int(s) >= len(words) {
 		s = 0
 	}
@@ -122,7 +126,34 @@ type Assign struct {
 	Generation uint64   // from 1, larger with every change of the desired state
 	Paused     bool     // hold no connections
 	Verify     uint64   // counter: a value above the one that the agent has done asks it to hash everything again
+
+	Sequential bool      // pieces in the order of the content
+	DownLimit  int64     // payload bytes/s from all peers of this torrent; 0: none
+	UpLimit    int64     // payload bytes/s to them; 0: none
+	MaxPeers   uint16    // connections of this torrent; 0: the agent decides
+	SeedRatio  uint32    // thousandths: seeding ends when uploaded/size of what is wanted reaches it; 0: no such end
+	SeedTime   uint32    // seconds of seeding after which it ends; 0: no such end
+	Files      []FileRun // priorities in the order of the layout's files with padding; those after the last run are normal
 }
+
+// FileRun is the priority of files that follow one another in the layout. The runs of an Assign are at most MaxFileRuns,
+// over at most MaxFiles files.
+type FileRun struct {
+	Count    uint32 // of files, above 0
+	Priority FilePriority
+}
+
+// FilePriority says when a file's pieces are fetched, if at all. A piece of several files has the highest of theirs.
+// Readers treat a priority they do not know as normal.
+type FilePriority uint8
+
+// The priorities of files.
+const (
+	FileNormal FilePriority = 0
+	FileSkip   FilePriority = 1 // not wanted
+	FileLow    FilePriority = 2 // after normal ones
+	FileHigh   FilePriority = 3 // before normal ones
+)
 
 // Unassign asks the agent to drop a torrent. Gone answers it, also when nothing was held; a Progress with StateFailed does when
 // the agent cannot carry it out.
@@ -150,6 +181,29 @@ type CandidateKind uint8
 const (
 	CandidateReachable  CandidateKind = 1 // the surrogate finished a peer handshake there: dial
 	CandidateUnverified CandidateKind = 2 // somebody named it: dial, sparingly
+)
+
+// Unusable tells the surrogate addresses that it should not send again for a while, from the agent; at most one a second
+// for each torrent.
+type Unusable struct {
+	ID    [20]byte       // info-hash
+	Peers []UnusablePeer // at most MaxCandidates
+}
+
+// UnusablePeer is an address of no use to the agent.
+type UnusablePeer struct {
+	Addr   netip.AddrPort // valid, port above 0
+	Reason UnusableReason
+}
+
+// UnusableReason says why an address is of no use. Readers treat a reason they do not know as UnusableUseless.
+type UnusableReason uint8
+
+// The reasons why an address is of no use.
+const (
+	UnusableUnreachable UnusableReason = 1 // no handshake came about
+	UnusableUseless     UnusableReason = 2 // broke the protocol, or has another torrent
+	UnusableLied        UnusableReason = 3 // sent corrupt data
 )
 
 // LayoutHeader is the first frame of a layout stream (surrogate to agent).

@@ -2,8 +2,6 @@ package control
 
 import (
 	"errors"
-	"fmt"
-	"net/netip"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -105,93 +103,3 @@ func (w goneWire) message() (Message, error) {
 	}
 	return Gone{id}, nil
 }
-
-type assignWire struct {
-	Type       uint64          `cbor:"0,keyasint"`
-	ID         cbor.ByteString `cbor:"1,keyasint"`
-	Generation uint64          `cbor:"2,keyasint,omitempty"`
-	Paused     bool            `cbor:"3,keyasint,omitempty"`
-	Verify     uint64          `cbor:"4,keyasint,omitempty"`
-}
-
-func (m Assign) wire() (any, error) {
-	return assignWire{typeAssign, wireID(m.ID), m.Generation, m.Paused, m.Verify}, nil
-}
-
-func (w assignWire) message() (Message, error) {
-	id, err := parseID(w.ID)
-	if err != nil {
-		return nil, err
-	}
-	return Assign{id, w.Generation, w.Paused, w.Verify}, nil
-}
-
-type unassignWire struct {
-	Type       uint64          `cbor:"0,keyasint"`
-	ID         cbor.ByteString `cbor:"1,keyasint"`
-	DeleteData bool            `cbor:"2,keyasint,omitempty"`
-}
-
-func (m Unassign) wire() (any, error) {
-	return unassignWire{typeUnassign, wireID(m.ID), m.DeleteData}, nil
-}
-
-func (w unassignWire) message() (Message, error) {
-	id, err := parseID(w.ID)
-	if err != nil {
-		return nil, err
-	}
-	return Unassign{id, w.DeleteData}, nil
-}
-
-type candidatesWire struct {
-	Type  uint64          `cbor:"0,keyasint"`
-	ID    cbor.ByteString `cbor:"1,keyasint"`
-	Peers []candidateWire `cbor:"2,keyasint,omitempty"`
-}
-
-type candidateWire struct {
-	Addr cbor.ByteString `cbor:"1,keyasint"`
-	Kind CandidateKind   `cbor:"2,keyasint,omitempty"`
-}
-
-func (m Candidates) wire() (any, error) {
-	if len(m.Peers) > MaxCandidates {
-		return nil, fmt.Errorf("%d candidates in a frame, the limit is %d", len(m.Peers), MaxCandidates)
-	}
-	w := candidatesWire{typeCandidates, wireID(m.ID), make([]candidateWire, len(m.Peers))}
-	for i, p := range m.Peers {
-		if !dialable(p.Addr) {
-			return nil, fmt.Errorf("candidate %v is no address to dial", p.Addr)
-		}
-		w.Peers[i] = candidateWire{wireAddr(p.Addr), p.Kind}
-	}
-	return w, nil
-}
-
-func (w candidatesWire) message() (Message, error) {
-	id, err := parseID(w.ID)
-	if err != nil {
-		return nil, err
-	}
-	if len(w.Peers) > MaxCandidates {
-		return nil, fmt.Errorf("%d candidates in a frame, the limit is %d", len(w.Peers), MaxCandidates)
-	}
-	m := Candidates{ID: id}
-	if len(w.Peers) > 0 {
-		m.Peers = make([]Candidate, len(w.Peers))
-	}
-	for i, p := range w.Peers {
-		addr, err := parseAddr(p.Addr)
-		if err != nil {
-			return nil, err
-		}
-		if !dialable(addr) {
-			return nil, fmt.Errorf("candidate %v is no address to dial", addr)
-		}
-		m.Peers[i] = Candidate{addr, p.Kind}
-	}
-	return m, nil
-}
-
-func dialable(a netip.AddrPort) bool { return a.IsValid() && a.Port() != 0 }

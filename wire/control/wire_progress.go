@@ -21,6 +21,9 @@ type progressWire struct {
 	Peers      []peerWire      `cbor:"11,keyasint,omitempty"`
 	Checked    int64           `cbor:"12,keyasint,omitempty"`
 	Partial    int64           `cbor:"13,keyasint,omitempty"`
+
+	Selected     int64 `cbor:"14,keyasint,omitempty"`
+	SelectedHave int64 `cbor:"15,keyasint,omitempty"`
 }
 
 type peerWire struct {
@@ -37,7 +40,7 @@ func (m Progress) wire() (any, error) {
 	peers := m.Peers[:min(len(m.Peers), MaxPeers)]
 	w := progressWire{
 		typeProgress, wireID(m.ID), m.Generation, m.State, m.Size, m.Have, m.Downloaded, m.Uploaded, m.DownRate, m.UpRate,
-		clip(m.Error, MaxText), make([]peerWire, len(peers)), m.Checked, m.Partial,
+		clip(m.Error, MaxText), make([]peerWire, len(peers)), m.Checked, m.Partial, m.Selected, m.SelectedHave,
 	}
 	for i, p := range peers {
 		w.Peers[i] = peerWire{
@@ -54,6 +57,7 @@ func (w progressWire) check() error {
 	}{
 		{"size", w.Size}, {"have", w.Have}, {"downloaded", w.Downloaded}, {"uploaded", w.Uploaded},
 		{"down rate", w.DownRate}, {"up rate", w.UpRate}, {"checked", w.Checked}, {"partial", w.Partial},
+		{"selected", w.Selected}, {"selected have", w.SelectedHave},
 	} {
 		if err := checkCount(f.name, f.n); err != nil {
 			return err
@@ -99,7 +103,7 @@ func (w progressWire) message() (Message, error) {
 	}
 	m := Progress{
 		id, w.Generation, w.State, w.Size, w.Have, w.Downloaded, w.Uploaded, w.DownRate, w.UpRate, w.Error, nil, w.Checked,
-		w.Partial,
+		w.Partial, w.Selected, w.SelectedHave,
 	}
 	if len(w.Peers) > 0 {
 		m.Peers = make([]Peer, len(w.Peers))
