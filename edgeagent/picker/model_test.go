@@ -27,7 +27,7 @@ func TestAnyHistoryKeepsTheBooks(t *testing.T) {
 				}
 				peers = []*Peer{p}
 				for _, b := range k.Pick(p, 1000, nil) {
-					k.Received(p, b)
+					k.Received(p, b, nil)
 				}
 				verify(k, func() bool { return true })
 				check(t, k)
@@ -82,7 +82,7 @@ func step(k *Picker, rng *rand.Rand, peers *[]*Peer, asked map[*Peer][]Block) {
 		asked[p] = k.Pick(p, rng.IntN(6), asked[p])
 	default:
 		for range min(len(asked[p]), rng.IntN(5)) {
-			k.Received(p, asked[p][0])
+			k.Received(p, asked[p][0], nil)
 			asked[p] = asked[p][1:]
 		}
 		verify(k, func() bool { return rng.IntN(4) > 0 })

@@ -95,17 +95,18 @@ func (k *Picker) block(q *partial, i int) Block {
 	}
 }
 
-// Received records that the peer has sent the block. It reports false for a block that was not asked of this peer,
-// which must not be written.
-func (k *Picker) Received(p *Peer, b Block) bool {
+// Received records that the peer has sent the block. It is not ok when the block was not asked of this peer: then it
+// must not be written. Others that were asked for the same block are appended to also and owe it no more: the caller
+// sends them a CANCEL.
+func (k *Picker) Received(p *Peer, b Block, also []*Peer) (ok bool, cancel []*Peer) {
 	q, i := k.find(b)
 	if q == nil || q.blocks[i] != p.id {
-		return false
+		return false, also
 	}
 	q.blocks[i] |= received
 	k.asked--
 	p.requests--
-	return true
+	return true, also
 }
 
 // Rejected records that the peer will not send the block (BEP 6), so that others are asked. It reports false for a

@@ -72,7 +72,8 @@ func (t *Torrent) block(now time.Time, p *peerConn, a arrival) error {
 	p.heard = now
 	p.remote.talking = true
 	n := a.block.N
-	if !t.pick.Received(p.pick, picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)}) {
+	b := picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)}
+	if ok, _ := t.pick.Received(p.pick, b, nil); !ok {
 		a.block.Release()
 		return p.stray("blocks")
 	}
