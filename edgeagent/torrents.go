@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"sync"
 
@@ -172,13 +171,13 @@ func (s *torrents) candidates(m control.Candidates) {
 	if sw == nil {
 		return
 	}
-	addrs := make([]netip.AddrPort, 0, len(m.Peers))
+	list := make([]swarm.Candidate, 0, len(m.Peers))
 	for _, c := range m.Peers {
 		if c.Kind == control.CandidateReachable || c.Kind == control.CandidateUnverified {
-			addrs = append(addrs, c.Addr)
+			list = append(list, swarm.Candidate{Addr: c.Addr, Reachable: c.Kind == control.CandidateReachable})
 		}
 	}
-	sw.AddCandidates(addrs)
+	sw.AddCandidates(list)
 }
 
 // layout stores a torrent's layout as it comes off its stream. A layout that is

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -50,7 +49,7 @@ func BenchmarkLeech(b *testing.B) {
 		leech := c.startIn(b, memoryDir(b), "leech", nil, Config{Pool: storage.NewPool(4 << 20)})
 		b.StartTimer()
 		before := cpu(b)
-		leech.AddCandidates([]netip.AddrPort{seed.addr})
+		leech.AddCandidates(reachable(seed.addr))
 		leech.awaitSeeding(b)
 		used += cpu(b) - before
 		b.StopTimer()

@@ -89,10 +89,14 @@ func (t *Torrent) run(ctx context.Context) error {
 			happened = true
 		case list := <-t.candidates:
 			for _, at := range list {
-				t.book.add(at)
+				t.book.add(at.Addr)
 			}
 			t.changed, happened = true, true
 			t.dialMore(ctx, time.Now())
+		case <-t.poke:
+			t.pick.SetPriorities(t.policy.Load().Priorities)
+			t.pick.SetSequential(t.policy.Load().Sequential)
+			t.wakeAll, t.changed, happened = true, true, true
 		case c := <-t.accepted:
 			t.join(ctx, time.Now(), c, nil)
 			happened = true

@@ -180,6 +180,15 @@ func (n *node) awaitSeeding(tb testing.TB) Status {
 	return n.await(tb, "completing the download", func(s Status) bool { return s.Seeding })
 }
 
+// reachable makes candidates that somebody has had a handshake from.
+func reachable(addrs ...netip.AddrPort) []Candidate {
+	list := make([]Candidate, len(addrs))
+	for i, at := range addrs {
+		list[i] = Candidate{at, true}
+	}
+	return list
+}
+
 // compare checks the node's file against the content.
 func (c *content) compare(tb testing.TB, n *node) {
 	tb.Helper()

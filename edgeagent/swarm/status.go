@@ -10,7 +10,9 @@ type Status struct {
 	Have                 int64 // bytes of verified pieces
 	Downloaded, Uploaded int64 // bytes of payload since New
 	DownRate, UpRate     int64 // payload, bytes/s over the last seconds
-	Seeding              bool  // every piece is verified
+	Complete             bool  // every piece is verified
+	Seeding              bool  // nothing that is wanted is missing
+	WantedLeft           int64 // bytes of the wanted pieces that are not verified
 	Known                int   // addresses known at which a peer may be reached, connected or not
 	Peers                []PeerStatus
 }
@@ -35,7 +37,9 @@ func (t *Torrent) publish(now time.Time) {
 		Uploaded:   t.uploaded,
 		DownRate:   t.down.rate(now),
 		UpRate:     t.up.rate(now),
+		Complete:   t.pick.Missing() == 0,
 		Seeding:    t.seeding(),
+		WantedLeft: t.c.Length - t.haveBytes,
 		Known:      len(t.book.list),
 		Peers:      make([]PeerStatus, 0, len(t.peers)),
 	}

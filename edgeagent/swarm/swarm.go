@@ -36,7 +36,6 @@ import (
 )
 
 const (
-	defaultMaxPeers    = 40
 	defaultUploadSlots = 8
 	maxDials           = 10 // at once
 )
@@ -59,6 +58,13 @@ type Config struct {
 	Port uint16
 	// MaxPeers bounds the connections of this torrent, either way. Default 40.
 	MaxPeers int
+	// Shared is what this torrent has in common with the others of the device. Default: one of its own.
+	Shared *Shared
+	// Policy is what is wanted of the torrent to begin with; see [Torrent.SetPolicy].
+	Policy Policy
+	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by the goroutine
+	// in Run and must not wait. Default: nobody is told.
+	Unusable func([]Verdict)
 	// UploadSlots is how many peers are served at a time. Default 8.
 	UploadSlots int
 	// Software is our name and version, told to peers (BEP 10, v). Default none.
@@ -77,8 +83,10 @@ type Torrent struct {
 	handshake peer.Handshake
 	pieces    int
 
-	candidates chan []netip.AddrPort
+	candidates chan []Candidate
 	accepted   chan *dial.Conn
+	policy     atomic.Pointer[Policy]
+	poke       chan struct{} // the policy has changed
 	done       chan struct{} // closed when Run has returned
 	status     atomic.Pointer[Status]
 
@@ -94,6 +102,9 @@ func New(c Config) (*Torrent, error) {
 	have := peer.Bitfield(c.Storage.Have())
 	if pieces > 8*peer.MaxBitfield || !have.Valid(int(pieces)) {
 		return nil, fmt.Errorf("swarm: %d pieces, but the storage has a bitfield of %d bytes", pieces, len(have))
+	}
+	if c.Shared == nil {
+		c.Shared = NewShared(SharedConfig{MaxPeers: c.MaxPeers})
 	}
 	if c.Dialer == nil {
 		c.Dialer = &dial.Dialer{}
@@ -116,8 +127,9 @@ func New(c Config) (*Torrent, error) {
 		handshake: peer.Handshake{Reserved: peer.Reserved(true, true), InfoHash: c.InfoHash, PeerID: c.PeerID},
 		pieces:    int(pieces),
 
-		candidates: make(chan []netip.AddrPort, 16),
+		candidates: make(chan []Candidate, 16),
 		accepted:   make(chan *dial.Conn),
+		poke:       make(chan struct{}, 1),
 		done:       make(chan struct{}),
 	}
 	t.loop = loop{
@@ -141,9 +153,16 @@ func New(c Config) (*Torrent, error) {
 // Handshake returns the handshake that we send for this torrent.
 func (t *Torrent) Handshake() peer.Handshake { return t.handshake }
 
-// AddCandidates makes addresses known at which peers may be reached. Those known already, and those beyond the 500 that
-// are kept, are ignored. The slice is not kept.
-func (t *Torrent) AddCandidates(list []netip.AddrPort) {
+// A Candidate is an address at which a peer may be reached.
+type Candidate struct {
+	Addr netip.AddrPort
+	// Reachable says that somebody has just had a handshake from it.
+	Reachable bool
+}
+
+// AddCandidates makes addresses known. The reachable ones are dialled first. Those known already, and those beyond the 500
+// that are kept, are ignored. The slice is not kept.
+func (t *Torrent) AddCandidates(list []Candidate) {
 	if len(list) > maxKnown {
 		list = list[:maxKnown]
 	}

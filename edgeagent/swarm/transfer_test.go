@@ -3,7 +3,6 @@ package swarm
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"testing"
 
@@ -29,7 +28,7 @@ func TestALeecherFetchesEverythingFromASeed(t *testing.T) {
 			c := newContent(tt.length, tt.piece)
 			seed := c.start(t, "seed", c.data, Config{Pool: storage.NewPool(tt.pool)}).listen(t)
 			leech := c.start(t, "leech", nil, Config{Pool: storage.NewPool(tt.pool)})
-			leech.AddCandidates([]netip.AddrPort{seed.addr})
+			leech.AddCandidates(reachable(seed.addr))
 			s := leech.awaitSeeding(t)
 			if s.Have != int64(tt.length) || s.Downloaded != int64(tt.length) {
 				t.Errorf("have %d bytes after downloading %d, want %d", s.Have, s.Downloaded, tt.length)
@@ -53,7 +52,7 @@ func TestNothingIsAllocatedPerBlock(t *testing.T) {
 	leech := c.start(t, "leech", nil, Config{Log: quiet})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	leech.AddCandidates([]netip.AddrPort{seed.addr})
+	leech.AddCandidates(reachable(seed.addr))
 	leech.awaitSeeding(t)
 	runtime.ReadMemStats(&after)
 	per := float64(after.Mallocs-before.Mallocs) / blocks

@@ -31,7 +31,7 @@ func TestLeechersServeEachOther(t *testing.T) {
 		for _, other := range leechers {
 			all = append(all, other.addr) // its own address too
 		}
-		n.AddCandidates(all)
+		n.AddCandidates(reachable(all...))
 	}
 	for _, n := range leechers {
 		n.awaitSeeding(t)
@@ -127,8 +127,8 @@ func TestPeersThatDialEachOtherKeepOneConnection(t *testing.T) {
 	a := c.start(t, "a", c.partly(0, 1, 2), Config{}).listen(t)
 	b := c.start(t, "b", c.partly(3, 4, 5), Config{}).listen(t)
 	for range 3 {
-		a.AddCandidates([]netip.AddrPort{b.addr})
-		b.AddCandidates([]netip.AddrPort{a.addr})
+		a.AddCandidates(reachable(b.addr))
+		b.AddCandidates(reachable(a.addr))
 	}
 	exchanged := func(s Status) bool { return s.Have == 6*64<<10 }
 	a.await(t, "the exchange", exchanged)
@@ -144,7 +144,7 @@ func TestPeersThatDialEachOtherKeepOneConnection(t *testing.T) {
 func TestAClientThatDialsItselfGivesUp(t *testing.T) {
 	c := newContent(1<<20, 64<<10)
 	n := c.start(t, "a", nil, Config{}).listen(t)
-	n.AddCandidates([]netip.AddrPort{n.addr})
+	n.AddCandidates(reachable(n.addr))
 	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.log.String(), "peer not reached"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("log:\n%s", n.log)
@@ -212,7 +212,7 @@ func TestConnectionsGivenToATorrentThatHasEndedAreClosed(t *testing.T) {
 		if p := n.connect(t, features{name: "x"}); !p.isClosed() {
 			t.Error("connection is open")
 		}
-		n.AddCandidates([]netip.AddrPort{netip.MustParseAddrPort("198.18.0.1:1")})
+		n.AddCandidates(reachable(netip.MustParseAddrPort("198.18.0.1:1")))
 	})
 }
 
@@ -236,7 +236,7 @@ func TestDeadAddressesAreDialledTenAtATimeAndLessAndLessOften(t *testing.T) {
 		for i := range 30 {
 			dead = append(dead, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, byte(i + 1)}), 6881))
 		}
-		n.AddCandidates(dead)
+		n.AddCandidates(reachable(dead...))
 		time.Sleep(35 * time.Second)
 		if got := slow.total.Load(); got != 30 && got > 45 {
 			t.Errorf("%d dials in the first 35 s", got)
@@ -259,7 +259,7 @@ func TestNoMoreAreDialledThanMayConnect(t *testing.T) {
 		var slow slowNet
 		n := c.start(t, "node", nil, Config{MaxPeers: 3, Dialer: &dial.Dialer{Net: &slow}})
 		n.connect(t, features{name: "x"})
-		n.AddCandidates([]netip.AddrPort{addr(1), addr(2), addr(3), addr(4)})
+		n.AddCandidates(reachable(addr(1), addr(2), addr(3), addr(4)))
 		time.Sleep(time.Second)
 		if got := slow.most.Load(); got != 2 {
 			t.Errorf("%d dials at once next to one peer of three, want 2", got)
