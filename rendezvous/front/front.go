@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -34,11 +35,16 @@ var ErrFetching = errors.New("its metadata is being fetched already")
 
 // Config configures a [Front]. The zero value works, with a peer id that says nothing.
 type Config struct {
-	Dialer   *dial.Dialer // makes the connections, and refuses forbidden addresses; default: a zero Dialer
-	PeerID   [20]byte     // sent in handshakes
-	Software string       // client name and version sent to peers; default: none
-	MaxPeers int          // connections at once for each fetch; default DefaultMaxPeers
-	Log      *slog.Logger // default: nothing is logged
+	Dialer                                    *dial.Dialer // makes the connections, and refuses forbidden addresses; default: a zero Dialer
+	PeerID                                    [20]byte     // sent in handshakes
+	Software                                  string       // client name and version sent to peers; default: none
+	MaxPeers                                  int          // connections at once for each fetch; default DefaultMaxPeers
+	Port                                      uint16
+	DHTPort                                   uint16
+	DHTNode                                   func(netip.AddrPort)
+	Dialable                                  func(netip.AddrPort) bool
+	MaxDials, DialRate, MaxLinks, MaxAccepted int
+	Log                                       *slog.Logger // default: nothing is logged
 }
 
 // MetadataStatus is what a fetch in progress has.
@@ -217,4 +223,10 @@ func (l *loop) poll(ctx context.Context) time.Time {
 	}
 	l.publish(l.fetch.infoHash, l.fetch.status())
 	return wake
+}
+
+// Serve takes incoming peers until ctx ends.
+func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
+	<-ctx.Done()
+	return ln.Close()
 }
