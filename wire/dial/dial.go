@@ -39,6 +39,7 @@ type ContextDialer interface {
 type Dialer struct {
 	Net     ContextDialer // default: a plain *net.Dialer
 	Timeout time.Duration // for connect and handshake together; default DefaultTimeout
+	Connect time.Duration // for the connect alone; default: as long as Timeout permits
 }
 
 // Conn is a connection on which both handshakes are done. Reads begin with the first message. For writev, hand
@@ -69,9 +70,15 @@ func (d *Dialer) Dial(ctx context.Context, addr netip.AddrPort, ours peer.Handsh
 	if d.Net != nil {
 		open = d.Net
 	}
-	c, err := open.DialContext(ctx, "tcp", addr.String())
+	connecting := ctx
+	if d.Connect > 0 {
+		var connected context.CancelFunc
+		connecting, connected = context.WithTimeout(ctx, d.Connect)
+		defer connected()
+	}
+	c, err := open.DialContext(connecting, "tcp", addr.String())
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", addr, because(ctx, err))
+		return nil, fmt.Errorf("dial %s: %w", addr, because(connecting, err))
 	}
 	conn := &Conn{Conn: c, Transport: "tcp", Outgoing: true}
 	err = withContext(ctx, c, func() error {

@@ -175,6 +175,31 @@ func TestDialHasTheTimeoutThatWasConfigured(t *testing.T) {
 	})
 }
 
+// dropping is a network that drops everything.
+type dropping struct{}
+
+func (dropping) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestConnectMayHaveLessTimeThanTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		_, err := (&Dialer{Net: dropping{}, Connect: 3 * time.Second}).Dial(t.Context(), where, us)
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
+			t.Errorf("connect: error %v after %v, want context.DeadlineExceeded after 3s", err, time.Since(start))
+		}
+		start = time.Now()
+		d := Dialer{Net: pipes(func(c net.Conn) { time.Sleep(5 * time.Second); answers(them)(c) }), Connect: 3 * time.Second}
+		c, err := d.Dial(t.Context(), where, us)
+		if err != nil || time.Since(start) != 5*time.Second {
+			t.Fatalf("handshake: error %v after %v, want none after 5s", err, time.Since(start))
+		}
+		c.Close()
+	})
+}
+
 func TestAddressesThatNoPeerCanHaveAreNotDialled(t *testing.T) {
 	d := Dialer{Net: pipes(func(net.Conn) { t.Error("dialled") })}
 	for _, a := range []string{"198.18.0.1:0", "0.0.0.0:1", "[::]:1", "224.0.0.1:1", "[::ffff:0.0.0.0]:1"} {

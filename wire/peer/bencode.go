@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// ErrBencode is wrapped by the errors of [ParseExtensions], [Extensions.Update] and [ParseMetadataMessage]: what the peer
-// sent is no bencoded dictionary (BEP 3), or nested deeper or longer than any honest one.
+// ErrBencode is wrapped by the errors of [ParseExtensions], [Extensions.Update], [ParseMetadataMessage] and [ParsePex]: what
+// the peer sent is no bencoded dictionary (BEP 3), or nested deeper or longer than any honest one.
 var ErrBencode = errors.New("malformed bencoding")
 
 // maxDepth is the deepest nesting of lists and dictionaries read; honest extension messages nest two deep.

@@ -34,6 +34,11 @@
 //
 //	d8:msg_typei1e5:piecei0e10:total_sizei31235ee <data>
 //
+// ut_pex (BEP 11) is a bencoded dictionary of strings, each of them a list: addresses of 6 bytes (IPv4) or 18 (IPv6) with the
+// port last, big-endian, and a byte of flags for each address added ([Pex]):
+//
+//	d5:added6:<addr>7:added.f1:<flags>6:added618:<addr>8:added6.f1:<flags>7:dropped6:<addr>8:dropped618:<addr>e
+//
 // Everything read is taken for hostile: each length is checked against its type before a byte of the body is waited
 // for, memory grows with the bytes that came and never with the bytes that were promised, and nesting is limited.
 package peer

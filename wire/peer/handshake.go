@@ -36,6 +36,12 @@ func Reserved(fast, extended bool) [8]byte {
 	return r
 }
 
+// WithDHT returns the feature bits r with that of a DHT node set (BEP 5).
+func WithDHT(r [8]byte) [8]byte {
+	r[7] |= 0x01
+	return r
+}
+
 // Fast reports whether the sender speaks the fast extension (BEP 6). It is in force when both sides do.
 func (h Handshake) Fast() bool { return h.Reserved[7]&0x04 != 0 }
 

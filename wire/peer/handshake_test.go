@@ -78,3 +78,9 @@ func FuzzHandshake(f *testing.F) {
 		}
 	})
 }
+
+func TestBitOfTheDHTLeavesTheOthers(t *testing.T) {
+	if got, want := WithDHT(Reserved(true, true)), ([8]byte{5: 0x10, 7: 0x05}); got != want {
+		t.Errorf("feature bits %x, want %x", got, want)
+	}
+}
