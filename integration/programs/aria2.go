@@ -119,7 +119,8 @@ func (a *Aria2) Status(ctx context.Context) (Status, error) {
 			s.Torrents++
 			s.Size += d.TotalLength
 			s.Have += d.CompletedLength
-			s.Uploaded += d.UploadLength
+			s.Downloaded += d.CompletedLength
+		s.Uploaded += d.UploadLength
 			s.Peers += d.Connections
 			s.Checking = s.Checking || d.VerifiedLength != "" || d.VerifyIntegrityPending == "true" || d.Status == "waiting"
 			s.Error += d.ErrorMessage

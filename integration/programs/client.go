@@ -71,6 +71,8 @@ type Status struct {
 	Peers    int    // connections with peers
 	Checking bool   // content is being verified, or waits for it
 	Error    string // what the client complains about, tracker errors included; empty if nothing
+	// Downloaded are payload bytes received from peers. aria2 does not count them: its are those that it has.
+	Downloaded int64
 }
 
 // Complete reports whether there is something and all of it is there and verified.

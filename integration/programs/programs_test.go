@@ -211,3 +211,12 @@ func TestBadConfigurationsAreErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestClientsTellTheirVersions(t *testing.T) {
+	for program := range starters {
+		programs.Require(t, program)
+		if v, err := programs.Version(t.Context(), program); err != nil || !strings.Contains(v, ".") {
+			t.Errorf("%s: version %q (%v)", program, v, err)
+		}
+	}
+}

@@ -161,10 +161,10 @@ func (q *QBittorrent) add(ctx context.Context, torrentFile, dir string) error {
 // Status asks qBittorrent.
 func (q *QBittorrent) Status(ctx context.Context) (Status, error) {
 	var torrents []struct {
-		State                     string
-		Size, Completed, Uploaded int64
-		Seeds                     int `json:"num_seeds"`
-		Leechers                  int `json:"num_leechs"`
+		State                                 string
+		Size, Completed, Downloaded, Uploaded int64
+		Seeds                                 int `json:"num_seeds"`
+		Leechers                              int `json:"num_leechs"`
 	}
 	reply, err := q.get(ctx, "torrents/info")
 	if err == nil {
@@ -177,6 +177,7 @@ func (q *QBittorrent) Status(ctx context.Context) (Status, error) {
 	for _, t := range torrents {
 		s.Size += t.Size
 		s.Have += t.Completed
+		s.Downloaded += t.Downloaded
 		s.Uploaded += t.Uploaded
 		s.Peers += t.Seeds + t.Leechers
 		s.Checking = s.Checking || strings.HasPrefix(t.State, "checking")

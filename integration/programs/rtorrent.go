@@ -136,16 +136,16 @@ func (r *RtorrentClient) add(ctx context.Context, torrentFile, dir string) error
 // Status asks rtorrent.
 func (r *RtorrentClient) Status(ctx context.Context) (Status, error) {
 	rows, err := r.rpc.call(ctx, "d.multicall2", "", "main", "d.size_bytes=", "d.completed_bytes=", "d.up.total=", "d.peers_connected=",
-		"d.hashing=", "d.is_hash_checked=", "d.is_active=", "d.message=")
+		"d.hashing=", "d.is_hash_checked=", "d.is_active=", "d.down.total=", "d.message=")
 	if err != nil {
 		return Status{}, r.fail(err)
 	}
 	s := Status{Torrents: len(rows.Array)}
 	for _, row := range rows.Array {
-		if len(row.Array) != 8 {
-			return Status{}, r.fail(fmt.Errorf("d.multicall2: %d columns, want 8", len(row.Array)))
+		if len(row.Array) != 9 {
+			return Status{}, r.fail(fmt.Errorf("d.multicall2: %d columns, want 9", len(row.Array)))
 		}
-		var n [7]int64
+		var n [8]int64
 		for i := range n {
 			if n[i], err = strconv.ParseInt(row.Array[i].scalar(), 10, 64); err != nil {
 				return Status{}, r.fail(fmt.Errorf("d.multicall2: column %d: %w", i, err))
@@ -155,11 +155,12 @@ func (r *RtorrentClient) Status(ctx context.Context) (Status, error) {
 		s.Have += n[1]
 		s.Uploaded += n[2]
 		s.Peers += int(n[3])
+		s.Downloaded += n[7]
 		s.Checking = s.Checking || n[4] != 0 || n[5] == 0
 		if n[5] != 0 && n[6] == 0 {
 			s.Error += "inactive"
 		}
-		s.Error += row.Array[7].scalar()
+		s.Error += row.Array[8].scalar()
 	}
 	return s, nil
 }

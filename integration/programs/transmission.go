@@ -132,12 +132,12 @@ func (t *Transmission) Status(ctx context.Context) (Status, error) {
 		Torrents []struct {
 			Status int
 			SizeWhenDone, LeftUntilDone,
-			HaveValid, UploadedEver int64
+			HaveValid, DownloadedEver, UploadedEver int64
 			PeersConnected int
 			ErrorString    string
 		}
 	}
-	fields := []string{"status", "sizeWhenDone", "leftUntilDone", "haveValid", "uploadedEver", "peersConnected", "errorString"}
+	fields := []string{"status", "sizeWhenDone", "leftUntilDone", "haveValid", "downloadedEver", "uploadedEver", "peersConnected", "errorString"}
 	if err := t.call(ctx, "torrent-get", map[string]any{"fields": fields}, &reply); err != nil {
 		return Status{}, t.fail(err)
 	}
@@ -146,6 +146,7 @@ func (t *Transmission) Status(ctx context.Context) (Status, error) {
 	for _, r := range reply.Torrents {
 		s.Size += r.SizeWhenDone
 		s.Have += r.HaveValid
+		s.Downloaded += r.DownloadedEver
 		s.Uploaded += r.UploadedEver
 		s.Peers += r.PeersConnected
 		s.Checking = s.Checking || r.Status == checkWaiting || r.Status == checking
