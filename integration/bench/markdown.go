@@ -1,0 +1,88 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"simplebit/integration/programs"
+)
+
+// provenance says with what and where figures were made.
+func provenance(ctx context.Context, w io.Writer) error {
+	var versions []string
+	for _, p := range []string{programs.QBittorrentNox, programs.TransmissionDaemon, programs.Aria2c, programs.RTorrent} {
+		v, err := programs.Version(ctx, p)
+		if err != nil {
+			return err
+		}
+		versions = append(versions, p+" "+v)
+	}
+	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		commit = []byte("unknown commit")
+	}
+	var kernel unix.Utsname
+	if err := unix.Uname(&kernel); err != nil {
+		return err
+	}
+	cpu := "unknown processor"
+	if f, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer f.Close()
+		for s := bufio.NewScanner(f); s.Scan(); {
+			if name, value, ok := strings.Cut(s.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+				cpu = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	fmt.Fprintf(w, "\n    go run ./integration/bench %s\n\n", strings.Join(os.Args[1:], " "))
+	fmt.Fprintf(w, "SimpleBit %s, %s, %s; %d × %s, Linux %s; %s.\n",
+		strings.TrimSpace(string(commit)), runtime.Version(), strings.Join(versions, ", "),
+		runtime.NumCPU(), cpu, unix.ByteSliceToString(kernel.Release[:]), time.Now().Format(time.DateOnly))
+	return nil
+}
+
+// head begins a file of figures that is not there yet.
+const head = `# Performance
+
+Measured by ` + "`integration/bench`" + ` in emulated networks, not in the wild. Each section names the command that made it; figures move
+with the machine and with what else it does.
+`
+
+// writeSection replaces what an earlier run of the same command wrote into the Markdown file, or adds it at the end.
+func writeSection(name, command, text string) error {
+	old, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		old, err = []byte(head), nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, withSection(old, command, text), 0o644)
+}
+
+// withSection returns the document with the command's section, which two comments enclose, replaced or added.
+func withSection(document []byte, command, text string) []byte {
+	begin, end := "<!-- bench "+command+" -->\n", "<!-- end of bench "+command+" -->\n"
+	section := begin + "\n" + text + "\n" + end
+	before, rest, found := bytes.Cut(document, []byte(begin))
+	if found {
+		if _, after, ok := bytes.Cut(rest, []byte(end)); ok {
+			return append(append(bytes.Clone(before), section...), after...)
+		}
+	}
+	return append(bytes.Clone(document), "\n"+section...)
+}
