@@ -1,16 +1,72 @@
 package picker
 
-// Cancel is a request that the picker has given up, which its peer has to be told.
-type Cancel struct {
-	Peer  *Peer
-	Block Block
+import "slices"
+
+// Endgame reports whether blocks are requested and none that is wanted and offered by a peer is left to ask for, so that
+// Pick gives out blocks that another peer owes. What nobody has does not count, nor does the rest of a piece on
+// probation that a peer works on.
+func (k *Picker) Endgame() bool {
+	if k.asked == 0 {
+		return false
+	}
+	for _, o := range k.orders {
+		if len(o.pieces) > 0 && (k.seeds > 0 || len(o.pieces) > int(o.ends[0])) {
+			return false
+		}
+	}
+	for _, q := range k.partials {
+		taken := q.probation && (q.owner != nil || q.pending > 0)
+		if q.free > q.late && !taken && k.class(q.piece) != unwanted && (k.seeds > 0 || k.avail[q.piece] > 0) {
+			return false
+		}
+	}
+	return true
 }
 
-// Cancels appends to dst the requests given up since it was last called by SetPriorities, SetSnubbed and Verified.
-func (k *Picker) Cancels(dst []Cancel) []Cancel { return dst }
+// owed is a block that a peer was asked for, alone.
+type owed struct {
+	q     *partial
+	block int
+	pace  int // of that peer
+}
 
-// SetSnubbed says that the peer owes blocks and has sent nothing for long: what it owes may be asked of others too.
-func (k *Picker) SetSnubbed(*Peer, bool) {}
+// double requests up to n blocks of the peer that others owe, those of the slowest first, and of these the last ones:
+// they would take longest to come.
+func (k *Picker) double(p *Peer, n int, dst []Block) []Block {
+	if p.snubbed || !k.Endgame() {
+		return dst
+	}
+	k.owed = k.owed[:0]
+	for _, q := range k.partials {
+		if q.pending == 0 || q.probation || !p.Has(q.piece) {
+			continue
+		}
+		for i, by := range slices.Backward(q.blocks) {
+			if by != 0 && by&received == 0 && by != p.id && q.second(i) < 0 {
+				k.owed = append(k.owed, owed{q, i, k.pace(k.peer(by))})
+			}
+		}
+	}
+	slices.SortStableFunc(k.owed, func(a, b owed) int { return a.pace - b.pace })
+	for _, o := range k.owed[:min(n, len(k.owed))] {
+		o.q.addSecond(o.block, p)
+		k.asked++
+		p.requests++
+		dst = append(dst, k.block(o.q, o.block))
+	}
+	return dst
+}
 
-// Endgame reports whether every wanted block that a peer offers is requested or received.
-func (k *Picker) Endgame() bool { return k.missing > 0 && k.free == 0 && len(k.order) == 0 }
+// paceEpoch is after how many blocks, from all peers, what came before counts half in a peer's pace.
+const paceEpoch = 256
+
+// pace tells how much of what came lately came of the peer: its rate, without a clock.
+func (k *Picker) pace(p *Peer) int {
+	return p.pace >> min(k.arrivals/paceEpoch-p.epoch, 31)
+}
+
+func (k *Picker) arrived(p *Peer) {
+	k.arrivals++
+	p.pace = k.pace(p) + paceEpoch
+	p.epoch = k.arrivals / paceEpoch
+}

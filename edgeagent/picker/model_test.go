@@ -7,176 +7,342 @@ import (
 	"testing"
 )
 
-// TestAnyHistoryKeepsTheBooks plays random histories and compares every count with one made from scratch.
+// TestAnyHistoryKeepsTheBooks plays random histories against a ledger of its own, and compares every count that the
+// picker keeps with one made from scratch.
 func TestAnyHistoryKeepsTheBooks(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 0))
-			pieces := 1 + rng.IntN(40)
-			k := New(Config{PieceLength: pieceLength, Length: int64(pieces)*pieceLength - int64(rng.IntN(pieceLength)), Seed: seed})
-			var peers []*Peer
-			asked := map[*Peer][]Block{}
+			w := newWorld(t, seed)
 			for range 1500 {
-				step(k, rng, &peers, asked)
-				check(t, k)
+				w.step()
+				w.audit()
 			}
-			for k.Missing() > 0 {
-				p := withAll(k)
-				for _, p := range peers {
-					k.Remove(p)
-				}
-				peers = []*Peer{p}
-				for _, b := range k.Pick(p, 1000, nil) {
-					k.Received(p, b, nil)
-				}
-				verify(k, func() bool { return true })
-				check(t, k)
-			}
+			w.finish()
 		})
 	}
 }
 
-func step(k *Picker, rng *rand.Rand, peers *[]*Peer, asked map[*Peer][]Block) {
-	if len(*peers) == 0 || rng.IntN(20) == 0 {
-		p := k.Add()
-		bits := make([]byte, (k.pieces()+7)/8)
-		for i := range k.pieces() {
-			if rng.IntN(3) == 0 {
-				bits[i>>3] |= 0x80 >> (i & 7)
-			}
-		}
-		switch rng.IntN(4) {
-		case 0:
-			k.HasAll(p)
-		case 1:
-		default:
-			k.HasSome(p, bits)
-		}
-		*peers = append(*peers, p)
+func TestEqualSeedsMakeEqualHistories(t *testing.T) {
+	a, b := newWorld(t, 7), newWorld(t, 7)
+	for range 1500 {
+		a.step()
+		b.step()
 	}
-	at := rng.IntN(len(*peers))
-	p := (*peers)[at]
-	switch rng.IntN(12) {
+	if !slices.Equal(a.history, b.history) {
+		t.Fatal("the same seed and the same events led to different requests")
+	}
+}
+
+// A world is a swarm around one picker: a ledger of who owes which blocks, from what the picker said alone.
+type world struct {
+	t         *testing.T
+	k         *Picker
+	rng       *rand.Rand
+	pieces    int
+	peers     []*Peer
+	owes      map[*Peer][]Block
+	came      map[Block]ID
+	verified  map[int]bool
+	prio      []Priority
+	probation map[int]bool
+	alone     map[int][]ID // per piece: who failed it alone
+	history   []Block
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	pieces := 1 + rng.IntN(40)
+	return &world{
+		t:         t,
+		k:         New(Config{PieceLength: pieceLength, Length: int64(pieces)*pieceLength - int64(rng.IntN(pieceLength)), Seed: seed}),
+		rng:       rng,
+		pieces:    pieces,
+		owes:      map[*Peer][]Block{},
+		came:      map[Block]ID{},
+		verified:  map[int]bool{},
+		prio:      make([]Priority, pieces),
+		probation: map[int]bool{},
+		alone:     map[int][]ID{},
+	}
+}
+
+func (w *world) step() {
+	k, rng := w.k, w.rng
+	if len(w.peers) == 0 || len(w.peers) < 12 && rng.IntN(20) == 0 {
+		w.join()
+	}
+	p := w.peers[rng.IntN(len(w.peers))]
+	switch rng.IntN(17) {
 	case 0:
-		k.HasPiece(p, rng.IntN(k.pieces()))
+		k.HasPiece(p, rng.IntN(w.pieces))
 	case 1:
 		k.Choked(p, false)
-		delete(asked, p)
+		w.owes[p] = nil
 	case 2:
 		k.Choked(p, true)
 	case 3:
 		if rng.IntN(4) == 0 {
-			k.Remove(p)
-			delete(asked, p)
-			*peers = slices.Delete(*peers, at, at+1)
+			w.leave(p)
 		}
 	case 4:
-		if blocks := asked[p]; len(blocks) > 0 {
-			k.Rejected(p, blocks[0])
-			asked[p] = blocks[1:]
+		if blocks := w.owes[p]; len(blocks) > 0 {
+			b := blocks[rng.IntN(len(blocks))]
+			if !k.Rejected(p, b) || k.Rejected(p, b) {
+				w.t.Fatalf("peer %d: the reject of %v did not count once", p.id, b)
+			}
+			w.settle(p, b)
 		}
 	case 5:
-		k.Allow(p, rng.IntN(k.pieces()))
-		asked[p] = k.PickAllowed(p, rng.IntN(4), asked[p])
-	case 6, 7, 8:
-		asked[p] = k.Pick(p, rng.IntN(6), asked[p])
-	default:
-		for range min(len(asked[p]), rng.IntN(5)) {
-			k.Received(p, asked[p][0], nil)
-			asked[p] = asked[p][1:]
+		k.Allow(p, rng.IntN(w.pieces))
+		w.asked(p, k.PickAllowed(p, rng.IntN(4), nil), false)
+	case 6, 7, 8, 9:
+		w.pick(p, rng.IntN(6))
+	case 10:
+		k.SetSnubbed(p, rng.IntN(3) > 0)
+		w.cancelled()
+	case 11:
+		if rng.IntN(5) == 0 {
+			w.prioritize()
 		}
-		verify(k, func() bool { return rng.IntN(4) > 0 })
+	case 12:
+		k.SetSequential(rng.IntN(2) == 0)
+	default:
+		for range rng.IntN(5) {
+			if len(w.owes[p]) > 0 {
+				w.receive(p, w.owes[p][rng.IntN(len(w.owes[p]))])
+			}
+		}
+		w.judge(func() bool { return rng.IntN(4) > 0 })
+		if rng.IntN(20) == 0 {
+			w.verify(rng.IntN(w.pieces)) // found on the disk
+		}
 	}
 }
 
-// verify judges the pieces of which every block was received.
-func verify(k *Picker, good func() bool) {
-	for _, q := range slices.Clone(k.partials) {
-		if slices.ContainsFunc(q.blocks, func(by ID) bool { return by&received == 0 }) {
+func (w *world) join() {
+	p := w.k.Add()
+	bits := make([]byte, (w.pieces+7)/8)
+	for i := range w.pieces {
+		if w.rng.IntN(3) == 0 {
+			bits[i>>3] |= 0x80 >> (i & 7)
+		}
+	}
+	switch w.rng.IntN(4) {
+	case 0:
+		w.k.HasAll(p)
+	case 1:
+	default:
+		w.k.HasSome(p, bits)
+	}
+	w.peers = append(w.peers, p)
+}
+
+func (w *world) leave(p *Peer) {
+	w.k.Remove(p)
+	delete(w.owes, p)
+	w.peers = slices.DeleteFunc(w.peers, func(o *Peer) bool { return o == p })
+}
+
+func (w *world) pick(p *Peer, n int) {
+	endgame := w.k.Endgame()
+	blocks := w.k.Pick(p, n, nil)
+	if len(blocks) > n {
+		w.t.Fatalf("%d blocks picked of %d", len(blocks), n)
+	}
+	w.asked(p, blocks, endgame || w.k.Endgame())
+}
+
+// asked enters new requests and holds them against the rules.
+func (w *world) asked(p *Peer, blocks []Block, endgame bool) {
+	for _, b := range blocks {
+		piece := int(b.Piece)
+		var others []*Peer
+		sharing := false
+		for _, o := range w.peers {
+			if slices.Contains(w.owes[o], b) {
+				others = append(others, o)
+			}
+			sharing = sharing || o != p && slices.ContainsFunc(w.owes[o], func(c Block) bool { return c.Piece == b.Piece })
+		}
+		switch _, came := w.came[b]; {
+		case came || w.verified[piece]:
+			w.t.Fatalf("%v was asked for and is there", b)
+		case !p.Has(piece) || w.prio[piece] == Skip:
+			w.t.Fatalf("%v was asked for: had %v, priority %d", b, p.Has(piece), w.prio[piece])
+		case slices.Contains(others, p) || len(others) > 1:
+			w.t.Fatalf("%v was asked of peer %d and is owed by %d already", b, p.id, len(others))
+		case len(others) == 1 && !endgame && !p.snubbed && !others[0].snubbed:
+			w.t.Fatalf("%v was asked of two good peers before the endgame", b)
+		case w.probation[piece] && sharing:
+			w.t.Fatalf("%v is on probation and was asked of a second peer", b)
+		case slices.Contains(w.alone[piece], p.id) && slices.ContainsFunc(w.peers, func(o *Peer) bool {
+			return o.Has(piece) && !slices.Contains(w.alone[piece], o.id)
+		}):
+			w.t.Fatalf("%v was asked of the peer that failed it, and others have it", b)
+		}
+		w.owes[p] = append(w.owes[p], b)
+		w.history = append(w.history, b)
+	}
+}
+
+func (w *world) settle(p *Peer, b Block) {
+	w.owes[p] = slices.DeleteFunc(w.owes[p], func(c Block) bool { return c == b })
+}
+
+func (w *world) receive(p *Peer, b Block) {
+	ok, others := w.k.Received(p, b, nil)
+	if !ok || len(others) > 1 {
+		w.t.Fatalf("%v of peer %d: accepted %v, %d to cancel", b, p.id, ok, len(others))
+	}
+	w.settle(p, b)
+	for _, o := range others {
+		if !slices.Contains(w.owes[o], b) {
+			w.t.Fatalf("%v is cancelled at peer %d, which does not owe it", b, o.id)
+		}
+		w.settle(o, b)
+		if again, _ := w.k.Received(o, b, nil); again {
+			w.t.Fatalf("%v was accepted twice", b)
+		}
+	}
+	w.came[b] = p.id
+	for _, o := range w.peers {
+		if slices.Contains(w.owes[o], b) {
+			w.t.Fatalf("%v has come and is still owed by peer %d", b, o.id)
+		}
+	}
+}
+
+func (w *world) cancelled() {
+	for _, c := range w.k.Cancels(nil) {
+		if !slices.Contains(w.owes[c.Peer], c.Block) {
+			w.t.Fatalf("%v is cancelled at peer %d, which does not owe it", c.Block, c.Peer.id)
+		}
+		w.settle(c.Peer, c.Block)
+	}
+}
+
+func (w *world) prioritize() {
+	for i := range w.prio {
+		if w.rng.IntN(3) == 0 {
+			w.prio[i] = Priority(w.rng.IntN(4))
+		}
+	}
+	if w.rng.IntN(5) == 0 {
+		clear(w.prio)
+		w.k.SetPriorities(nil)
+	} else {
+		w.k.SetPriorities(w.prio)
+	}
+	w.cancelled()
+	for p, blocks := range w.owes {
+		for _, b := range blocks {
+			if w.prio[b.Piece] == Skip {
+				w.t.Fatalf("%v is skipped and still owed by peer %d", b, p.id)
+			}
+		}
+	}
+}
+
+// judge decides upon the pieces of which every block has come.
+func (w *world) judge(good func() bool) {
+	for piece := range w.pieces {
+		var authors []ID
+		for i := range w.k.blocksIn(piece) {
+			if by, ok := w.came[w.k.block(&partial{piece: piece}, i)]; ok && !w.verified[piece] {
+				authors = append(authors, by)
+			}
+		}
+		if len(authors) < w.k.blocksIn(piece) {
 			continue
 		}
 		if good() {
-			k.Verified(q.piece)
-		} else {
-			k.Failed(q.piece)
+			w.verify(piece)
+			continue
+		}
+		slices.Sort(authors)
+		authors = slices.Compact(authors)
+		if got := w.k.Failed(piece); !slices.Equal(got, authors) {
+			w.t.Fatalf("piece %d: blamed %v of %v", piece, got, authors)
+		}
+		for b := range w.came {
+			if int(b.Piece) == piece {
+				delete(w.came, b)
+			}
+		}
+		w.probation[piece] = true
+		if len(authors) == 1 {
+			w.alone[piece] = append(w.alone[piece], authors[0])
+		}
+		w.cancelled()
+	}
+}
+
+func (w *world) verify(piece int) {
+	w.k.Verified(piece)
+	w.verified[piece] = true
+	w.cancelled()
+}
+
+// finish shows that everything that some peer has is asked for in the end.
+func (w *world) finish() {
+	for _, p := range w.peers {
+		w.k.SetSnubbed(p, w.rng.IntN(4) == 0)
+		w.cancelled()
+	}
+	w.drain()
+	for _, p := range w.peers {
+		if w.k.Interesting(p) {
+			w.t.Fatalf("peer %d has wanted pieces that it is not asked for", p.id)
+		}
+	}
+	w.join()
+	w.k.HasAll(w.peers[len(w.peers)-1])
+	w.drain()
+	if w.k.Wanted() != 0 {
+		w.t.Fatalf("%d wanted pieces left with a seed", w.k.Wanted())
+	}
+	w.prio = make([]Priority, w.pieces)
+	w.k.SetPriorities(nil)
+	w.drain()
+	if w.k.Missing() != 0 || w.k.Requested() != 0 || w.k.state != nil {
+		w.t.Fatalf("%d pieces and %d requests left", w.k.Missing(), w.k.Requested())
+	}
+}
+
+// drain has every peer send what it is asked for, until nobody is asked for anything.
+func (w *world) drain() {
+	for busy := true; busy; {
+		busy = false
+		for _, p := range w.peers {
+			n := 7
+			if p.snubbed {
+				n = 1 - min(1, p.Requests())
+			}
+			w.pick(p, n)
+			w.audit()
+		}
+		for _, p := range w.peers {
+			for len(w.owes[p]) > 0 {
+				busy = true
+				w.receive(p, w.owes[p][0])
+			}
+			w.judge(func() bool { return true })
+			w.audit()
 		}
 	}
 }
 
-// check compares every count the picker keeps with one made from scratch.
-func check(t *testing.T, k *Picker) {
-	t.Helper()
-	if k.missing == 0 {
-		return
-	}
-	fresh, missing, free := 0, 0, 0
-	requests := map[ID]int{}
-	for piece, state := range k.state {
-		avail := 0
-		for _, p := range k.peers {
-			if !p.all && p.Has(piece) {
-				avail++
-			}
-		}
-		if avail != int(k.avail[piece]) {
-			t.Fatalf("piece %d: availability %d, want %d", piece, k.avail[piece], avail)
-		}
-		if state != had {
-			missing++
-		}
-		if state >= 0 {
-			fresh++
-			first, end := k.bucket(avail)
-			if k.order[state] != int32(piece) || state < first || state >= end {
-				t.Fatalf("piece %d of availability %d is at %d, outside %d to %d", piece, avail, state, first, end)
-			}
-		}
-		if state <= underway && k.partials[underway-state].piece != piece {
-			t.Fatalf("piece %d has the record of piece %d", piece, k.partials[underway-state].piece)
+// audit compares what the ledger says with what the picker says.
+func (w *world) audit() {
+	sum := 0
+	for _, p := range w.peers {
+		sum += len(w.owes[p])
+		if p.Requests() != len(w.owes[p]) {
+			w.t.Fatalf("peer %d owes %d blocks of %d counted", p.id, len(w.owes[p]), p.Requests())
 		}
 	}
-	for at, q := range k.partials {
-		n := 0
-		for i, by := range q.blocks {
-			if by == 0 {
-				n++
-				if i < q.next {
-					t.Fatalf("piece %d: free block %d before %d", q.piece, i, q.next)
-				}
-			} else if by&received == 0 {
-				requests[by]++
-			}
-		}
-		if n != q.free || q.at != at {
-			t.Fatalf("piece %d: %d free blocks of %d counted, at %d of %d", q.piece, q.free, n, q.at, at)
-		}
-		if n == len(q.blocks) && q.owner == nil && !q.alone {
-			t.Fatalf("piece %d is under way with nothing of it", q.piece)
-		}
-		free += n
+	if w.k.Requested() != sum || w.k.Missing() != w.pieces-len(w.verified) {
+		w.t.Fatalf("%d requests of %d counted, %d pieces missing of %d", sum, w.k.Requested(), w.pieces-len(w.verified), w.k.Missing())
 	}
-	if fresh != len(k.order) || missing != k.missing || free != k.free {
-		t.Fatalf("fresh %d of %d, missing %d of %d, free %d of %d", len(k.order), fresh, k.missing, missing, k.free, free)
-	}
-	asked := 0
-	for _, p := range k.peers {
-		asked += p.requests
-	}
-	if asked != k.Requested() {
-		t.Fatalf("%d blocks requested of %d counted", k.Requested(), asked)
-	}
-	for _, p := range k.peers {
-		wanted, fresh := 0, 0
-		for piece, state := range k.state {
-			if p.Has(piece) && state != had {
-				wanted++
-			}
-			if p.Has(piece) && state >= 0 {
-				fresh++
-			}
-		}
-		if k.Interesting(p) != (wanted > 0) || k.freshFor(p) != fresh || p.requests != requests[p.id] {
-			t.Fatalf("peer %d: interesting %v of %d, fresh %d of %d, requests %d of %d", p.id, k.Interesting(p), wanted, k.freshFor(p), fresh, p.requests, requests[p.id])
-		}
-	}
+	check(w.t, w.k)
 }

@@ -1,26 +1,41 @@
 package picker
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // maxSpare bounds the records kept for later use.
 const maxSpare = 16
 
 // A partial is a piece under way. blocks holds for each block 0 when it is free, the peer's ID when it is requested,
 // and the ID with the received bit when it has come.
+//
+// A second request for a block is in seconds. One whose block is free is late: a snubbed peer owes it.
 type partial struct {
-	piece  int
-	at     int // index in Picker.partials
-	blocks []ID
-	free   int   // blocks neither requested nor received
-	next   int   // no block before this one is free
-	owner  *Peer // who works on it; nil when it was left
-	alone  bool  // failed its hash before: only one peer may work on it, so that a second failure has one culprit
+	piece   int
+	at      int // index in Picker.partials
+	blocks  []ID
+	seconds []second // by block, at most one each
+	free    int      // free blocks
+	late    int      // of these, how many a snubbed peer owes
+	pending int      // requested blocks that are not free
+	next    int      // no block before this one is free
+	owner   *Peer    // who works on it; nil when it was left
+
+	probation bool // failed its hash: one peer at a time works on it, so that the next failure has one culprit
+	barred    []ID // those who failed it alone
+}
+
+type second struct {
+	block int
+	by    *Peer
 }
 
 const received ID = 1 << 31
 
-// begin makes a fresh piece a partial of the peer.
-func (k *Picker) begin(p *Peer, piece int) *partial {
+// begin makes a fresh piece a partial.
+func (k *Picker) begin(piece int) *partial {
 	k.takeFresh(piece)
 	var q *partial
 	if n := len(k.spare); n > 0 {
@@ -31,46 +46,144 @@ func (k *Picker) begin(p *Peer, piece int) *partial {
 	n := k.blocksIn(piece)
 	blocks := slices.Grow(q.blocks[:0], n)[:n]
 	clear(blocks)
-	*q = partial{piece: piece, at: len(k.partials), blocks: blocks, free: n, owner: p}
+	*q = partial{piece: piece, at: len(k.partials), blocks: blocks, seconds: q.seconds[:0], free: n}
 	k.partials = append(k.partials, q)
 	k.state[piece] = int32(underway - q.at)
 	k.free += n
 	return q
 }
 
-// retire takes a partial off the list and keeps its record for the next piece.
+// retire takes a partial of which nothing is requested off the list and keeps its record for another piece. The piece's
+// state is that of one that is skipped.
 func (k *Picker) retire(q *partial) {
 	last := len(k.partials) - 1
 	moved := k.partials[last]
 	k.partials[q.at] = moved
 	moved.at = q.at
 	k.state[moved.piece] = int32(underway - q.at)
+	k.partials[last] = nil
 	k.partials = k.partials[:last]
-	k.free -= q.free
-	for _, p := range k.peers {
-		k.disown(p, q)
+	k.state[q.piece] = skipped
+	if k.class(q.piece) != unwanted {
+		k.free -= q.free
 	}
+	k.leave(q)
 	if len(k.spare) < maxSpare {
 		k.spare = append(k.spare, q)
 	}
 }
 
-// release frees a requested block.
-func (k *Picker) release(p *Peer, q *partial, block int) {
+// freshAgain makes a partial that holds nothing worth remembering a fresh piece.
+func (k *Picker) freshAgain(q *partial) {
+	if q.idle() {
+		k.retire(q)
+		k.putFresh(q.piece)
+	}
+}
+
+// idle reports whether nothing is known of the piece that its absence from the list would not say.
+func (q *partial) idle() bool {
+	return q.owner == nil && q.free == len(q.blocks) && len(q.seconds) == 0 && !q.probation
+}
+
+// leave has every peer stop working on the piece.
+func (k *Picker) leave(q *partial) {
+	for _, p := range k.peers {
+		q.disown(p)
+	}
+}
+
+func (q *partial) disown(p *Peer) {
+	if q.owner == p {
+		q.owner = nil
+	}
+	if p.current == q {
+		p.current = nil
+	}
+}
+
+// request records that the free block is asked of the peer. A snubbed peer does not keep it from others, unless it is on
+// probation.
+func (k *Picker) request(p *Peer, q *partial, block int) {
+	k.asked++
+	p.requests++
+	if p.snubbed && !q.probation {
+		q.addSecond(block, p)
+		q.late++
+		return
+	}
+	if q.second(block) >= 0 {
+		q.late--
+	}
+	q.hold(k, block, p)
+}
+
+// hold makes a free block the peer's.
+func (q *partial) hold(k *Picker, block int, p *Peer) {
+	q.blocks[block] = p.id
+	q.free--
+	k.free--
+	q.pending++
+}
+
+// letGo makes a requested block free. Whoever was asked for it as well is now asked alone.
+func (q *partial) letGo(k *Picker, block int) {
 	q.blocks[block] = 0
 	q.next = min(q.next, block)
 	q.free++
 	k.free++
-	k.asked--
-	p.requests--
+	q.pending--
+	at := q.second(block)
+	if at < 0 {
+		return
+	}
+	if p := q.seconds[at].by; p.snubbed {
+		q.late++
+	} else {
+		q.removeSecond(at)
+		q.hold(k, block, p)
+	}
 }
 
-// freshAgain makes a partial of which nothing is requested or received a fresh piece.
-func (k *Picker) freshAgain(q *partial) {
-	if q.free == len(q.blocks) && q.owner == nil && !q.alone {
-		k.retire(q)
-		k.putFresh(q.piece)
+// release ends the peer's request, its piece's record may be idle then. It reports false if there is none.
+func (k *Picker) release(p *Peer, q *partial, block int) bool {
+	if q.blocks[block] == p.id {
+		q.letGo(k, block)
+	} else if at := q.second(block); at >= 0 && q.seconds[at].by == p {
+		q.removeSecond(at)
+		if q.blocks[block] == 0 {
+			q.late--
+		}
+	} else {
+		return false
 	}
+	k.asked--
+	p.requests--
+	return true
+}
+
+// second returns the index of the second request for the block, or -1.
+func (q *partial) second(block int) int {
+	if len(q.seconds) == 0 {
+		return -1
+	}
+	if at, ok := q.seekSecond(block); ok {
+		return at
+	}
+	return -1
+}
+
+func (q *partial) seekSecond(block int) (int, bool) {
+	return slices.BinarySearchFunc(q.seconds, block, func(s second, block int) int { return cmp.Compare(s.block, block) })
+}
+
+func (q *partial) addSecond(block int, p *Peer) {
+	at, _ := q.seekSecond(block)
+	q.seconds = slices.Insert(q.seconds, at, second{block, p})
+}
+
+func (q *partial) removeSecond(at int) {
+	q.seconds = slices.Delete(q.seconds, at, at+1)
 }
 
 // find returns the partial and block index that b names, or nil if b is no block of a piece under way.
@@ -93,81 +206,4 @@ func (k *Picker) block(q *partial, i int) Block {
 		Begin:  uint32(begin),
 		Length: uint32(min(BlockSize, k.sizeOf(q.piece)-begin)),
 	}
-}
-
-// Received records that the peer has sent the block. It is not ok when the block was not asked of this peer: then it
-// must not be written. Others that were asked for the same block are appended to also and owe it no more: the caller
-// sends them a CANCEL.
-func (k *Picker) Received(p *Peer, b Block, also []*Peer) (ok bool, cancel []*Peer) {
-	q, i := k.find(b)
-	if q == nil || q.blocks[i] != p.id {
-		return false, also
-	}
-	q.blocks[i] |= received
-	k.asked--
-	p.requests--
-	return true, also
-}
-
-// Rejected records that the peer will not send the block (BEP 6), so that others are asked. It reports false for a
-// block that was not asked of this peer.
-func (k *Picker) Rejected(p *Peer, b Block) bool {
-	q, i := k.find(b)
-	if q == nil || q.blocks[i] != p.id {
-		return false
-	}
-	k.release(p, q, i)
-	k.disown(p, q)
-	k.freshAgain(q)
-	return true
-}
-
-// Choked records that the peer serves no more for now: its pieces are left to others. Without keep, what was asked of
-// it is free again; with keep it stays asked until received or rejected, as the fast extension has it.
-func (k *Picker) Choked(p *Peer, keep bool) {
-	for at := len(k.partials) - 1; at >= 0; at-- {
-		q := k.partials[at]
-		for i, by := range q.blocks {
-			if by == p.id && !keep {
-				k.release(p, q, i)
-			}
-		}
-		k.disown(p, q)
-		k.freshAgain(q)
-	}
-	p.current = nil
-}
-
-func (k *Picker) disown(p *Peer, q *partial) {
-	if q.owner == p {
-		q.owner = nil
-	}
-	if p.current == q {
-		p.current = nil
-	}
-}
-
-// Failed records that a piece, all of whose blocks were received, has the wrong hash: all its blocks are free again,
-// and from now on one peer at a time works on it. It returns the peers that sent them, each once, for the caller to
-// judge: a single one is to blame for certain.
-func (k *Picker) Failed(piece int) []ID {
-	if k.missing == 0 || k.state[piece] > underway {
-		return nil
-	}
-	q := k.partials[underway-k.state[piece]]
-	var from []ID
-	for i, by := range q.blocks {
-		if by&received != 0 {
-			from = append(from, by&^received)
-			q.blocks[i] = 0
-			q.free++
-			k.free++
-		}
-	}
-	for _, p := range k.peers {
-		k.disown(p, q)
-	}
-	q.next, q.alone = 0, true
-	slices.Sort(from)
-	return slices.Compact(from)
 }

@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -14,14 +15,17 @@ type ID uint32
 // Peer is what the picker knows of one connected peer.
 type Peer struct {
 	id       ID
-	all      bool   // has every piece; bits is nil then
-	bits     []byte // BEP 3 bitfield
-	count    int    // pieces it has
-	wanted   int    // of these, how many we lack
-	fresh    int    // of these, how many nobody has begun
+	all      bool // has every piece; bits, wanted and fresh are not kept then
+	snubbed  bool
+	bits     []byte       // BEP 3 bitfield
+	count    int          // pieces it has
+	wanted   int          // of these, how many we want and lack
+	fresh    [classes]int // of these, how many nobody has begun
 	requests int
 	current  *partial
 	allowed  []int32
+	pace     int // see Picker.pace
+	epoch    int
 }
 
 // ID returns the name under which Failed reports the peer.
@@ -43,29 +47,45 @@ func (k *Picker) Add() *Peer {
 
 // Remove forgets a peer that is gone; what was asked of it can be asked of others.
 func (k *Picker) Remove(p *Peer) {
+	i := slices.Index(k.peers, p)
+	if i < 0 {
+		return
+	}
 	k.Choked(p, false)
-	if k.missing > 0 && !p.all {
-		for i := range k.state {
-			if has(p.bits, i) {
-				k.lower(i)
-			}
-		}
+	k.uncount(p)
+	if p.all {
+		k.seeds--
 	}
-	if i := slices.Index(k.peers, p); i >= 0 {
-		k.peers = slices.Delete(k.peers, i, i+1)
-	}
+	k.peers = slices.Delete(k.peers, i, i+1)
+	k.cancels = slices.DeleteFunc(k.cancels, func(c Cancel) bool { return c.Peer == p })
 }
 
 // HasAll records that the peer has every piece.
 func (k *Picker) HasAll(p *Peer) {
-	if k.missing > 0 && !p.all {
-		for i := range k.state {
-			if has(p.bits, i) {
-				k.lower(i)
-			}
+	if p.all {
+		return
+	}
+	k.uncount(p)
+	k.seeds++
+	p.all, p.bits = true, nil
+}
+
+// uncount lowers the availability of what the peer has.
+func (k *Picker) uncount(p *Peer) {
+	for i := range k.state {
+		if has(p.bits, i) {
+			k.lower(i)
 		}
 	}
-	p.all, p.bits = true, nil
+}
+
+// peer returns the connected peer of that name, or nil.
+func (k *Picker) peer(id ID) *Peer {
+	at, ok := slices.BinarySearchFunc(k.peers, id, func(p *Peer, id ID) int { return cmp.Compare(p.id, id) })
+	if !ok {
+		return nil
+	}
+	return k.peers[at]
 }
 
 // HasSome records a peer's whole BEP 3 bitfield, which must be of the right length with no spare bits set. The picker
@@ -108,20 +128,21 @@ func (k *Picker) count(p *Peer, piece int) {
 		return
 	}
 	k.raise(piece)
-	if k.state[piece] != had {
+	c := k.class(piece)
+	if k.state[piece] != had && c != unwanted {
 		p.wanted++
 	}
 	if k.state[piece] >= 0 {
-		p.fresh++
+		p.fresh[c]++
 	}
 }
 
 // Complete reports whether the peer has every piece.
 func (k *Picker) Complete(p *Peer) bool { return p.all }
 
-// Interesting reports whether the peer has a piece that is missing here.
+// Interesting reports whether the peer has a wanted piece.
 func (k *Picker) Interesting(p *Peer) bool {
-	return k.missing > 0 && (p.all || p.wanted > 0)
+	return k.wanted > 0 && (p.all || p.wanted > 0)
 }
 
 // Allow records a piece that the peer serves even while it chokes us (BEP 6, allowed fast). Those beyond the 32nd are
@@ -132,14 +153,10 @@ func (k *Picker) Allow(p *Peer, piece int) {
 	}
 }
 
-func (k *Picker) pieces() int {
-	return int((k.length + int64(k.pieceLength) - 1) / int64(k.pieceLength))
-}
-
-// freshFor returns how many fresh pieces the peer offers.
-func (k *Picker) freshFor(p *Peer) int {
+// freshFor returns how many fresh pieces of the class the peer offers.
+func (k *Picker) freshFor(p *Peer, c class) int {
 	if p.all {
-		return len(k.order)
+		return len(k.orders[c].pieces)
 	}
-	return p.fresh
+	return p.fresh[c]
 }

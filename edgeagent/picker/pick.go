@@ -1,5 +1,9 @@
 package picker
 
+// randomFirst is how many pieces are chosen at random before the rarest go first. A rare piece comes from few, and so
+// slowly, while a new peer has nothing to trade.
+const randomFirst = 4
+
 // Pick appends at most n blocks to ask the peer for to dst and records them as requested. It returns fewer when the
 // peer has nothing more to offer. The caller has checked that the peer does not choke us.
 func (k *Picker) Pick(p *Peer, n int, dst []Block) []Block {
@@ -7,10 +11,9 @@ func (k *Picker) Pick(p *Peer, n int, dst []Block) []Block {
 		return dst
 	}
 	for n > 0 {
-		if p.current == nil || p.current.free == 0 {
-			p.current = k.next(p)
-			if p.current == nil {
-				return dst
+		if p.current == nil || !k.open(p, p.current) {
+			if p.current = k.next(p); p.current == nil {
+				return k.double(p, n, dst)
 			}
 		}
 		took := len(dst)
@@ -20,7 +23,7 @@ func (k *Picker) Pick(p *Peer, n int, dst []Block) []Block {
 	return dst
 }
 
-// PickAllowed is Pick for a peer that chokes us: only pieces that it allows nevertheless.
+// PickAllowed is Pick for a peer that chokes us: only pieces that it allows nevertheless, and no endgame.
 func (k *Picker) PickAllowed(p *Peer, n int, dst []Block) []Block {
 	if !k.Interesting(p) {
 		return dst
@@ -29,17 +32,19 @@ func (k *Picker) PickAllowed(p *Peer, n int, dst []Block) []Block {
 		if n <= 0 {
 			break
 		}
-		if !p.Has(int(piece)) || k.state[piece] == had {
-			continue
-		}
 		var q *partial
-		if k.state[piece] >= 0 {
-			q = k.begin(p, int(piece))
-		} else if q = k.partials[underway-k.state[piece]]; !q.open(p) {
+		switch state := k.state[piece]; {
+		case state <= underway:
+			q = k.partials[underway-state]
+		case state >= 0 && p.Has(int(piece)):
+			q = k.begin(int(piece))
+		default:
 			continue
-		} else if q.owner == nil {
-			q.owner = p
 		}
+		if !k.open(p, q) {
+			continue
+		}
+		q.adopt(p)
 		took := len(dst)
 		dst = k.take(p, q, n, dst)
 		n -= len(dst) - took
@@ -49,45 +54,53 @@ func (k *Picker) PickAllowed(p *Peer, n int, dst []Block) []Block {
 
 // next chooses the piece that the peer works on next.
 func (k *Picker) next(p *Peer) *partial {
-	if q := k.leftBehind(p); q != nil {
-		q.owner = p
-		return q
+	q := k.leftBehind(p)
+	for c := high; c < classes; c++ {
+		if q != nil && k.class(q.piece) == c {
+			break
+		}
+		if k.freshFor(p, c) > 0 {
+			q = k.begin(k.choose(p, c))
+			break
+		}
 	}
-	if piece := k.rarest(p); piece >= 0 {
-		return k.begin(p, piece)
+	if q == nil {
+		q = k.share(p)
 	}
-	return k.share(p)
+	if q != nil {
+		q.adopt(p)
+	}
+	return q
 }
 
-// leftBehind returns the piece that is nearest to its end among those that nobody works on.
+// adopt makes the peer the one who works on the piece, if nobody does. Nobody relies on a snubbed one.
+func (q *partial) adopt(p *Peer) {
+	if q.owner == nil && !p.snubbed {
+		q.owner = p
+	}
+}
+
+// leftBehind returns the best of the pieces under way that are the peer's or nobody's: its own, or the one that is
+// nearest to its end.
 func (k *Picker) leftBehind(p *Peer) *partial {
 	var best *partial
 	if k.free == 0 {
 		return nil
 	}
 	for _, q := range k.partials {
-		if q.owner == nil && q.free > 0 && p.Has(q.piece) && (best == nil || q.free < best.free) {
+		if q.owner != nil && q.owner != p || !k.open(p, q) || q.mixed(p) {
+			continue
+		}
+		if best == nil || k.before(q, best, func() bool {
+			if q.owner != best.owner {
+				return q.owner == p
+			}
+			return q.free < best.free
+		}) {
 			best = q
 		}
 	}
 	return best
-}
-
-// rarest returns the rarest fresh piece that the peer has, or -1.
-func (k *Picker) rarest(p *Peer) int {
-	if k.freshFor(p) == 0 {
-		return -1
-	}
-	if p.all {
-		return int(k.order[0])
-	}
-	// Nobody but those with everything has the pieces of the first bucket.
-	for _, piece := range k.order[k.ends[0]:] {
-		if has(p.bits, int(piece)) {
-			return int(piece)
-		}
-	}
-	return -1
 }
 
 // share returns the piece with most left to do among those that others work on.
@@ -97,32 +110,82 @@ func (k *Picker) share(p *Peer) *partial {
 		return nil
 	}
 	for _, q := range k.partials {
-		if q.open(p) && p.Has(q.piece) && (best == nil || q.free > best.free) {
+		if k.open(p, q) && (best == nil || k.before(q, best, func() bool { return q.free > best.free })) {
 			best = q
 		}
 	}
 	return best
 }
 
-// open reports whether the peer may take blocks of q.
-func (q *partial) open(p *Peer) bool {
-	return q.free > 0 && (!q.alone || q.owner == nil || q.owner == p)
+// before reports whether q goes before r: by class, by position if that is what counts, or else as better says.
+func (k *Picker) before(q, r *partial, better func() bool) bool {
+	if a, b := k.class(q.piece), k.class(r.piece); a != b {
+		return a < b
+	}
+	if k.sequential {
+		return q.piece < r.piece
+	}
+	return better()
 }
 
-// take requests the first n free blocks of q of the peer.
+// choose returns the fresh piece of the class to begin with the peer, which has one.
+func (k *Picker) choose(p *Peer, c class) int {
+	o := &k.orders[c]
+	switch {
+	case k.sequential:
+		return k.foremost(p, c)
+	case k.pieces()-k.missing < randomFirst:
+		return o.seek(p, k.rng.IntN(len(o.pieces)))
+	case p.all:
+		return int(o.pieces[0])
+	}
+	// Nobody but those with everything has the pieces of the first bucket.
+	return o.seek(p, int(o.ends[0]))
+}
+
+// seek returns the next piece of the order, from a position on and around, that the peer has. There must be one.
+func (o *order) seek(p *Peer, from int) int {
+	for !p.all && !has(p.bits, int(o.pieces[from])) {
+		if from++; from == len(o.pieces) {
+			from = 0
+		}
+	}
+	return int(o.pieces[from])
+}
+
+// foremost returns the piece of the class with the lowest index that the peer has. There must be one.
+func (k *Picker) foremost(p *Peer, c class) int {
+	o := &k.orders[c]
+	for k.state[o.first] < 0 || k.class(o.first) != c {
+		o.first++
+	}
+	piece := o.first
+	for k.state[piece] < 0 || k.class(piece) != c || !p.Has(piece) {
+		piece++
+	}
+	return piece
+}
+
+// open reports whether the peer may be asked for blocks of the piece now.
+func (k *Picker) open(p *Peer, q *partial) bool {
+	free := q.free
+	if p.snubbed && !q.probation {
+		free -= q.late
+	}
+	return free > 0 && p.Has(q.piece) && k.class(q.piece) != unwanted && (!q.probation || k.mayTry(p, q))
+}
+
+// take requests the first n blocks of the piece that the peer may be asked for.
 func (k *Picker) take(p *Peer, q *partial, n int, dst []Block) []Block {
 	for i := q.next; i < len(q.blocks) && n > 0; i++ {
-		q.next = i + 1
-		if q.blocks[i] != 0 {
-			continue
+		if q.blocks[i] == 0 && (!p.snubbed || q.second(i) < 0) {
+			k.request(p, q, i)
+			dst = append(dst, k.block(q, i))
+			n--
 		}
-		q.blocks[i] = p.id
-		q.free--
-		k.free--
-		k.asked++
-		p.requests++
-		n--
-		dst = append(dst, k.block(q, i))
+		if q.blocks[i] != 0 && q.next == i {
+			q.next = i + 1
+		}
 	}
 	return dst
 }

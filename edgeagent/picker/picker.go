@@ -1,19 +1,24 @@
 // Package picker decides which block of which piece to ask a peer for next. It does no I/O, keeps no time and is
 // deterministic for a given seed; one goroutine owns a [Picker] and everything it hands out.
 //
-// The order for one peer is: the piece it is working on; a piece that somebody began and left; a fresh piece, rarest
-// first, at random among equally rare ones; and only when it has no fresh piece to offer, a share of a piece that
-// another peer is working on. So a piece normally comes from one peer, front to back, which lets the storage hash it
-// as it arrives and tells whom to blame when the hash is wrong. A block is asked of one peer at a time.
+// The order for one peer is, within each class of priority: the piece it is working on; a piece that somebody began and
+// left; a fresh piece. Only when it has nothing fresh to offer does it share a piece that another works on. So a piece
+// normally comes from one peer, front to back, which lets the storage hash it as it arrives and tells whom to blame
+// when the hash is wrong. The first four pieces are chosen at random, so that there is soon something to trade, and
+// those after them rarest first, at random among equally rare ones; or all by position, in sequential mode.
 //
-// Fresh pieces are kept sorted by availability in one array, in buckets of equal availability:
+// A block is asked of one peer at a time, but for two cases. What a snubbed peer owes may be asked of one other. And in
+// the endgame, when nothing else is left to ask for, a peer is asked for blocks that another owes already. Whoever comes
+// second is told to CANCEL. A piece that failed its hash is on probation: one peer at a time works on it.
 //
-//	order  [ 7 2 9 | 4 | 1 8 3 0 ]      ends[a] = number of fresh pieces with availability ≤ a
+// The fresh pieces of a class are kept sorted by availability in one array, in buckets of equal availability:
+//
+//	pieces [ 7 2 9 | 4 | 1 8 3 0 ]      ends[a] = number of fresh pieces with availability ≤ a
 //	avail    0 0 0   1   2 2 2 2        ends    = 3, 4, 8
 //
 // One HAVE moves one piece across one boundary, a swap. Peers with every piece are counted nowhere: they raise all
-// availabilities alike. An untouched piece costs ten bytes; only pieces under way have a record with four bytes a
-// block, and records are used again.
+// availabilities alike. An untouched piece costs ten bytes, eleven when not all have the same priority; only pieces
+// under way have a record with four bytes a block, and records are used again.
 package picker
 
 import (
@@ -39,10 +44,11 @@ type Config struct {
 	Seed uint64
 }
 
-// Values of Picker.state other than a position in order; partial i of the list is at underway - i.
+// Values of Picker.state other than a position in an order; partial i of the list is at underway - i.
 const (
 	had      = -1
-	underway = -2
+	skipped  = -2
+	underway = -3
 )
 
 // Picker holds the state of one torrent's pieces and of the peers that offer them. It is not safe for concurrent use.
@@ -51,19 +57,27 @@ type Picker struct {
 	length      int64
 	rng         *rand.Rand
 
-	state   []int32  // per piece: its position in order, had, or underway and below. Nil once nothing is missing
-	avail   []uint16 // per piece: peers that have it, without those that have everything
-	order   []int32
-	ends    []int32
-	missing int
+	state   []int32    // per piece: its position in its order, had, skipped, or underway and below. Nil once nothing is missing
+	avail   []uint16   // per piece: peers that have it, without those that have everything
+	prio    []Priority // per piece; nil when all are normal
+	orders  [classes]order
+	missing int // pieces not verified
+	wanted  int // of these, how many are not skipped
+
+	sequential bool
 
 	partials []*partial
 	spare    []*partial // records to use again
-	free     int        // blocks in partials that are neither requested nor received
-	asked    int        // blocks that are requested
+	free     int        // free blocks in partials that are wanted
+	asked    int        // requests
 
-	peers  []*Peer
-	lastID ID
+	peers    []*Peer // by ID
+	lastID   ID
+	seeds    int // peers that have every piece
+	arrivals int // blocks received
+
+	cancels []Cancel
+	owed    []owed // scratch of double
 }
 
 // New returns a Picker for the torrent that c describes.
@@ -80,40 +94,47 @@ func New(c Config) *Picker {
 		if has(c.Have, i) {
 			k.state[i] = had
 		} else {
-			k.order = append(k.order, int32(i))
+			k.missing++
 		}
 	}
-	k.rng.Shuffle(len(k.order), func(i, j int) { k.order[i], k.order[j] = k.order[j], k.order[i] })
-	for i, piece := range k.order {
-		k.state[piece] = int32(i)
-	}
-	k.ends = append(k.ends, int32(len(k.order)))
-	k.missing = len(k.order)
+	k.wanted = k.missing
+	k.sortAll()
 	k.forgetWhenDone()
 	return k
 }
 
-// Missing returns the number of pieces that are not verified yet.
+// Missing returns the number of pieces that are not verified yet, skipped or not.
 func (k *Picker) Missing() int { return k.missing }
 
-// Requested returns the number of blocks asked of all peers and not received, rejected or released.
+// Wanted returns the number of pieces that are neither verified nor skipped.
+func (k *Picker) Wanted() int { return k.wanted }
+
+// Requested returns the number of requests to all peers that are not received, rejected or given up. A block that two
+// peers owe counts twice.
 func (k *Picker) Requested() int { return k.asked }
 
-// Verified records that the piece is held and correct. Peers that have it lose one reason for our interest.
+// Verified records that the piece is held and correct. Peers that have it lose one reason for our interest. What is
+// still asked for of the piece is given up: see Cancels.
 func (k *Picker) Verified(piece int) {
 	if k.missing == 0 || k.state[piece] == had {
 		return
 	}
-	if k.state[piece] >= 0 {
+	switch {
+	case k.state[piece] >= 0:
 		k.takeFresh(piece)
-	} else {
-		k.retire(k.partials[underway-k.state[piece]])
+	case k.state[piece] <= underway:
+		q := k.partials[underway-k.state[piece]]
+		k.withdraw(q)
+		k.retire(q)
 	}
 	k.state[piece] = had
 	k.missing--
-	for _, p := range k.peers {
-		if !p.all && has(p.bits, piece) {
-			p.wanted--
+	if k.class(piece) != unwanted {
+		k.wanted--
+		for _, p := range k.peers {
+			if !p.all && has(p.bits, piece) {
+				p.wanted--
+			}
 		}
 	}
 	k.forgetWhenDone()
@@ -122,9 +143,14 @@ func (k *Picker) Verified(piece int) {
 // forgetWhenDone gives the memory per piece back when a torrent is complete: a seed picks nothing.
 func (k *Picker) forgetWhenDone() {
 	if k.missing == 0 {
-		k.state, k.avail, k.order, k.ends = nil, nil, nil, nil
-		k.partials, k.spare = nil, nil
+		k.state, k.avail, k.prio, k.orders = nil, nil, nil, [classes]order{}
+		k.partials, k.spare, k.owed = nil, nil, nil
 	}
+}
+
+// pieces returns the number of pieces of the torrent.
+func (k *Picker) pieces() int {
+	return int((k.length + int64(k.pieceLength) - 1) / int64(k.pieceLength))
 }
 
 // blocksIn returns the number of blocks of the piece.
