@@ -14,6 +14,9 @@ func newBitfield(n int) bitfield { return make(bitfield, (n+7)/8) }
 
 func (b bitfield) has(i int) bool { return b[i/8]&(0x80>>(i%8)) != 0 }
 
+// includes is has for a bitfield that may be too short.
+func (b bitfield) includes(i int) bool { return i/8 < len(b) && b.has(i) }
+
 func (b bitfield) set(i int) { b[i/8] |= 0x80 >> (i % 8) }
 
 func (b bitfield) clear(i int) { b[i/8] &^= 0x80 >> (i % 8) }

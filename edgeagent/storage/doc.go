@@ -9,8 +9,10 @@
 // are written earlier, and when it is used up, the others too: those are read back when their turn to be hashed comes. So
 // pieces may be far larger than the pool. A piece whose hash is right is recorded in the journal and then announced.
 //
-// A file has the suffix .part until all pieces that touch it are verified. Files are sparse. Names are resolved by an
-// os.Root, so nothing outside the download folder can be reached.
+// A file has the suffix .part until all pieces that touch it are verified and it is wanted. One that is not wanted does not
+// exist unless a piece that was written touches it. Files are sparse. Names are resolved by an os.Root, so nothing outside
+// the download folder can be reached. What a person has put under the name of a file is renamed before the torrent needs
+// the name, and never written to.
 //
 // # What survives
 //

@@ -120,6 +120,20 @@ func (t *table) piecesOf(file int, from int64) (first, end int) {
 	return int((t.starts[file] + from) / t.pieceLen), int((t.starts[file+1]-1)/t.pieceLen) + 1
 }
 
+// touched reports whether any piece that there is has bytes of the file.
+func (t *table) touched(file int, has func(piece int) bool) bool {
+	if !t.stored(file) {
+		return false
+	}
+	first, end := t.piecesOf(file, 0)
+	for piece := first; piece < end; piece++ {
+		if has(piece) {
+			return true
+		}
+	}
+	return false
+}
+
 // A segment is a run of bytes within one file.
 type segment struct {
 	file int

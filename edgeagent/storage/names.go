@@ -179,12 +179,12 @@ func (d *disk) removePart(file int) error {
 	return nil
 }
 
-// createEmpty makes the files that have no bytes.
-func (d *disk) createEmpty() error {
+// createEmpty makes the files that have no bytes, without those that are skipped.
+func (d *disk) createEmpty(skip bitfield) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, f := range d.table.files {
-		if f.Pad || f.Length > 0 || d.state[i] != absent {
+		if f.Pad || f.Length > 0 || skip.includes(i) || d.state[i] != absent {
 			continue
 		}
 		dir, base := split(f.Path)
@@ -202,9 +202,9 @@ func (d *disk) createEmpty() error {
 	return nil
 }
 
-// remove deletes the files of a closed disk, finished or not, and the folders that are empty then. It goes on after an
-// error and returns the first.
-func (d *disk) remove() (first error) {
+// remove deletes the files of a closed disk, finished or not, and the folders that are empty then. Of the files to keep,
+// only an unfinished version is deleted. It goes on after an error and returns the first.
+func (d *disk) remove(keep func(file int) bool) (first error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	root, err := os.OpenRoot(d.dir)
@@ -232,7 +232,11 @@ func (d *disk) remove() (first error) {
 		if err != nil {
 			continue
 		}
-		for _, name := range []string{base, partName(base)} {
+		names := []string{partName(base), base}
+		if d.state[i] == complete && keep(i) {
+			names = names[:1]
+		}
+		for _, name := range names {
 			if err := removeFile(folder, name); err != nil && first == nil {
 				first = d.fail("removing", path.Join(dir, name), err)
 			}

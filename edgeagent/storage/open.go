@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -10,7 +11,8 @@ import (
 
 // Open finds out what is on disk and returns the torrent, ready to read and write. It trusts the journal, after a look at
 // the sizes of the files, so it takes milliseconds; only after the machine has restarted without a clean Close are the
-// pieces of the last 30 seconds before that hashed again. Nothing is created on disk before the first Write.
+// pieces of the last 30 seconds before that hashed again. Nothing is created on disk before the first Write,
+// but for empty files when nothing else is wanted.
 //
 // The error wraps ErrLayout, or is a *DiskError, or says that the piece hashes cannot be read.
 func Open(c Config) (*Torrent, error) { return open(c, bootID()) }
@@ -60,9 +62,15 @@ func open(c Config, boot [16]byte) (*Torrent, error) {
 	t.own.header = journalHeader{pieces: table.pieces, layout: fingerprint, boot: boot}
 	t.own.journal.path = c.Journal
 	t.own.assemblies.table = table
+	t.own.skip = bytes.Clone(c.Skip)
 	if err := t.resume(); err != nil {
 		disk.close()
 		return nil, err
+	}
+	if len(c.Skip) > 0 {
+		if err := t.makeEmpty(); err != nil {
+			t.log.Warn("making empty files", slog.Any("error", err))
+		}
 	}
 	t.own.sync.arm()
 	t.own.squeeze = t.pool.watch()

@@ -16,9 +16,11 @@ type owner struct {
 	assemblies assemblies
 	journal    journalFile
 	sync       syncState
-	missing    int     // pieces not verified
-	left       []int32 // of each file, the pieces not verified
-	oversize   []int   // files longer than they should be, to be cut before anything is written
+	left       []int32  // of each file, the pieces not verified
+	skip       bitfield // files that are not wanted; may be too short: those behind it are
+	unfinished int      // files that are wanted and have pieces left
+	foreign    bitfield // files found under their final names although the journal knew nothing of them; nil: none
+	oversize   []int    // files longer than they should be, to be cut before anything is written
 
 	squeeze chan struct{} // signalled by the pool when somebody waits for a block
 	batch   []*Block
@@ -117,6 +119,9 @@ func (t *Torrent) flush(a *assembly, n int) error {
 	for n > 0 {
 		end := a.run(min(n, flushBlocks))
 		off := t.table.pieceOffset(a.piece) + int64(a.held[0].begin)
+		if err := t.claimRun(off, end); err != nil {
+			return err
+		}
 		if err := t.disk.writeBlocks(off, a.held[:end]); err != nil {
 			return err
 		}
@@ -152,7 +157,7 @@ func (t *Torrent) finish(a *assembly) error {
 		return err
 	}
 	t.emit(Event{Kind: PieceVerified, Piece: piece})
-	if t.own.missing == 0 {
+	if t.own.unfinished == 0 {
 		t.startSync()
 	}
 	return nil
@@ -169,13 +174,13 @@ func (t *Torrent) hashIs(piece int, sum []byte) (bool, error) {
 // publish makes a verified piece readable and gives the files that it completes their names.
 func (t *Torrent) publish(piece int) error {
 	t.have.set(piece)
-	t.own.missing--
 	for s := range t.table.segments(t.table.pieceOffset(piece), t.table.pieceSize(piece)) {
 		if t.table.files[s.file].Pad {
 			continue
 		}
 		t.own.left[s.file]--
-		if t.own.left[s.file] == 0 {
+		if t.own.left[s.file] == 0 && !t.skips(s.file) {
+			t.own.unfinished--
 			if err := t.disk.settle(s.file, complete); err != nil {
 				return err
 			}
@@ -187,12 +192,14 @@ func (t *Torrent) publish(piece int) error {
 // unpublish takes a piece back. Names are put right as far as the disk allows: the next begin does the rest.
 func (t *Torrent) unpublish(piece int) {
 	t.have.clear(piece)
-	t.own.missing++
 	for s := range t.table.segments(t.table.pieceOffset(piece), t.table.pieceSize(piece)) {
 		if t.table.files[s.file].Pad {
 			continue
 		}
 		t.own.left[s.file]++
+		if t.own.left[s.file] == 1 && !t.skips(s.file) {
+			t.own.unfinished++
+		}
 		if err := t.disk.settle(s.file, partial); err != nil {
 			t.log.Warn("naming an unfinished file", slog.Any("error", err))
 		}

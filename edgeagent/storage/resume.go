@@ -28,6 +28,7 @@ func (t *Torrent) resume() error {
 	t.own.oversize = t.table.oversize(sizes)
 	if previous == nil {
 		t.own.unvouched = true
+		t.noteForeign(sizes, newBitfield(t.table.pieces))
 		t.needsCheck.Store(slices.ContainsFunc(sizes, func(n int64) bool { return n > 0 }))
 		t.count()
 		return nil
@@ -47,6 +48,7 @@ func (t *Torrent) resume() error {
 			doubted = append(doubted, int(piece))
 		}
 	}
+	t.noteForeign(sizes, found)
 	strays := t.strays(sizes, found)
 	if len(strays) > 0 && (sameBoot || int64(len(strays))*t.table.pieceLen > recheckLimit) {
 		t.needsCheck.Store(true)
@@ -77,7 +79,7 @@ func (t *Torrent) resume() error {
 	if err := t.nameFinished(); err != nil {
 		return err
 	}
-	if len(doubted) > 0 {
+	if len(doubted) > 0 && !t.NeedsCheck() {
 		// Now the result is in the journal and need not be found out again. If that fails, it is only slower next time.
 		if err := t.begin(); err != nil {
 			t.log.Warn("renewing the journal", slog.Any("error", err))
@@ -86,10 +88,11 @@ func (t *Torrent) resume() error {
 	return nil
 }
 
-// strays returns the pieces that are not among the known ones although a file they are in has its final name and length.
+// strays returns the pieces that are not among the known ones although a wanted file they are in has its final name and
+// length.
 func (t *Torrent) strays(sizes []int64, known bitfield) (pieces []int) {
 	for file, f := range t.table.files {
-		if !t.table.stored(file) || t.disk.state[file] != complete || sizes[file] < f.Length {
+		if !t.table.stored(file) || t.skips(file) || t.disk.state[file] != complete || sizes[file] < f.Length {
 			continue
 		}
 		for piece, end := t.table.piecesOf(file, 0); piece < end; piece++ {
@@ -139,10 +142,9 @@ func (t *Torrent) recheck(pieces []int, sizes []int64, found bitfield) error {
 	return nil
 }
 
-// count works out from have what is missing, in all and of each file.
+// count works out from have what is missing of the files.
 func (t *Torrent) count() {
 	have := t.have.copy()
-	t.own.missing = t.table.pieces - have.count()
 	t.own.left = make([]int32, len(t.table.files))
 	for file := range t.table.files {
 		if !t.table.stored(file) {
@@ -154,13 +156,14 @@ func (t *Torrent) count() {
 			}
 		}
 	}
+	t.countUnfinished()
 }
 
-// nameFinished gives finished files their final names, which a crash may have prevented. A disk that cannot be written to
+// nameFinished gives finished files their final names, if they are wanted. A crash may have prevented that before. A disk that cannot be written to
 // is no reason not to read from it.
 func (t *Torrent) nameFinished() error {
 	for file, left := range t.own.left {
-		if left > 0 || !t.table.stored(file) {
+		if left > 0 || !t.table.stored(file) || t.skips(file) {
 			continue
 		}
 		err := t.disk.settle(file, complete)
@@ -183,17 +186,11 @@ func (t *Torrent) begin() error {
 	if err := t.disk.makeRoot(); err != nil {
 		return err
 	}
-	for file, left := range t.own.left {
-		if left == 0 {
-			continue
+	for file := range t.table.files {
+		if t.skips(file) {
+			continue // until something is written to it
 		}
-		if t.foreign(file) {
-			if err := t.setAside(file); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := t.disk.settle(file, partial); err != nil {
+		if err := t.claim(file); err != nil {
 			return err
 		}
 	}
@@ -204,32 +201,10 @@ func (t *Torrent) begin() error {
 	if err := t.trim(); err != nil {
 		return err
 	}
-	if err := t.disk.createEmpty(); err != nil {
+	if err := t.disk.createEmpty(t.own.skip); err != nil {
 		return err
 	}
 	t.own.begun = true
-	return nil
-}
-
-// foreign reports whether a file was there under its final name before the torrent was, and has nothing of it: a person's
-// own, which is not to be written over.
-func (t *Torrent) foreign(file int) bool {
-	if !t.own.unvouched || !t.table.stored(file) || !t.disk.is(file, complete) {
-		return false
-	}
-	first, end := t.table.piecesOf(file, 0)
-	return int(t.own.left[file]) == end-first
-}
-
-// setAside gives a foreign file another name.
-func (t *Torrent) setAside(file int) error {
-	to, err := t.disk.setAside(file)
-	if err != nil {
-		return err
-	}
-	t.own.oversize = slices.DeleteFunc(t.own.oversize, func(f int) bool { return f == file })
-	t.log.Warn("a file that is not the torrent's was in the way and was renamed",
-		slog.String("file", t.table.files[file].Path), slog.String("to", to))
 	return nil
 }
 
@@ -256,10 +231,14 @@ func (t *Torrent) rewriteJournal() error {
 // trim cuts files that are longer than they should be.
 func (t *Torrent) trim() error {
 	for _, file := range t.own.oversize {
+		if t.foreign(file) {
+			continue // set aside when it is wanted or written to
+		}
+		finished := t.disk.is(file, complete) || !t.skips(file)
 		if err := t.disk.truncate(file, t.table.files[file].Length); err != nil {
 			return err
 		}
-		if t.own.left[file] > 0 {
+		if t.own.left[file] > 0 || !finished {
 			continue
 		}
 		if err := t.disk.settle(file, complete); err != nil {

@@ -14,6 +14,7 @@ type Config struct {
 	Journal string       // path of the journal file, outside of Dir; its folder is made when needed
 	Layout  Layout       // of the torrent; must be the same at every Open with this journal
 	Pool    *Pool        // where the blocks given to Write come from
+	Skip    []byte       // files that are not wanted, a bitfield over Layout.Files (the high bit of the first byte is the first); default: none
 	Log     *slog.Logger // default: none
 }
 
@@ -125,7 +126,7 @@ func (t *Torrent) Delete() error {
 	if t.own.unvouched {
 		return t.own.journal.remove() // what is there was there before
 	}
-	if err := t.disk.remove(); err != nil {
+	if err := t.disk.remove(t.keep); err != nil {
 		return err
 	}
 	// The journal goes last: until then it is what a later Open compares the remaining files with.

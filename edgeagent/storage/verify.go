@@ -97,6 +97,9 @@ func (t *Torrent) settleAll(sizes []int64) error {
 		if left > 0 || !t.table.stored(file) {
 			continue
 		}
+		if t.skips(file) && !t.disk.is(file, complete) {
+			continue
+		}
 		if err := t.disk.settle(file, complete); err != nil {
 			return err
 		}
