@@ -16,6 +16,8 @@ type New struct {
 	Magnet  string
 	Torrent []byte
 	Target  string // "device:NAME" or "device:ID"
+	Options OptionsChange
+	Choices []Choice // of files, by patterns; those of a magnet are kept until its files are known
 }
 
 // Add stores a job and starts it; one that is being removed it makes new, with
@@ -34,10 +36,16 @@ func (m *Manager) Add(ctx context.Context, n New) (View, error) {
 		return View{}, errorf(ErrConflict, fmt.Sprintf("device %s was revoked: choose another", device.Name))
 	}
 	now := time.Now()
-	r := Record{ID: newID(), DeviceID: device.ID, Added: now.UTC(), Generation: generationAt(now)}
+	r := Record{ID: newID(), DeviceID: device.ID, Added: now.UTC(), Generation: generationAt(now), Choices: n.Choices}
 	t, err := describeTorrent(&r, n)
 	if err != nil {
 		return View{}, errorf(ErrInvalid, err.Error())
+	}
+	if r.Options, err = n.Options.apply(Options{}); err != nil {
+		return View{}, errorf(ErrInvalid, err.Error())
+	}
+	if err := checkChoices(n.Choices); err != nil {
+		return View{}, err
 	}
 	m.books.Lock()
 	defer m.books.Unlock()
@@ -49,6 +57,14 @@ func (m *Manager) Add(ctx context.Context, n New) (View, error) {
 		t = m.stored(ctx, r.InfoHash) // another job, or the one that is being removed, may have fetched it
 	} else if err := m.cfg.Infos.Put(ctx, r.InfoHash.String(), t.Info); err != nil {
 		return View{}, err
+	}
+	if t != nil {
+		r.Name = t.Name
+		if err := r.settleChoices(t); err != nil {
+			return View{}, err
+		}
+	} else if byIndex(n.Choices) {
+		return View{}, errNoFiles
 	}
 	if old != nil {
 		if err := old.do(ctx, func() error { return old.renew(ctx, r, t) }); err != nil {

@@ -25,11 +25,13 @@ func (m *Manager) Desired(device control.DeviceID) map[[20]byte]Wish {
 		if !v.hasInfo && !v.Removed {
 			continue
 		}
-		desired[v.InfoHash] = Wish{
+		w := Wish{
 			Assign:     control.Assign{ID: v.InfoHash, Generation: v.Generation, Paused: v.Paused, Verify: v.Verify},
 			Remove:     v.Removed,
 			DeleteData: v.DeleteData,
 		}
+		v.Options.assign(&w.Assign)
+		desired[v.InfoHash] = w
 	}
 	return desired
 }
@@ -59,6 +61,13 @@ func (m *Manager) Gone(device control.DeviceID, id [20]byte) {
 	}
 	if v := j.view.Load(); v.Removed {
 		m.drop(m.ctx, j)
+	}
+}
+
+// Unusable takes addresses that were of no use to a device.
+func (m *Manager) Unusable(device control.DeviceID, u control.Unusable) {
+	if j := m.of(device, u.ID); j != nil && len(u.Peers) > 0 {
+		j.post(func() { j.unusable(u.Peers) })
 	}
 }
 

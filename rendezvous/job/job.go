@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,24 +11,17 @@ import (
 	"simplebit/wire/control"
 )
 
-const (
-	batch         = 100              // candidates in one message
-	fewPeers      = 4                // below this a downloading device is given more
-	feedEvery     = 10 * time.Second // between two looks at whether more peers are needed
-	offerAgain    = time.Minute      // between two offers of all that is known to a device that has few peers
-	fetchRetry    = 15 * time.Second // between two metadata fetches that failed
-	metadataQueue = 200              // addresses waiting for a metadata fetch
+// feedEvery is the time between two looks at whether more peers are needed.
+const feedEvery = 10 * time.Second
 
-	// maxGeneration is far beyond what any clock gives: a device that reports more lies.
-	maxGeneration = 1 << 62
-)
+// maxGeneration is far beyond what any clock gives: a device that reports more lies.
+const maxGeneration = 1 << 62
 
 // job is one job's loop. Only functions that run on the loop (see post) touch
 // its fields; view may be read from anywhere.
 type job struct {
 	cfg   *Config
 	log   *slog.Logger
-	runs  *sync.WaitGroup // of the manager
 	ctx   context.Context // ends with the job
 	end   context.CancelFunc
 	ended chan struct{} // the loop has
@@ -39,16 +31,16 @@ type job struct {
 	rec      Record
 	info     *summary // nil until the info dictionary is known
 	progress control.Progress
-	fetched  bool // the device was seen downloading
-	known    *known
-	offered  time.Time // when all that is known was last offered
-	busy     *activity // announcing and fetching; nil while paused or removed
+	fetched  bool   // the device was seen downloading
+	unstored []byte // the info dictionary, when the store did not take it
+	part     *part  // in the swarm; nil while paused, removed or finished
 }
 
 // summary is what a job keeps in memory of its torrent: the piece hashes may be
 // megabytes, and the store has them.
 type summary struct {
 	size    int64 // bytes without padding
+	bytes   int   // of the info dictionary
 	private bool
 }
 
@@ -56,7 +48,7 @@ func summarise(t *metainfo.Torrent) *summary {
 	if t == nil {
 		return nil
 	}
-	return &summary{t.Size(), t.Private}
+	return &summary{t.Size(), len(t.Info), t.Private}
 }
 
 // run is the loop.
@@ -66,8 +58,12 @@ func (j *job) run() {
 	defer tick.Stop()
 	for j.ctx.Err() == nil {
 		select {
-		case now := <-tick.C:
-			j.feed(now)
+		case <-tick.C:
+			j.feed()
+			j.update()
+		case info := <-j.learnedInfo():
+			j.learned(info)
+			j.update()
 		case f := <-j.inbox:
 			if f(); j.ctx.Err() == nil {
 				j.update()
@@ -75,8 +71,8 @@ func (j *job) run() {
 		case <-j.ctx.Done():
 		}
 	}
-	if j.busy != nil {
-		j.busy.stop()
+	if j.part != nil {
+		j.leave()
 	}
 }
 
@@ -128,28 +124,26 @@ func (j *job) change(ctx context.Context, f func(*Record)) error {
 	return nil
 }
 
-// update starts or ends announcing and fetching as the record asks, and
-// publishes the view.
+// update joins or leaves the swarm as the record asks, and publishes the view.
 func (j *job) update() {
-	wanted := !j.rec.Paused && !j.rec.Removed
+	wanted := !j.rec.Paused && !j.rec.Removed && !j.rec.finished()
 	switch {
-	case wanted && j.busy == nil:
-		j.start()
-	case !wanted && j.busy != nil:
-		j.busy.stop()
-		j.busy = nil
+	case wanted && j.part == nil:
+		j.join()
+	case !wanted && j.part != nil:
+		j.leave()
 	}
 	j.publish()
 }
 
 // publish shows the job as it is.
 func (j *job) publish() {
-	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress, Known: j.known.count()}
+	v := &View{Record: j.rec, On: j.cfg.Devices.Lookup(j.rec.DeviceID), Progress: j.progress}
 	if j.info != nil {
 		v.hasInfo, v.Private, v.Size = true, j.info.private, j.info.size
 	}
-	if j.busy != nil {
-		v.announcer, v.base = j.busy.announcer, j.busy.base
+	if j.part != nil {
+		v.member = j.part.Member
 	}
 	j.view.Store(v)
 }
@@ -158,9 +152,8 @@ func (j *job) publish() {
 func (j *job) current(now time.Time) View {
 	v := *j.view.Load()
 	v.On = j.cfg.Devices.Lookup(v.DeviceID)
-	v.Metadata = j.cfg.Metadata.MetadataStatus(v.InfoHash)
-	if v.announcer != nil {
-		v.Trackers = v.announcer.Status()
+	if v.member != nil {
+		v.SwarmStatus = v.member.Status()
 	}
 	v.State, v.Message = describe(now, &v)
 	return v

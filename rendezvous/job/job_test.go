@@ -1,10 +1,10 @@
 package job
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -22,14 +22,12 @@ func TestAMagnetBecomesAnAssignment(t *testing.T) {
 	if got := m.Desired(attic); len(got) != 0 {
 		t.Errorf("the device should already hold %v", got)
 	}
-	peer := netip.MustParseAddrPort("198.18.1.2:6881")
-	w.session().Peers([]netip.AddrPort{peer, netip.MustParseAddrPort("10.0.0.1:6881"), peer})
-	w.eventually("the peer is asked for the metadata", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return len(w.asked) == 1 && w.asked[0] == peer
-	})
-	w.info <- torrentInfo
+	s := w.member()
+	if s.InfoHash != infoHash || s.InfoSize != 0 || len(s.Tiers) != 1 || !s.hungry {
+		t.Errorf("it takes part as %+v", s)
+	}
+	s.find("198.18.1.2:6881") // the device could not use it
+	s.Learned(torrentInfo)
 	v = w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
 	if v.State != StateWaiting || v.Name != "a.txt" {
 		t.Errorf("with metadata it is %s, named %q", v.State, v.Name)
@@ -37,19 +35,22 @@ func TestAMagnetBecomesAnAssignment(t *testing.T) {
 	if got := m.Desired(attic)[infoHash].Assign; got.Generation != v.Generation || got.Paused {
 		t.Errorf("the device should hold %+v, want generation %d, not paused", got, v.Generation)
 	}
+	if b, err := s.Info(context.Background()); err != nil || !bytes.Equal(b, torrentInfo) {
+		t.Errorf("the swarm may serve %q, %v", b, err)
+	}
 	w.report(m, v, control.StateDownloading, nil)
-	w.eventually("the device gets the one address that may be dialled", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return len(w.sent) == 1 && len(w.sent[0].Peers) == 1 && w.sent[0].Peers[0].Addr == peer
-	})
+	w.eventually("addresses are asked for", func() bool { return w.count(&s.offers) == 1 && w.count(&s.infoSize) == len(torrentInfo) })
+	s.find("198.18.1.2:6881", "198.18.1.3:6881")
+	if len(w.sent) != 1 || w.sent[0].ID != infoHash || len(w.sent[0].Peers) != 2 {
+		t.Errorf("the device was sent %+v", w.sent)
+	}
 }
 
 func TestAFetchThatFailsIsTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()
 	v := w.add(m)
-	w.info <- []byte("d6:lengthi0e4:name1:a12:piece lengthi16384e6:pieces0:e") // another torrent's
+	w.member().Learned([]byte("d6:lengthi0e4:name1:a12:piece lengthi16384e6:pieces0:e")) // another torrent's
 	v = w.get(m, v.ID, "an unusable description pauses the job", func(v View) bool { return v.State == StatePaused })
 	if !strings.Contains(v.Fault, "description") {
 		t.Errorf("fault is %q", v.Fault)
@@ -57,7 +58,7 @@ func TestAFetchThatFailsIsTriedAgain(t *testing.T) {
 	if _, err := m.Resume(context.Background(), v.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.info <- torrentInfo
+	w.member().Learned(torrentInfo)
 	w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
 }
 
@@ -107,18 +108,22 @@ func TestAJobSurvivesARestartOfTheSurrogate(t *testing.T) {
 	}
 }
 
-func TestAPausedJobNeitherAnnouncesNorFetches(t *testing.T) {
+func TestAPausedJobTakesNoPart(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()
 	v := w.add(m)
-	s := w.session()
+	s := w.member()
 	if _, err := m.Pause(context.Background(), v.ID); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-s.ctx.Done():
-	case <-time.After(5 * time.Second):
-		t.Error("the tracker session still runs")
+	if !s.left {
+		t.Error("it is still in the swarm")
+	}
+	if _, err := m.Resume(context.Background(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	if s == w.member() || w.member().left {
+		t.Error("it is not in the swarm again")
 	}
 }
 
@@ -167,7 +172,7 @@ func TestADamagedDescriptionIsFetchedAgain(t *testing.T) {
 	m.Close()
 	w.infos[infoHash.String()] = []byte("damaged")
 	m = w.open()
-	w.info <- torrentInfo
+	w.member().Learned(torrentInfo)
 	w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
 }
 

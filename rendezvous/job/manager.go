@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -21,14 +20,11 @@ import (
 
 // Config is what a Manager works with. All fields but Log are needed.
 type Config struct {
-	Store    Store
-	Infos    Infos
-	Metadata Metadata
-	Trackers Trackers
-	Devices  Devices
-	// Dialable tells whether an address that a stranger named may be contacted.
-	Dialable func(netip.AddrPort) bool
-	Log      *slog.Logger
+	Store   Store
+	Infos   Infos
+	Swarms  Swarms
+	Devices Devices
+	Log     *slog.Logger
 }
 
 // Manager holds the jobs. Its methods may be called from any goroutine.
@@ -59,7 +55,11 @@ func Open(ctx context.Context, cfg Config) (*Manager, error) {
 	m := &Manager{cfg: cfg, jobs: map[string]*job{}, devices: map[string]map[InfoHash]*job{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	for _, r := range records {
-		j := m.launch(r, m.stored(ctx, r.InfoHash))
+		var t *metainfo.Torrent
+		if len(r.Choices) == 0 { // else it was stored and the record was not: the job learns it again
+			t = m.stored(ctx, r.InfoHash)
+		}
+		j := m.launch(r, t)
 		if r.Removed && cfg.Devices.Lookup(r.DeviceID).Revoked {
 			m.drop(ctx, j)
 		}
@@ -85,8 +85,8 @@ func (m *Manager) stored(ctx context.Context, id InfoHash) *metainfo.Torrent {
 	return t
 }
 
-// Close ends all loops and waits for them and what they started; announcers end
-// by themselves. The devices go on with what they have.
+// Close ends all loops and waits for them; each leaves its swarm. The devices go
+// on with what they have.
 func (m *Manager) Close() {
 	m.stop()
 	m.runs.Wait()
@@ -96,10 +96,9 @@ func (m *Manager) Close() {
 func (m *Manager) launch(r Record, t *metainfo.Torrent) *job {
 	j := &job{
 		cfg: &m.cfg, log: m.cfg.Log.With("job", r.ID), inbox: make(chan func(), 64),
-		runs: &m.runs, ended: make(chan struct{}), rec: r, info: summarise(t), known: newKnown(),
+		ended: make(chan struct{}), rec: r, info: summarise(t),
 	}
 	j.ctx, j.end = context.WithCancel(m.ctx)
-	j.publish() // before update starts others that look at the view
 	j.update()
 	m.enter(j)
 	m.runs.Go(j.run)

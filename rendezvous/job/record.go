@@ -50,6 +50,8 @@ type Record struct {
 	Tiers    [][]string `json:",omitempty"` // tiers (BEP 12)
 	Peers    []string   `json:",omitempty"` // host:port, from the magnet's x.pe
 	Added    time.Time
+	Options  Options  `json:",omitzero"`
+	Choices  []Choice `json:",omitempty"` // of files, made before these were known
 
 	// Generation grows with every change of what the device should do.
 	Generation uint64
@@ -62,7 +64,13 @@ type Record struct {
 	Fault string `json:",omitempty"`
 	// Completed is set when the device first had everything.
 	Completed bool `json:",omitempty"`
+	// Finished is the generation in which the device had seeded as long as asked: a
+	// later wish lets it go on.
+	Finished uint64 `json:",omitempty"`
 }
+
+// finished tells whether the device has done all that the present wish asks.
+func (r *Record) finished() bool { return r.Finished == r.Generation }
 
 // State is where a job stands.
 type State string
@@ -73,7 +81,8 @@ const (
 	StateWaiting     State = "waiting"     // for the device to come online or to take the layout
 	StateChecking    State = "checking"    // the device hashes what is on its disk
 	StateDownloading State = "downloading" //
-	StateSeeding     State = "seeding"     // everything is there and verified
+	StateSeeding     State = "seeding"     // everything wanted is there and verified
+	StateFinished    State = "finished"    // it has also been seeded as long as asked
 	StatePaused      State = "paused"      // by a person, or by Fault
 	StateFailed      State = "failed"      // cannot go on without a person
 	StateRemoving    State = "removing"    // the device has not yet dropped it
@@ -82,19 +91,16 @@ const (
 // View is a job at one moment. It is immutable.
 type View struct {
 	Record
-	State    State
-	Message  string // one plain sentence: what the job does or waits for
-	Private  bool
-	Size     int64 // bytes without padding; 0 while unknown
-	On       Device
-	Progress control.Progress // the device's last report; its ID is zero before the first
-	Trackers []TrackerStatus
-	Metadata MetadataStatus
-	Known    int // peer addresses known
+	SwarmStatus // zero while the job takes no part in the swarm
+	State       State
+	Message     string // one plain sentence: what the job does or waits for
+	Private     bool
+	Size        int64 // bytes without padding; 0 while unknown
+	On          Device
+	Progress    control.Progress // the device's last report; its ID is zero before the first
 
-	hasInfo   bool
-	announcer Announcer
-	base      *Stats
+	hasInfo bool
+	member  Member // nil while the job takes no part in the swarm
 }
 
 // Device is what the job needs to know of its device.
@@ -103,22 +109,4 @@ type Device struct {
 	Name    string
 	Online  bool
 	Revoked bool
-}
-
-// TrackerStatus is how announces to one tracker go.
-type TrackerStatus struct {
-	URL      string
-	Error    string // of the last announce
-	Warning  string
-	Next     time.Time // the next announce; zero while others come before it
-	Seeders  int
-	Leechers int
-	Peers    int // in the last reply
-}
-
-// MetadataStatus is how far the fetch of an info dictionary is.
-type MetadataStatus struct {
-	Peers  int // connected
-	Pieces int // 0 while the size is unknown
-	Have   int
 }

@@ -13,8 +13,8 @@ func (j *job) observed(p control.Progress) {
 	}
 	before := j.progress
 	j.progress = p
-	j.rebase()
 	j.fetched = j.fetched || p.State == control.StateDownloading
+	j.tally()
 	if p.Generation > j.rec.Generation {
 		// The device has seen a later wish than the store: one restored from a backup.
 		if err := j.change(j.ctx, func(r *Record) { r.Generation = p.Generation }); err != nil {
@@ -22,26 +22,46 @@ func (j *job) observed(p control.Progress) {
 		}
 		return
 	}
-	active := p.State == control.StateDownloading || p.State == control.StateSeeding
-	began := p.State != before.State || p.Generation != before.Generation
-	if active && began {
-		j.offerAll()
-	}
+	j.steer(p.State != before.State || p.Generation != before.Generation)
 	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
 		j.fail(cmp.Or(p.Error, "the device gave no reason"))
+		return
 	}
-	if p.State == control.StateSeeding && !j.rec.Completed {
-		next := j.rec
+	j.settle()
+}
+
+// settle stores what lasts of a report: that everything was there once, and that
+// the device has seeded as long as asked.
+func (j *job) settle() {
+	p, next := &j.progress, j.rec
+	has := p.State == control.StateSeeding || p.State == control.StateFinished
+	if has && (p.Selected == 0 || p.Have >= p.Size) {
 		next.Completed = true
-		if err := j.cfg.Store.Put(j.ctx, next.ID, next); err != nil {
-			j.log.Error("job not stored", "err", err)
-			return
-		}
-		j.rec = next
-		if j.busy != nil && j.fetched {
-			j.busy.announcer.Completed()
-		}
+	}
+	switch {
+	case p.Generation != next.Generation:
+	case p.State == control.StateFinished:
+		next.Finished = next.Generation
+	case p.State == control.StateDownloading, p.State == control.StateSeeding:
+		next.Finished = 0 // files have been lost, or it has changed its mind
+	}
+	completed, finished := next.Completed != j.rec.Completed, next.Finished != j.rec.Finished
+	if !completed && !finished {
+		return
+	}
+	if err := j.cfg.Store.Put(j.ctx, next.ID, next); err != nil {
+		j.log.Error("job not stored", "err", err)
+		return
+	}
+	j.rec = next
+	if completed {
 		j.log.Info("complete", "bytes", p.Size)
+		if j.part != nil && j.fetched {
+			j.part.Completed()
+		}
+	}
+	if finished && next.finished() {
+		j.log.Info("finished: the job leaves the swarm")
 	}
 }
 
@@ -49,32 +69,15 @@ func (j *job) observed(p control.Progress) {
 func (j *job) connected() {
 	// State, rates and peers are of the moment: nobody vouches for them until the next report.
 	j.progress.State, j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, 0, nil
+	if j.part != nil {
+		j.part.Endpoint(j.cfg.Devices.Endpoint(j.rec.DeviceID))
+	}
+	j.steer(false)
 }
 
-// rebase notes what the device had moved when announcing began: a tracker counts
-// from its last "started" event (BEP 3), the device over all time.
-func (j *job) rebase() {
-	p := j.progress
-	if j.busy == nil || p.ID == [20]byte{} {
-		return
+// unusable takes addresses that the device found to be of no use.
+func (j *job) unusable(peers []control.UnusablePeer) {
+	if j.part != nil {
+		j.part.Unusable(peers)
 	}
-	if base := j.busy.base; base == nil {
-		j.busy.base = &Stats{Uploaded: p.Uploaded, Downloaded: p.Downloaded}
-	} else if p.Uploaded < base.Uploaded || p.Downloaded < base.Downloaded {
-		// A device that was killed has forgotten some.
-		j.busy.base = &Stats{Uploaded: min(base.Uploaded, p.Uploaded), Downloaded: min(base.Downloaded, p.Downloaded)}
-	}
-}
-
-// stats are the figures for the trackers.
-func (j *job) stats() Stats {
-	v := j.view.Load()
-	s := Stats{Left: -1}
-	if v.base != nil {
-		s.Uploaded, s.Downloaded = v.Progress.Uploaded-v.base.Uploaded, v.Progress.Downloaded-v.base.Downloaded
-	}
-	if v.hasInfo {
-		s.Left = max(0, v.Size-v.Progress.Have)
-	}
-	return s
 }

@@ -22,9 +22,8 @@ type world struct {
 	devices  map[string]Device
 	sent     []control.Candidates
 	changed  int
-	announce []*fakeAnnouncer
-	info     chan []byte // what the next metadata fetch returns
-	asked    []netip.AddrPort
+	endpoint netip.AddrPort // of every device
+	members  []*fakeMember
 	full     error     // what the store says to a Put
 	stuck    error     // and to a Delete
 	hold     chan bool // what a Put waits for, unless nil
@@ -34,7 +33,7 @@ const attic = "attic-id"
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, records: map[string]Record{}, infos: map[string][]byte{}, info: make(chan []byte, 10),
+		t: t, records: map[string]Record{}, infos: map[string][]byte{},
 		devices: map[string]Device{attic: {ID: attic, Name: "attic", Online: true}},
 	}
 }
@@ -42,8 +41,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() *Manager {
 	w.t.Helper()
 	m, err := Open(context.Background(), Config{
-		Store: recordStore{w}, Infos: infoStore{w}, Metadata: w, Trackers: w, Devices: w,
-		Dialable: func(a netip.AddrPort) bool { return !a.Addr().IsPrivate() },
+		Store: recordStore{w}, Infos: infoStore{w}, Swarms: w, Devices: w,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -111,53 +109,70 @@ func (s infoStore) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-func (w *world) FetchMetadata(ctx context.Context, _ [20]byte, peers <-chan netip.AddrPort) ([]byte, error) {
-	for {
-		select {
-		case p := <-peers:
-			w.mu.Lock()
-			w.asked = append(w.asked, p)
-			w.mu.Unlock()
-		case b := <-w.info:
-			if b == nil {
-				return nil, fmt.Errorf("nobody has it")
-			}
-			return b, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
+// fakeMember is a job's part in a swarm.
+type fakeMember struct {
+	Participation
+	w *world
+
+	pokes, offers, completed int // calls: Hungry(true), Offer, Completed
+	hungry, left             bool
+	endpoint                 netip.AddrPort
+	infoSize                 int // as told by Known
+	unusable                 []control.UnusablePeer
+	status                   SwarmStatus
+}
+
+func (f *fakeMember) Known(size int, private bool) {
+	f.w.locked(func() { f.infoSize, f.Private = size, private })
+}
+
+func (f *fakeMember) Hungry(hungry bool) {
+	f.w.locked(func() {
+		if f.hungry = hungry; hungry {
+			f.pokes++
 		}
+	})
+}
+
+func (f *fakeMember) Offer()                     { f.w.locked(func() { f.offers++ }) }
+func (f *fakeMember) Endpoint(at netip.AddrPort) { f.w.locked(func() { f.endpoint = at }) }
+func (f *fakeMember) Completed()                 { f.w.locked(func() { f.completed++ }) }
+func (f *fakeMember) Leave()                     { f.w.locked(func() { f.left = true }) }
+func (f *fakeMember) Unusable(l []control.UnusablePeer) {
+	f.w.locked(func() { f.unusable = append(f.unusable, l...) })
+}
+
+func (f *fakeMember) Status() (s SwarmStatus) {
+	f.w.locked(func() { s = f.status })
+	return s
+}
+
+// find gives the job what a swarm finds.
+func (f *fakeMember) find(addrs ...string) {
+	var list []control.Candidate
+	for _, a := range addrs {
+		list = append(list, control.Candidate{Addr: netip.MustParseAddrPort(a), Kind: control.CandidateReachable})
 	}
+	f.Candidates(list)
 }
 
-func (w *world) MetadataStatus([20]byte) MetadataStatus { return MetadataStatus{} }
-
-type fakeAnnouncer struct {
-	Announce
-	ctx              context.Context
-	pokes, completed int
-	w                *world
-}
-
-func (a *fakeAnnouncer) Poke()                   { a.w.locked(func() { a.pokes++ }) }
-func (a *fakeAnnouncer) Completed()              { a.w.locked(func() { a.completed++ }) }
-func (a *fakeAnnouncer) Status() []TrackerStatus { return nil }
-
-func (w *world) Start(ctx context.Context, a Announce) Announcer {
-	f := &fakeAnnouncer{Announce: a, ctx: ctx, w: w}
-	a.Stats() // as a session does at once
-	w.locked(func() { w.announce = append(w.announce, f) })
+// Join has the member begin as a swarm does, which asks for figures at once.
+func (w *world) Join(p Participation) Member {
+	f := &fakeMember{Participation: p, w: w}
+	p.Stats()
+	w.locked(func() { w.members = append(w.members, f) })
 	return f
 }
 
-// session is the newest tracker session.
-func (w *world) session() *fakeAnnouncer {
+// member is the newest one.
+func (w *world) member() *fakeMember {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.announce) == 0 {
-		w.t.Fatal("no tracker session was started")
+	if len(w.members) == 0 {
+		w.t.Fatal("no job has joined a swarm")
 	}
-	return w.announce[len(w.announce)-1]
+	return w.members[len(w.members)-1]
 }
 
 func (w *world) Resolve(_ context.Context, name string) (Device, error) {
@@ -177,6 +192,12 @@ func (w *world) Lookup(id string) Device {
 	return w.devices[id]
 }
 
+func (w *world) Endpoint(string) netip.AddrPort {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.endpoint
+}
+
 func (w *world) Changed(string) { w.locked(func() { w.changed++ }) }
 
 func (w *world) Candidates(_ string, c control.Candidates) {
@@ -187,6 +208,13 @@ func (w *world) locked(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
+}
+
+// count reads one of a fakeMember's counters.
+func (w *world) count(n *int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return *n
 }
 
 // eventually waits for a condition that other goroutines bring about.
@@ -234,7 +262,7 @@ func (w *world) get(m *Manager, id, what string, ok func(View) bool) View {
 func (w *world) withInfo(m *Manager) View {
 	w.t.Helper()
 	v := w.add(m)
-	w.info <- torrentInfo
+	w.member().Learned(torrentInfo)
 	return w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size == 16 })
 }
 
@@ -244,4 +272,11 @@ func (w *world) report(m *Manager, v View, state control.State, change func(*con
 		change(&p)
 	}
 	m.Observed(attic, p)
+}
+
+// taken is the number of messages with addresses that devices were sent.
+func (w *world) taken() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.sent)
 }
