@@ -127,7 +127,7 @@ type jobs struct{ m *job.Manager }
 
 // Add stores a new job.
 func (j jobs) Add(ctx context.Context, n apiclient.NewJob) (apiclient.Job, error) {
-	return reply(j.m.Add(ctx, job.New(n)))
+	return reply(j.m.Add(ctx, newJob(n)))
 }
 
 // List returns all jobs.
@@ -196,6 +196,8 @@ func apiJob(v job.View) apiclient.Job {
 		State: apiclient.State(v.State), Message: v.Message, Size: v.Size, Have: p.Have, Checked: p.Checked,
 		Downloaded: p.Downloaded, Uploaded: p.Uploaded, DownRate: p.DownRate, UpRate: p.UpRate,
 		Error: v.Fault, Added: v.Added, Private: v.Private,
+		Selected: p.Selected, SelectedHave: p.SelectedHave, Options: apiOptions(v.Options),
+		Known: v.Known, Reachable: v.Reachable, DHT: apiclient.DHT(v.DHT),
 		Peers: []apiclient.Peer{}, Trackers: []apiclient.Tracker{},
 	}
 	if v.State == job.StateFailed && j.Error == "" {
@@ -208,7 +210,8 @@ func apiJob(v job.View) apiclient.Job {
 	}
 	for _, t := range v.Trackers {
 		j.Trackers = append(j.Trackers, apiclient.Tracker{
-			URL: t.URL, Error: t.Error, Warning: t.Warning, Seeders: t.Seeders, Leechers: t.Leechers, Next: t.Next,
+			URL: t.URL, Error: t.Error, Warning: t.Warning, Seeders: t.Seeders, Leechers: t.Leechers,
+			Downloads: t.Downloads, Next: t.Next,
 		})
 	}
 	return j

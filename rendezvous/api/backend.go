@@ -29,6 +29,12 @@ type Jobs interface {
 	Resume(ctx context.Context, id string) (apiclient.Job, error)
 	Verify(ctx context.Context, id string) (apiclient.Job, error)
 	Remove(ctx context.Context, id string, deleteData bool) error
+	// SetOptions changes the options that are given.
+	SetOptions(ctx context.Context, id string, change apiclient.OptionsChange) (apiclient.Job, error)
+	// Files lists the torrent's files, padding left out.
+	Files(ctx context.Context, id string) ([]apiclient.File, error)
+	// ChooseFiles sets priorities of files, by choices one after the other.
+	ChooseFiles(ctx context.Context, id string, choices []apiclient.Choice) (apiclient.Job, error)
 }
 
 // Devices is what the API needs of the enrolled devices. Its methods are called

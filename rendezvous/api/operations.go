@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -19,6 +20,8 @@ import (
 const (
 	smallBody    = 4 << 10
 	smallTimeout = 10 * time.Second
+	// choiceBody fits the indexes of all files of the largest torrent.
+	choiceBody   = 2 << 20
 	largeTimeout = 6 * time.Minute
 )
 
@@ -51,6 +54,16 @@ type renameInput struct {
 	Body apiclient.Rename
 }
 
+type optionsInput struct {
+	ID   string `path:"id" maxLength:"256" doc:"the job's id" example:"k3jx7m2q"`
+	Body apiclient.OptionsChange
+}
+
+type choicesInput struct {
+	ID   string `path:"id" maxLength:"256" doc:"the job's id" example:"k3jx7m2q"`
+	Body apiclient.Choices
+}
+
 // describe registers every operation with mux and returns the OpenAPI document.
 func describe(mux *http.ServeMux, o operations) []byte {
 	a := humago.NewWithPrefix(mux, prefix, huma.Config{
@@ -76,6 +89,7 @@ func describe(mux *http.ServeMux, o operations) []byte {
 		Transformers:                 []huma.Transformer{plainErrors},
 	})
 	o.registerJobs(a)
+	o.registerOptions(a)
 	o.registerDevices(a)
 	// Problem documents are never sent; see plainErrors.
 	schemas := a.OpenAPI().Components.Schemas.Map()
@@ -138,6 +152,34 @@ func (o operations) registerJobs(a huma.API) {
 	}
 }
 
+func (o operations) registerOptions(a huma.API) {
+	register(a, o, huma.Operation{
+		OperationID: "set-options", Method: http.MethodPatch, Path: "/jobs/{id}", Tags: []string{"jobs"}, Summary: "Change a job's options",
+		Description:  "Options that are not given stay as they are.",
+		MaxBodyBytes: smallBody, BodyReadTimeout: smallTimeout,
+	}, func(ctx context.Context, in *optionsInput) (*body[apiclient.Job], error) {
+		return wrapJob(o.Jobs.SetOptions(ctx, in.ID, in.Body))
+	})
+	register(a, o, huma.Operation{
+		OperationID: "list-files", Method: http.MethodGet, Path: "/jobs/{id}/files", Tags: []string{"jobs"}, Summary: "List a job's files",
+		Description: "Refused with 409 while the files are not known.",
+	}, func(ctx context.Context, in *jobInput) (*list[apiclient.File], error) {
+		files, err := o.Jobs.Files(ctx, in.ID)
+		return &list[apiclient.File]{Body: append([]apiclient.File{}, files...)}, err
+	})
+	register(a, o, huma.Operation{
+		OperationID: "choose-files", Method: http.MethodPatch, Path: "/jobs/{id}/files", Tags: []string{"jobs"}, Summary: "Choose a job's files",
+		Description: "The choices are applied one after the other, on top of the priorities that the files have. " +
+			"Choices by patterns may be made before the files are known.",
+		MaxBodyBytes: choiceBody, BodyReadTimeout: largeTimeout,
+	}, func(ctx context.Context, in *choicesInput) (*body[apiclient.Job], error) {
+		if refusal := checkChoices(in.Body.Choices); refusal != "" {
+			return nil, &statusError{http.StatusUnprocessableEntity, refusal}
+		}
+		return wrapJob(o.Jobs.ChooseFiles(ctx, in.ID, in.Body.Choices))
+	})
+}
+
 func (o operations) registerDevices(a huma.API) {
 	register(a, o, huma.Operation{
 		OperationID: "list-devices", Method: http.MethodGet, Path: "/devices", Tags: []string{"devices"}, Summary: "List all devices",
@@ -196,6 +238,16 @@ func checkNewJob(job apiclient.NewJob) string {
 		return "give a magnet link or a torrent file"
 	case job.Magnet != "" && len(job.Torrent) != 0:
 		return "give a magnet link or a torrent file, not both"
+	}
+	return checkChoices(job.Choices)
+}
+
+// checkChoices returns what is wrong with the form of choices, or nothing.
+func checkChoices(choices []apiclient.Choice) string {
+	for _, c := range choices {
+		if len(c.Patterns) == 0 && len(c.Files) == 0 {
+			return fmt.Sprintf("a choice with the priority %s names no files: give patterns or files", c.Priority)
+		}
 	}
 	return ""
 }

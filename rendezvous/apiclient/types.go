@@ -5,14 +5,16 @@ import "time"
 // State is what a job is doing, as one word of the API.
 type State string
 
-// The states of a job. A job moves on by itself from StateMetadata to
-// StateSeeding; StatePaused and StateFailed end only by a wish of the user.
+// The states of a job. A job moves on by itself from StateMetadata to StateSeeding
+// and, if its options say so, StateFinished; StatePaused and StateFailed end only by
+// a wish of the user.
 const (
 	StateMetadata    State = "metadata"    // fetching the info dictionary from peers (BEP 9)
 	StateWaiting     State = "waiting"     // waiting for the device, which is offline or does not know of the job yet
 	StateChecking    State = "checking"    // the device hashes what it has
 	StateDownloading State = "downloading" // the device fetches pieces
-	StateSeeding     State = "seeding"     // complete; the device uploads
+	StateSeeding     State = "seeding"     // all that is wanted is there; the device uploads
+	StateFinished    State = "finished"    // it was also seeded as long as Job.Options say; other options let it go on
 	StatePaused      State = "paused"      // by the user, or by an error that Job.Error states
 	StateFailed      State = "failed"      // Job.Error says why; only removing or adding again helps
 	StateRemoving    State = "removing"    // the device has not yet confirmed that it let go
@@ -25,10 +27,12 @@ type Job struct {
 	Name         string    `json:"name" doc:"the torrent's name; the magnet's, or empty, until the metadata is there"`
 	Target       string    `json:"target" doc:"where the content goes: device:NAME" example:"device:attic"`
 	TargetOnline bool      `json:"target_online" doc:"whether the target has a session with the surrogate now"`
-	State        State     `json:"state" enum:"metadata,waiting,checking,downloading,seeding,paused,failed,removing" doc:"what the job is doing"`
+	State        State     `json:"state" enum:"metadata,waiting,checking,downloading,seeding,finished,paused,failed,removing" doc:"what the job is doing"`
 	Message      string    `json:"message" doc:"one plain sentence: what the job is doing or waiting for"`
 	Size         int64     `json:"size" doc:"bytes of content; 0 until the metadata is there"`
 	Have         int64     `json:"have" doc:"bytes verified on the target"`
+	Selected     int64     `json:"selected" doc:"bytes of the wanted files when some are skipped; 0: all are wanted, or the target has not said yet"`
+	SelectedHave int64     `json:"selected_have" doc:"verified bytes of the wanted files when some are skipped"`
 	Checked      int64     `json:"checked" doc:"bytes hashed by the check that is running; 0 when none is"`
 	Downloaded   int64     `json:"downloaded" doc:"payload bytes received over all time"`
 	Uploaded     int64     `json:"uploaded" doc:"payload bytes sent over all time"`
@@ -37,6 +41,10 @@ type Job struct {
 	Error        string    `json:"error" doc:"one line: what stopped the job and what to do; empty when nothing did"`
 	Added        time.Time `json:"added" doc:"when the job was stored"`
 	Private      bool      `json:"private" doc:"the torrent is private (BEP 27)"`
+	Options      Options   `json:"options" doc:"how the target goes about it"`
+	Known        int       `json:"known" doc:"addresses of peers that the surrogate knows"`
+	Reachable    int       `json:"reachable" doc:"of these, found by the surrogate to be peers: only these are sent to the target at once"`
+	DHT          DHT       `json:"dht" doc:"the search in the distributed hash table (BEP 5)"`
 	Peers        []Peer    `json:"peers" nullable:"false" doc:"the target's live connections"`
 	Trackers     []Tracker `json:"trackers" nullable:"false" doc:"the trackers that are asked for peers"`
 }
@@ -53,12 +61,22 @@ type Peer struct {
 
 // Tracker is what one tracker of a job last answered.
 type Tracker struct {
-	URL      string    `json:"url"`
-	Error    string    `json:"error" doc:"why the last announce failed; empty when it did not"`
-	Warning  string    `json:"warning" doc:"the warning of the last answer"`
-	Seeders  int       `json:"seeders" doc:"complete peers by the tracker's count"`
-	Leechers int       `json:"leechers" doc:"incomplete peers by the tracker's count"`
-	Next     time.Time `json:"next,omitzero" doc:"when it is asked next; absent when it is not known"`
+	URL       string    `json:"url"`
+	Error     string    `json:"error" doc:"why the last announce failed; empty when it did not"`
+	Warning   string    `json:"warning" doc:"the warning of the last answer"`
+	Seeders   int       `json:"seeders" doc:"complete peers by the tracker's count"`
+	Leechers  int       `json:"leechers" doc:"incomplete peers by the tracker's count"`
+	Downloads int       `json:"downloads" doc:"complete downloads ever by the tracker's count (BEP 48); 0 when it does not say"`
+	Next      time.Time `json:"next,omitzero" doc:"when it is asked next; absent when it is not known"`
+}
+
+// DHT is how a job's search in the distributed hash table goes.
+type DHT struct {
+	Enabled bool      `json:"enabled" doc:"false for a private torrent, while the job takes no part in the swarm, and when the surrogate has no DHT"`
+	Nodes   int       `json:"nodes" doc:"nodes of the table that answer"`
+	Peers   int       `json:"peers" doc:"peers found by the last search"`
+	Error   string    `json:"error" doc:"why the last search failed; empty when it did not"`
+	Next    time.Time `json:"next,omitzero" doc:"the next search; absent when it is not known"`
 }
 
 // Device is an enrolled agent.
@@ -80,9 +98,11 @@ type Invite struct {
 
 // NewJob asks for a job. Exactly one of Magnet and Torrent is given.
 type NewJob struct {
-	Magnet  string `json:"magnet,omitempty" maxLength:"65536" doc:"a magnet link (BEP 9)"`
-	Torrent []byte `json:"torrent,omitempty" doc:"the bytes of a .torrent file, in base64"`
-	Target  string `json:"target" minLength:"1" maxLength:"128" doc:"where the content goes: device:NAME" example:"device:attic"`
+	Magnet  string         `json:"magnet,omitempty" maxLength:"65536" doc:"a magnet link (BEP 9)"`
+	Torrent []byte         `json:"torrent,omitempty" doc:"the bytes of a .torrent file, in base64"`
+	Target  string         `json:"target" minLength:"1" maxLength:"128" doc:"where the content goes: device:NAME" example:"device:attic"`
+	Options *OptionsChange `json:"options,omitempty" doc:"those left out are the defaults"`
+	Choices []Choice       `json:"choices,omitempty" maxItems:"100" doc:"which files to fetch; of a magnet only by patterns, which are kept until the files are known"`
 }
 
 // Rename asks for a new name of a device.

@@ -105,8 +105,8 @@ type DHTStatus struct {
 	Enabled bool      // false: private, or the surrogate has no DHT
 	Nodes   int       // good nodes in the table
 	Peers   int       // found in the last search
-	Next    time.Time // the next search; zero while one runs or none is due
 	Error   string    // of the last search
+	Next    time.Time // the next search; zero while one runs or none is due
 }
 
 // MetadataStatus is how far the fetch of an info dictionary is.
