@@ -1,6 +1,9 @@
 package picker
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Endgame reports whether blocks are requested and none that is wanted and offered by a peer is left to ask for, so that
 // Pick gives out blocks that another peer owes. What nobody has does not count, nor does the rest of a piece on
@@ -27,7 +30,7 @@ func (k *Picker) Endgame() bool {
 type owed struct {
 	q     *partial
 	block int
-	pace  int // of that peer
+	pace  uint32 // of that peer
 }
 
 // double requests up to n blocks of the peer that others owe, those of the slowest first, and of these the last ones:
@@ -47,7 +50,7 @@ func (k *Picker) double(p *Peer, n int, dst []Block) []Block {
 			}
 		}
 	}
-	slices.SortStableFunc(k.owed, func(a, b owed) int { return a.pace - b.pace })
+	slices.SortStableFunc(k.owed, func(a, b owed) int { return cmp.Compare(a.pace, b.pace) })
 	for _, o := range k.owed[:min(n, len(k.owed))] {
 		o.q.addSecond(o.block, p)
 		k.asked++
@@ -57,14 +60,15 @@ func (k *Picker) double(p *Peer, n int, dst []Block) []Block {
 	return dst
 }
 
-// paceEpoch is after how many blocks, from all peers, what came before counts half in a peer's pace.
+// paceEpoch is after how many blocks, of all peers, what came before counts half in a peer's pace.
 const paceEpoch = 256
 
-// pace tells how much of what came lately came of the peer: its rate, without a clock.
-func (k *Picker) pace(p *Peer) int {
+// pace tells how much of what came lately came from the peer: its rate, without a clock.
+func (k *Picker) pace(p *Peer) uint32 {
 	return p.pace >> min(k.arrivals/paceEpoch-p.epoch, 31)
 }
 
+// arrived counts a block of the peer.
 func (k *Picker) arrived(p *Peer) {
 	k.arrivals++
 	p.pace = k.pace(p) + paceEpoch

@@ -115,11 +115,11 @@ func (k *Picker) request(p *Peer, q *partial, block int) {
 	if q.second(block) >= 0 {
 		q.late--
 	}
-	q.hold(k, block, p)
+	k.hold(p, q, block)
 }
 
 // hold makes a free block the peer's.
-func (q *partial) hold(k *Picker, block int, p *Peer) {
+func (k *Picker) hold(p *Peer, q *partial, block int) {
 	q.blocks[block] = p.id
 	q.free--
 	k.free--
@@ -127,7 +127,7 @@ func (q *partial) hold(k *Picker, block int, p *Peer) {
 }
 
 // letGo makes a requested block free. Whoever was asked for it as well is now asked alone.
-func (q *partial) letGo(k *Picker, block int) {
+func (k *Picker) letGo(q *partial, block int) {
 	q.blocks[block] = 0
 	q.next = min(q.next, block)
 	q.free++
@@ -141,14 +141,14 @@ func (q *partial) letGo(k *Picker, block int) {
 		q.late++
 	} else {
 		q.removeSecond(at)
-		q.hold(k, block, p)
+		k.hold(p, q, block)
 	}
 }
 
-// release ends the peer's request, its piece's record may be idle then. It reports false if there is none.
+// release ends the peer's request for the block. It reports false if there is none. The partial may be idle afterwards.
 func (k *Picker) release(p *Peer, q *partial, block int) bool {
 	if q.blocks[block] == p.id {
-		q.letGo(k, block)
+		k.letGo(q, block)
 	} else if at := q.second(block); at >= 0 && q.seconds[at].by == p {
 		q.removeSecond(at)
 		if q.blocks[block] == 0 {

@@ -24,8 +24,8 @@ type Peer struct {
 	requests int
 	current  *partial
 	allowed  []int32
-	pace     int // see Picker.pace
-	epoch    int
+	pace     uint32 // as of epoch; see Picker.pace
+	epoch    uint32
 }
 
 // ID returns the name under which Failed reports the peer.

@@ -8,8 +8,8 @@
 // those after them rarest first, at random among equally rare ones; or all by position, in sequential mode.
 //
 // A block is asked of one peer at a time, but for two cases. What a snubbed peer owes may be asked of one other. And in
-// the endgame, when nothing else is left to ask for, a peer is asked for blocks that another owes already. Whoever comes
-// second is told to CANCEL. A piece that failed its hash is on probation: one peer at a time works on it.
+// the endgame (BEP 3), when nothing else is left to ask for, a peer is asked for blocks that another owes already. When
+// one has sent the block, the other is sent a CANCEL. A piece that failed its hash is on probation: one peer at a time works on it.
 //
 // The fresh pieces of a class are kept sorted by availability in one array, in buckets of equal availability:
 //
@@ -74,7 +74,7 @@ type Picker struct {
 	peers    []*Peer // by ID
 	lastID   ID
 	seeds    int // peers that have every piece
-	arrivals int // blocks received
+	arrivals uint32 // blocks received; wraps
 
 	cancels []Cancel
 	owed    []owed // scratch of double

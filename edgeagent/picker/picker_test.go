@@ -84,7 +84,7 @@ func TestRarestPiecesGoFirst(t *testing.T) {
 func TestEquallyRarePiecesAreChosenDifferentlyByDifferentSeeds(t *testing.T) {
 	first := map[uint32]int{}
 	for seed := range uint64(400) {
-		k := New(Config{PieceLength: pieceLength, Length: 8 * pieceLength, Seed: seed})
+		k := New(Config{PieceLength: pieceLength, Length: 12 * pieceLength, Have: []byte{0, 0xf0}, Seed: seed})
 		a := with(k, 0, 1, 2, 3, 4, 5, 6)
 		with(k, 7)
 		first[k.Pick(a, 1, nil)[0].Piece]++
@@ -92,6 +92,21 @@ func TestEquallyRarePiecesAreChosenDifferentlyByDifferentSeeds(t *testing.T) {
 	for piece := range uint32(7) {
 		if n := first[piece]; n < 25 || n > 100 {
 			t.Errorf("piece %d was first %d times of 400, want about 57", piece, n)
+		}
+	}
+}
+
+func TestTheFirstPieceIsAnyThatThePeerHas(t *testing.T) {
+	first := map[uint32]int{}
+	for seed := range uint64(400) {
+		k := New(Config{PieceLength: pieceLength, Length: 8 * pieceLength, Have: []byte{0xe0}, Seed: seed})
+		a := withAll(k)
+		with(k, 3, 4, 5, 6)
+		first[k.Pick(a, 1, nil)[0].Piece]++
+	}
+	for piece := uint32(3); piece < 8; piece++ {
+		if n := first[piece]; n < 50 || n > 110 {
+			t.Errorf("piece %d was first %d times of 400, want about 80", piece, n)
 		}
 	}
 }
@@ -283,6 +298,60 @@ func TestInterestEndsWithTheLastPieceThePeerOffers(t *testing.T) {
 	k.Remove(b)
 }
 
+func TestAPieceCostsTenBytesAndElevenWithPriorities(t *testing.T) {
+	const pieces = 1000
+	k := newPicker(pieces)
+	a := withAll(k)
+	bytes := func() int {
+		n := 4*cap(k.state) + 2*cap(k.avail) + cap(k.prio)
+		for _, o := range k.orders {
+			n += 4 * cap(o.pieces)
+		}
+		return n / pieces
+	}
+	list := make([]Priority, pieces)
+	for i := range list {
+		list[i] = Priority(i % 4)
+	}
+	for round := range 3 {
+		k.SetPriorities(nil)
+		k.Pick(a, 400, nil)
+		if n := bytes(); n > 10 {
+			t.Errorf("%d bytes a piece in round %d", n, round)
+		}
+		k.SetPriorities(list)
+		k.Choked(a, false)
+		if n := bytes(); n > 11 {
+			t.Errorf("%d bytes a piece in round %d, with priorities", n, round)
+		}
+	}
+	for piece := range pieces {
+		k.Verified(piece)
+	}
+	k.SetPriorities(list)
+	if k.state != nil || k.prio != nil || k.orders[high].pieces != nil || k.partials != nil {
+		t.Error("a complete torrent keeps memory for its pieces")
+	}
+}
+
+// BEP 3 has CANCEL for the endgame; the slowest are relieved first.
+func TestTheEndgameTakesFromTheSlowest(t *testing.T) {
+	k := newPicker(60)
+	fast, slow, idle := withAll(k), withAll(k), withAll(k)
+	for k.Missing() > 2 {
+		for _, b := range k.Pick(fast, 4, nil) {
+			k.Received(fast, b, nil)
+			k.Verified(int(b.Piece))
+		}
+	}
+	ofFast, ofSlow := k.Pick(fast, 4, nil), k.Pick(slow, 4, nil)
+	k.Received(slow, ofSlow[0], nil)
+	got := k.Pick(idle, 4, nil)
+	if want := []Block{ofSlow[3], ofSlow[2], ofSlow[1], ofFast[3]}; !slices.Equal(got, want) {
+		t.Fatalf("the idle peer was asked for %v, want %v", got, want)
+	}
+}
+
 func TestNothingIsAllocatedPerBlock(t *testing.T) {
 	const pieces = 1000
 	k := newPicker(pieces)
@@ -297,22 +366,5 @@ func TestNothingIsAllocatedPerBlock(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations a piece, want none", n)
-	}
-}
-
-// BenchmarkHave is the cost of one HAVE in a torrent of 100,000 pieces.
-func BenchmarkHave(b *testing.B) {
-	const pieces = 100_000
-	k := newPicker(pieces)
-	p := k.Add()
-	for i := 0; b.Loop(); i++ {
-		if i%pieces == pieces-1 {
-			b.StopTimer()
-			k.Remove(p)
-			p = k.Add()
-			b.StartTimer()
-			continue
-		}
-		k.HasPiece(p, i%pieces)
 	}
 }

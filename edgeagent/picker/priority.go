@@ -1,6 +1,9 @@
 package picker
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Priority says when a piece is wanted. The numbers are those of control.FilePriority.
 type Priority uint8
@@ -98,9 +101,13 @@ func (k *Picker) recount() {
 			continue
 		}
 		p.wanted, p.fresh = 0, [classes]int{}
-		for piece, state := range k.state {
-			if c := k.class(piece); state != had && c != unwanted && has(p.bits, piece) {
-				p.wanted++
+		for at, octet := range p.bits {
+			for ; octet != 0; octet &= 0x7f >> bits.LeadingZeros8(octet) {
+				piece := at<<3 + bits.LeadingZeros8(octet)
+				state, c := k.state[piece], k.class(piece)
+				if state != had && c != unwanted {
+					p.wanted++
+				}
 				if state >= 0 {
 					p.fresh[c]++
 				}

@@ -79,7 +79,7 @@ func (k *Picker) SetSnubbed(p *Peer, on bool) {
 			} else if at := q.second(i); !on && q.blocks[i] == 0 && at >= 0 && q.seconds[at].by == p {
 				q.removeSecond(at)
 				q.late--
-				q.hold(k, i, p)
+				k.hold(p, q, i)
 			}
 		}
 		q.disown(p)
@@ -97,7 +97,7 @@ func (k *Picker) lag(p *Peer, q *partial, block int) {
 		q.blocks[block] = q.seconds[at].by.id
 		q.seconds[at].by = p
 	default:
-		q.letGo(k, block)
+		k.letGo(q, block)
 		q.addSecond(block, p)
 		q.late++
 	}
