@@ -49,10 +49,36 @@ func (d *decoder) open(kind byte) error {
 	return err
 }
 
+// isText tells whether a value that starts with the byte kind is a string.
+func isText(kind byte) bool { return kind >= '0' && kind <= '9' }
+
+// fields reads a dictionary: value reads or skips each value, which starts with the byte kind.
+func (d *decoder) fields(value func(key string, kind byte) error) error {
+	if err := d.open('d'); err != nil {
+		return err
+	}
+	for {
+		if more, err := d.more(); !more || err != nil {
+			return err
+		}
+		key, err := d.text()
+		if err != nil {
+			return err
+		}
+		kind, err := d.peek()
+		if err != nil {
+			return err
+		}
+		if err := value(string(key), kind); err != nil {
+			return err
+		}
+	}
+}
+
 func (d *decoder) text() ([]byte, error) {
 	start := d.i
 	n := 0
-	for ; d.i < len(d.b) && d.b[d.i] >= '0' && d.b[d.i] <= '9'; d.i++ {
+	for ; d.i < len(d.b) && isText(d.b[d.i]); d.i++ {
 		if n = n*10 + int(d.b[d.i]-'0'); n > len(d.b) {
 			return nil, errTruncated
 		}

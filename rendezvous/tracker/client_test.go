@@ -21,6 +21,12 @@ import (
 	"time"
 )
 
+func (w *web) close() {
+	for _, c := range w.clients {
+		c.CloseIdleConnections()
+	}
+}
+
 // serve starts a tracker that answers by h.
 func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
@@ -36,7 +42,7 @@ func answer(body string) http.HandlerFunc {
 func announce(t *testing.T, c Config, tracker string) (Response, error) {
 	t.Helper()
 	client := NewClient(c)
-	defer client.http.CloseIdleConnections()
+	defer client.web.close()
 	return client.Announce(t.Context(), tracker, Request{InfoHash: [20]byte{0: 0xff, 1: ' ', 2: '%'}, Event: EventStarted})
 }
 
@@ -98,7 +104,8 @@ func TestHostileAnswers(t *testing.T) {
 		}, nil, "gzip"},
 		{"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, context.DeadlineExceeded, "no answer in 300ms"},
 		{"drop by drop", slow, context.DeadlineExceeded, "no answer in 300ms"},
-		{"a page", answer("<html>hello</html>"), ErrMalformed, "not bencoded"},
+		{"a page", answer(" <!DOCTYPE html><html>hello</html>"), ErrMalformed, "but a web page: check the tracker's address"},
+		{"text", answer("hello"), ErrMalformed, "not bencoded"},
 		{"nothing", answer(""), ErrMalformed, "middle"},
 		{"deep", answer("d1:x" + strings.Repeat("l", 1000000)), ErrMalformed, "nested"},
 		{"odd peers", answer("d5:peers3:abce"), ErrMalformed, "multiple of 6"},
@@ -109,6 +116,14 @@ func TestHostileAnswers(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, "d14:failure reason9:forbiddene")
 		}, nil, "refused: forbidden"},
+		{"overload", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, nil, "503 Service Unavailable (and wants to be asked again in 2m0s)"},
+		{"overload for ever", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "9223372036854775807")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, nil, "429 Too Many Requests (and wants to be asked again in 24h0m0s)"},
 		{"huge header", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Fill", strings.Repeat("x", 1<<20))
 		}, nil, "header"},
@@ -190,7 +205,9 @@ func TestEncryptionIsNotGivenUpByARedirect(t *testing.T) {
 	client := NewClient(Config{})
 	pool := x509.NewCertPool()
 	pool.AddCert(secure.Certificate())
-	client.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool}
+	for _, c := range client.web.clients {
+		c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
 	for tracker, want := range map[string]string{secure.URL: "", up.URL: "", secure.URL + "/down": "https to http"} {
 		_, err := client.Announce(t.Context(), tracker, Request{})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -221,19 +238,24 @@ func TestControlHookGuardsEveryConnection(t *testing.T) {
 }
 
 func TestEnvironmentDoesNotChooseAProxy(t *testing.T) {
-	if NewClient(Config{}).http.Transport.(*http.Transport).Proxy != nil {
-		t.Error("a proxy would be asked instead of the tracker, past the guard of addresses")
-	}
-	if NewClient(Config{}).http.Jar != nil {
-		t.Error("trackers could set cookies")
+	for _, c := range NewClient(Config{}).web.clients {
+		if c.Transport.(*http.Transport).Proxy != nil {
+			t.Error("a proxy would be asked instead of the tracker, past the guard of addresses")
+		}
+		if c.Jar != nil {
+			t.Error("trackers could set cookies")
+		}
 	}
 }
 
-func TestOtherSchemesAreUnsupported(t *testing.T) {
-	for _, tracker := range []string{"udp://a.example:80/announce?passkey=secret", "wss://a.example", "file:///etc/passwd", "a.example", "", "http://", ":", "http://a\x7f"} {
+func TestAddressesThatAreNoTrackersAreUnsupported(t *testing.T) {
+	for _, tracker := range []string{"udp://a.example/announce?passkey=secret", "udp://:80", "udp://a.example:80/" + strings.Repeat("x", 1024), "wss://a.example", "file:///etc/passwd", "a.example", "", "http://", ":", "http://a\x7f"} {
 		_, err := announce(t, Config{Control: func(string, string, syscall.RawConn) error { panic("traffic") }}, tracker)
 		if !errors.Is(err, ErrUnsupported) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", tracker, err)
+		}
+		if _, err := NewClient(Config{}).Scrape(t.Context(), tracker, [20]byte{}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("a scrape of %q: %v", tracker, err)
 		}
 	}
 }

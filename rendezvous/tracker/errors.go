@@ -2,29 +2,43 @@ package tracker
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// ErrUnsupported says that a tracker's address has a scheme that cannot be announced to.
-var ErrUnsupported = errors.New("only http and https trackers are supported")
+// ErrUnsupported says that a tracker cannot be asked at this address at all: only http, https and udp ones can, udp only
+// with a port, and scrapes only where the address follows the convention of BEP 48.
+var ErrUnsupported = errors.New("its address is not supported")
 
 // ErrMalformed says that the answer is not what a tracker sends: look at the address in a browser.
 var ErrMalformed = errors.New("the answer is not a tracker's")
 
-// ErrTooLarge says that the answer has more than 1 MiB, unpacked.
-var ErrTooLarge = errors.New("the answer has more than 1 MiB")
+// ErrTooLarge says that the answer has more than 1 MiB, unpacked, or more than 16 KiB in a datagram.
+var ErrTooLarge = errors.New("the answer is too large")
 
-// FailureError is a refusal by the tracker itself (BEP 3, failure reason).
+// FailureError is a refusal by the tracker itself (BEP 3, failure reason; BEP 15, error response; HTTP status 429 or 503
+// with Retry-After).
 type FailureError struct {
-	Reason string // the tracker's words: one printable line of at most 300 bytes
+	Reason  string        // the tracker's words: one printable line of at most 300 bytes
+	RetryIn time.Duration // not before it should be asked again (BEP 31), up to 24 hours; 0: it does not say
+	Never   bool          // it should not be asked again (BEP 31)
 }
 
 // Error repeats the tracker's words.
-func (e *FailureError) Error() string { return "refused: " + e.Reason }
+func (e *FailureError) Error() string {
+	switch {
+	case e.Never:
+		return "refused: " + e.Reason + " (and does not want to be asked again)"
+	case e.RetryIn > 0:
+		return fmt.Sprintf("refused: %s (and wants to be asked again in %v)", e.Reason, e.RetryIn)
+	}
+	return "refused: " + e.Reason
+}
 
-// Error is any failure to announce to one tracker. Unwrap leads to ErrUnsupported, ErrMalformed, ErrTooLarge, a
+// Error is any failure to get an answer of one tracker. Unwrap leads to ErrUnsupported, ErrMalformed, ErrTooLarge, a
 // *FailureError, or an error of the network, of the Control hook or of the context.
 type Error struct {
 	Tracker string // the host, without path and query

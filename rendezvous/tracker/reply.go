@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -25,29 +26,59 @@ const (
 type Response struct {
 	// Peers are at most 1000 different addresses that could be a peer's: with a port, and not unspecified, multicast or
 	// broadcast. IPv4 addresses are never in their IPv6 form. Our own may be among them.
-	Peers       []netip.AddrPort
-	Interval    time.Duration // until the next announce: 1 minute to 24 hours, 30 minutes if the tracker names none
-	MinInterval time.Duration // least time between announces: 30 seconds to Interval, 1 minute if the tracker names none
-	Warning     string        // one line of at most 300 bytes for the user, or empty
-	Seeders     int           // 0 if the tracker does not say
-	Leechers    int           // 0 if the tracker does not say
-	TrackerID   string        // to be sent with the next Request to this tracker, or empty
+	Peers        []netip.AddrPort
+	Interval     time.Duration // until the next announce: 1 minute to 24 hours, 30 minutes if the tracker names none
+	MinInterval  time.Duration // least time between announces: 30 seconds to Interval, 1 minute if the tracker names none
+	Warning      string        // one line of at most 300 bytes for the user, or empty
+	Seeders      int           // 0 if the tracker does not say
+	Leechers     int           // 0 if the tracker does not say
+	Downloads    int           // how many peers ever became complete; 0 if the tracker does not say
+	HasCounts    bool          // the tracker says Seeders or Leechers
+	HasDownloads bool          // the tracker says Downloads, which is no part of BEP 3
+	TrackerID    string        // to be sent with the next Request to this tracker, or empty
 }
 
 // parseReply reads the body of an answer. Unknown keys are skipped, and so are known ones of the wrong type that an
 // announce can do without.
 func parseReply(b []byte) (Response, error) {
-	p := replyParser{d: decoder{b: b}, seen: make(map[netip.AddrPort]bool)}
-	if err := p.parse(); err != nil {
+	p := replyParser{d: decoder{b: b}}
+	if err := p.d.whole(p.value); err != nil {
 		return Response{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if p.failed {
-		return Response{}, &FailureError{Reason: p.failure}
+	if err := p.failure.err(); err != nil {
+		return Response{}, err
 	}
-	r := p.r
-	r.Interval = clampSeconds(p.interval, defaultInterval, leastInterval, mostInterval)
-	r.MinInterval = clampSeconds(p.minInterval, min(defaultMinInterval, r.Interval), leastMinInterval, r.Interval)
-	return r, nil
+	return p.r.within(p.peers, p.interval, p.minInterval), nil
+}
+
+// within completes a response with peers, and with intervals in seconds as the tracker gave them.
+func (r Response) within(peers peerSet, interval, minInterval int64) Response {
+	r.Peers = peers.list
+	r.Interval = clampSeconds(interval, defaultInterval, leastInterval, mostInterval)
+	r.MinInterval = clampSeconds(minInterval, min(defaultMinInterval, r.Interval), leastMinInterval, r.Interval)
+	return r
+}
+
+// merge is what several answers of one tracker to the same announce say together.
+func merge(all []Response) Response {
+	r := all[0]
+	for _, o := range all[1:] {
+		p := peerSet{}
+		for _, addr := range append(r.Peers, o.Peers...) {
+			p.add(addr.Addr(), int64(addr.Port()))
+		}
+		r.Peers = p.list
+		r.Interval, r.MinInterval = max(r.Interval, o.Interval), max(r.MinInterval, o.MinInterval)
+		r.Seeders, r.Leechers, r.Downloads = max(r.Seeders, o.Seeders), max(r.Leechers, o.Leechers), max(r.Downloads, o.Downloads)
+		r.HasCounts, r.HasDownloads = r.HasCounts || o.HasCounts, r.HasDownloads || o.HasDownloads
+		if r.Warning == "" {
+			r.Warning = o.Warning
+		}
+		if r.TrackerID == "" {
+			r.TrackerID = o.TrackerID
+		}
+	}
+	return r
 }
 
 // clampSeconds brings seconds as a tracker gave them into bounds; those that are not positive mean other.
@@ -58,61 +89,32 @@ func clampSeconds(s int64, other, least, most time.Duration) time.Duration {
 	return min(max(time.Duration(min(s, int64(mostInterval/time.Second)))*time.Second, least), most)
 }
 
+// clampCount brings a number of peers into bounds.
+func clampCount(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+
 type replyParser struct {
-	d    decoder
-	r    Response
-	seen map[netip.AddrPort]bool
+	d       decoder
+	r       Response
+	peers   peerSet
+	failure failure
 
 	interval, minInterval int64 // seconds
-	failed                bool
-	failure               string
-}
-
-func (p *replyParser) parse() error {
-	if err := p.d.open('d'); err != nil {
-		return err
-	}
-	for {
-		more, err := p.d.more()
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		key, err := p.d.text()
-		if err != nil {
-			return err
-		}
-		kind, err := p.d.peek()
-		if err != nil {
-			return err
-		}
-		if err := p.value(string(key), kind); err != nil {
-			return err
-		}
-	}
-	if rest := bytes.TrimSpace(p.d.b[p.d.i:]); len(rest) > 0 {
-		return fmt.Errorf("%d bytes follow its end", len(rest))
-	}
-	return nil
 }
 
 // value reads the value of one key, which starts with the byte kind.
 func (p *replyParser) value(key string, kind byte) error {
-	isText := kind >= '0' && kind <= '9'
 	switch {
-	case key == "peers" && isText:
+	case key == "peers" && isText(kind):
 		return p.compact(net4)
-	case key == "peers" && kind == 'l':
-		return p.list()
-	case key == "peers6" && isText:
+	case key == "peers6" && isText(kind):
 		return p.compact(net6)
+	case (key == "peers" || key == "peers6") && kind == 'l':
+		return p.list()
 	case kind == 'i':
 		n, err := p.d.integer()
 		p.number(key, n)
 		return err
-	case isText:
+	case isText(kind):
 		s, err := p.d.text()
 		p.words(key, s)
 		return err
@@ -123,23 +125,28 @@ func (p *replyParser) value(key string, kind byte) error {
 }
 
 func (p *replyParser) number(key string, n int64) {
-	count := int(min(max(n, 0), math.MaxInt32))
 	switch key {
 	case "interval":
 		p.interval = n
 	case "min interval":
 		p.minInterval = n
 	case "complete":
-		p.r.Seeders = count
+		p.r.Seeders, p.r.HasCounts = clampCount(n), true
 	case "incomplete":
-		p.r.Leechers = count
+		p.r.Leechers, p.r.HasCounts = clampCount(n), true
+	case "downloaded":
+		p.r.Downloads, p.r.HasDownloads = clampCount(n), true
+	case "retry in":
+		p.failure.minutes(n)
 	}
 }
 
 func (p *replyParser) words(key string, s []byte) {
 	switch key {
 	case "failure reason":
-		p.failed, p.failure = true, oneLine(string(s))
+		p.failure.reason(s)
+	case "retry in":
+		p.failure.retry(string(s))
 	case "warning message":
 		p.r.Warning = oneLine(string(s))
 	case "tracker id":
@@ -149,26 +156,12 @@ func (p *replyParser) words(key string, s []byte) {
 	}
 }
 
-// Lengths in bytes of a compact address without its port.
-const (
-	net4 = 4
-	net6 = 16
-)
-
-// compact reads addresses as BEP 23 and BEP 7 have them: size bytes of address, two of port, big-endian.
 func (p *replyParser) compact(size int) error {
 	s, err := p.d.text()
 	if err != nil {
 		return err
 	}
-	if len(s)%(size+2) != 0 {
-		return fmt.Errorf("its peers have %d bytes, not a multiple of %d", len(s), size+2)
-	}
-	for ; len(s) > 0; s = s[size+2:] {
-		ip, _ := netip.AddrFromSlice(s[:size])
-		p.add(ip, int64(s[size])<<8|int64(s[size+1]))
-	}
-	return nil
+	return p.peers.compact(s, size)
 }
 
 // list reads addresses as BEP 3 has them, each in a dictionary. Host names, which BEP 3 allows, are left out: resolving
@@ -179,28 +172,13 @@ func (p *replyParser) list() error {
 		if more, err := p.d.more(); !more || err != nil {
 			return err
 		}
-		if err := p.d.open('d'); err != nil {
-			return err
-		}
 		var ip netip.Addr
 		var port int64
-		for {
-			more, err := p.d.more()
-			if err != nil {
-				return err
-			}
-			if !more {
-				break
-			}
-			key, err := p.d.text()
-			if err != nil {
-				return err
-			}
-			kind, _ := p.d.peek()
+		err := p.d.fields(func(key string, kind byte) (err error) {
 			switch {
-			case string(key) == "port" && kind == 'i':
+			case key == "port" && kind == 'i':
 				port, err = p.d.integer()
-			case string(key) == "ip" && kind >= '0' && kind <= '9':
+			case key == "ip" && isText(kind):
 				var s []byte
 				s, err = p.d.text()
 				if len(s) <= 64 {
@@ -209,26 +187,51 @@ func (p *replyParser) list() error {
 			default:
 				err = p.d.skip(3)
 			}
-			if err != nil {
-				return err
-			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		p.add(ip, port)
+		p.peers.add(ip, port)
 	}
 }
 
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+// failure collects what an answer says about a refusal.
+type failure struct {
+	said bool
+	is   FailureError
+}
 
-// add keeps an address that can be a peer's.
-func (p *replyParser) add(ip netip.Addr, port int64) {
-	ip = ip.Unmap()
-	if !ip.IsValid() || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip == broadcast || port < 1 || port > math.MaxUint16 {
-		return
+func (f *failure) reason(s []byte) { f.said, f.is.Reason = true, oneLine(string(s)) }
+
+// retry reads BEP 31's text form: "never", or minutes.
+func (f *failure) retry(s string) {
+	if s == "never" {
+		f.is.Never = true
+	} else if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		f.minutes(n)
 	}
-	addr := netip.AddrPortFrom(ip, uint16(port))
-	if len(p.r.Peers) == maxPeers || p.seen[addr] {
-		return
+}
+
+func (f *failure) minutes(n int64) {
+	f.is.RetryIn = time.Duration(min(max(n, 0), int64(mostInterval/time.Minute))) * time.Minute
+}
+
+// err is the refusal, or nil if the answer is none.
+func (f *failure) err() error {
+	if !f.said {
+		return nil
 	}
-	p.seen[addr] = true
-	p.r.Peers = append(p.r.Peers, addr)
+	return &f.is
+}
+
+// whole reads a body that is one dictionary.
+func (d *decoder) whole(value func(key string, kind byte) error) error {
+	if err := d.fields(value); err != nil {
+		return err
+	}
+	if rest := bytes.TrimSpace(d.b[d.i:]); len(rest) > 0 {
+		return fmt.Errorf("%d bytes follow its end", len(rest))
+	}
+	return nil
 }

@@ -46,7 +46,7 @@ func TestReplies(t *testing.T) {
 		{"nothing", "de", bounds},
 		{"everything", "d8:completei3e10:incompletei5e8:intervali1200e12:min intervali120e5:peers6:" + string(unhex(t, "c0000201 1ae1")) +
 			"6:peers618:" + string(unhex(t, "20010db8000000000000000000000001 1ae2")) + "10:tracker id2:id15:warning message4:slowe",
-			Response{addrs("192.0.2.1:6881", "[2001:db8::1]:6882"), 20 * time.Minute, 2 * time.Minute, "slow", 3, 5, "id"}},
+			Response{addrs("192.0.2.1:6881", "[2001:db8::1]:6882"), 20 * time.Minute, 2 * time.Minute, "slow", 3, 5, 0, true, false, "id"}},
 		// BEP 3: a list of dictionaries; the ip may be IPv6 or a name.
 		{"dictionaries", "d5:peersld2:ip9:192.0.2.17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti1eed4:porti2e2:ip11:2001:db8::1ed2:ip9:a.example4:porti3eeee",
 			with(func(r *Response) { r.Peers = addrs("192.0.2.1:1", "[2001:db8::1]:2") })},
@@ -58,8 +58,10 @@ func TestReplies(t *testing.T) {
 			with(func(r *Response) { r.Peers = addrs("192.0.2.1:1") })},
 		{"small intervals", "d8:intervali1e12:min intervali1ee", Response{Interval: time.Minute, MinInterval: 30 * time.Second}},
 		{"huge intervals", "d8:intervali9223372036854775807e12:min intervali9223372036854775807ee", Response{Interval: 24 * time.Hour, MinInterval: 24 * time.Hour}},
-		{"negative numbers", "d8:completei-1e8:intervali-5e12:min intervali0ee", bounds},
-		{"huge numbers", "d8:completei9223372036854775807ee", with(func(r *Response) { r.Seeders = math.MaxInt32 })},
+		{"negative numbers", "d8:completei-1e8:intervali-5e12:min intervali0ee", with(func(r *Response) { r.HasCounts = true })},
+		{"huge numbers", "d8:completei9223372036854775807e10:downloadedi9223372036854775807ee",
+			with(func(r *Response) { r.Seeders, r.HasCounts, r.Downloads, r.HasDownloads = math.MaxInt32, true, math.MaxInt32, true })},
+		{"peers6 as a list", "d6:peers6ld2:ip11:2001:db8::14:porti2eeee", with(func(r *Response) { r.Peers = addrs("[2001:db8::1]:2") })},
 		{"numbers as text", "d8:complete1:38:interval4:1800e", bounds},
 		{"unknown keys", "d3:foold1:a1:bei5ee5:filesd1:adeee", bounds},
 		{"unsafe warning", "d15:warning message10:a\x1b[2J\nb\u202ee", with(func(r *Response) { r.Warning = "a_[2J_b_" })},
@@ -117,6 +119,37 @@ func TestFailureReasonIsTyped(t *testing.T) {
 	}
 }
 
+// BEP 31: "retry in" has minutes, or "never".
+func TestRefusalsSayWhenToComeBack(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		retry time.Duration
+		never bool
+	}{
+		{"", 0, false},
+		{"8:retry ini5e", 5 * time.Minute, false},
+		{"8:retry in2:15", 15 * time.Minute, false},
+		{"8:retry in5:never", 0, true},
+		{"8:retry ini-5e", 0, false},
+		{"8:retry ini9223372036854775807e", 24 * time.Hour, false},
+		{"8:retry in4:soon", 0, false},
+		{"8:retry inle", 0, false},
+	} {
+		want := FailureError{Reason: "no", RetryIn: c.retry, Never: c.never}
+		_, announce := parseReply([]byte("d14:failure reason2:no" + c.in + "e"))
+		_, scrape := parseScrape([]byte("d14:failure reason2:no"+c.in+"e"), [20]byte{})
+		for _, err := range []error{announce, scrape} {
+			var got *FailureError
+			if !errors.As(err, &got) || *got != want {
+				t.Errorf("%s is read as %+v, want %+v", c.in, err, want)
+			}
+		}
+	}
+	if _, err := parseReply([]byte("d8:retry in5:nevere")); err != nil {
+		t.Errorf("an answer that is no refusal gives %v", err)
+	}
+}
+
 func TestNoMoreThanThousandPeersAreTaken(t *testing.T) {
 	var compact []byte
 	for i := range 2000 {
@@ -149,8 +182,15 @@ func marshal(r Response) []byte {
 			v6 = binary.BigEndian.AppendUint16(append(v6, p.Addr().AsSlice()...), p.Port())
 		}
 	}
-	return fmt.Appendf(nil, "d8:completei%de10:incompletei%de8:intervali%de12:min intervali%de5:peers%d:%s6:peers6%d:%s10:tracker id%d:%s15:warning message%d:%se",
-		r.Seeders, r.Leechers, r.Interval/time.Second, r.MinInterval/time.Second, len(v4), v4, len(v6), v6, len(r.TrackerID), r.TrackerID, len(r.Warning), r.Warning)
+	b := []byte("d")
+	if r.HasCounts {
+		b = fmt.Appendf(b, "8:completei%de10:incompletei%de", r.Seeders, r.Leechers)
+	}
+	if r.HasDownloads {
+		b = fmt.Appendf(b, "10:downloadedi%de", r.Downloads)
+	}
+	return fmt.Appendf(b, "8:intervali%de12:min intervali%de5:peers%d:%s6:peers6%d:%s10:tracker id%d:%s15:warning message%d:%se",
+		r.Interval/time.Second, r.MinInterval/time.Second, len(v4), v4, len(v6), v6, len(r.TrackerID), r.TrackerID, len(r.Warning), r.Warning)
 }
 
 func FuzzReply(f *testing.F) {

@@ -50,19 +50,27 @@ type Request struct {
 	TrackerID  string // as the last Response of this tracker had it
 }
 
+// left is what is announced as missing.
+func (r Request) left() int64 {
+	if r.Left < 0 {
+		return unknownLeft
+	}
+	return r.Left
+}
+
+// want is how many peers are asked for.
+func (r Request) want() int {
+	switch {
+	case r.NumWant < 0 || r.Event == EventStopped:
+		return 0
+	case r.NumWant == 0:
+		return defaultWant
+	}
+	return r.NumWant
+}
+
 // query returns the parameters in the order of BEP 3.
 func (r Request) query() string {
-	left := r.Left
-	if left < 0 {
-		left = unknownLeft
-	}
-	want := r.NumWant
-	switch {
-	case want < 0 || r.Event == EventStopped:
-		want = 0
-	case want == 0:
-		want = defaultWant
-	}
 	b := []byte("info_hash=")
 	b = appendEscaped(b, r.InfoHash[:])
 	b = append(b, "&peer_id="...)
@@ -71,8 +79,8 @@ func (r Request) query() string {
 		name  string
 		value int64
 	}{
-		{"port", int64(r.Port)}, {"uploaded", max(r.Uploaded, 0)}, {"downloaded", max(r.Downloaded, 0)}, {"left", left},
-		{"compact", 1}, {"no_peer_id", 1}, {"numwant", int64(want)},
+		{"port", int64(r.Port)}, {"uploaded", max(r.Uploaded, 0)}, {"downloaded", max(r.Downloaded, 0)}, {"left", r.left()},
+		{"compact", 1}, {"no_peer_id", 1}, {"numwant", int64(r.want())},
 	} {
 		b = append(append(append(b, '&'), p.name...), '=')
 		b = strconv.AppendInt(b, p.value, 10)
@@ -104,13 +112,16 @@ func appendEscaped(b, raw []byte) []byte {
 	return b
 }
 
-// announceURL adds a request to a tracker's address and keeps the query that is there.
-func announceURL(tracker *url.URL, r Request) *url.URL {
-	u := *tracker
+// announceURL adds a request to a tracker's address.
+func announceURL(tracker *url.URL, r Request) *url.URL { return withQuery(tracker, r.query()) }
+
+// withQuery adds to the query of an address and keeps what is there.
+func withQuery(address *url.URL, query string) *url.URL {
+	u := *address
 	u.Fragment, u.RawFragment = "", ""
 	if u.RawQuery != "" {
 		u.RawQuery += "&"
 	}
-	u.RawQuery += r.query()
+	u.RawQuery += query
 	return &u
 }

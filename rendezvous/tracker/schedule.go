@@ -19,12 +19,15 @@ type schedule struct {
 	due      time.Time      // of the next ordinary announce; zero before the first
 	current  string         // URL of the tracker that the last ordinary announce went to
 	more     bool           // peers are wanted before due
+
+	downloads bool // whether a scrape is made for Downloads alone
+	scraping  bool // one is under way
 }
 
 type trackerState struct {
 	url      string
 	tier     int
-	disabled bool      // cannot be announced to at all
+	disabled bool      // cannot be announced to at all, or does not want to be
 	started  bool      // has had EventStarted, so it gets EventStopped
 	owed     bool      // has not had EventCompleted yet
 	failures int       // since the last success
@@ -33,6 +36,7 @@ type trackerState struct {
 	err      error     // of the last announce
 	retryAt  time.Time // after a failure
 	earliest time.Time // after a success: the tracker's least interval is over
+	scrape   scrapeState
 }
 
 // plan is the next announce.
@@ -40,6 +44,27 @@ type plan struct {
 	tracker int // index in schedule.trackers
 	at      time.Time
 	event   Event
+}
+
+// maxTrackers is how many trackers of a torrent are used. Those that a torrent or magnet names after them are left out.
+const maxTrackers = 100
+
+// add merges more tiers (BEP 12) into those that there are: a new tracker comes last in the tier with its number. perm
+// returns a random order of n, since within a tier the order is random at first.
+func (s *schedule) add(tiers [][]string, perm func(n int) []int) {
+	for tier, urls := range tiers {
+		for _, i := range perm(len(urls)) {
+			known := slices.ContainsFunc(s.trackers, func(t trackerState) bool { return t.url == urls[i] })
+			if known || urls[i] == "" || len(s.trackers) == maxTrackers {
+				continue
+			}
+			at := slices.IndexFunc(s.trackers, func(t trackerState) bool { return t.tier > tier })
+			if at < 0 {
+				at = len(s.trackers)
+			}
+			s.trackers = slices.Insert(s.trackers, at, trackerState{url: urls[i], tier: tier})
+		}
+	}
 }
 
 // next decides which tracker is asked when, and with which event; false if none ever is. BEP 12: every announce starts
@@ -100,11 +125,11 @@ func (s *schedule) record(now time.Time, p plan, r Response, err error, random f
 	t := &s.trackers[p.tracker]
 	t.err = err
 	switch {
-	case errors.Is(err, ErrUnsupported):
+	case isFinal(err):
 		t.disabled = true
 	case err != nil:
 		t.failures++
-		t.retryAt = now.Add(backoff(t.failures, err, random))
+		t.retryAt = now.Add(max(backoff(t.failures, err, random), retryIn(err, random)))
 	default:
 		if p.event == EventCompleted {
 			t.owed = false
@@ -150,4 +175,19 @@ func backoff(failures int, err error, random float64) time.Duration {
 		wait *= 2
 	}
 	return time.Duration(float64(min(wait, mostRetry)) * (0.75 + random/2))
+}
+
+// isFinal tells whether there is no point in asking again: the address is of no use, or the tracker says so (BEP 31).
+func isFinal(err error) bool {
+	var refused *FailureError
+	return errors.Is(err, ErrUnsupported) || errors.As(err, &refused) && refused.Never
+}
+
+// retryIn is how long a tracker that refused wants to be left alone (BEP 31), and up to a tenth longer; 0 if it does not say.
+func retryIn(err error, random float64) time.Duration {
+	var refused *FailureError
+	if !errors.As(err, &refused) {
+		return 0
+	}
+	return time.Duration(float64(refused.RetryIn) * (1 + random/10))
 }

@@ -102,7 +102,7 @@ func (p *player) command(words []string) {
 	case "fail", "refuse", "unsupported":
 		for _, url := range arg {
 			p.fails[url] = map[string]error{
-				"fail": errors.New("down"), "refuse": &FailureError{"no"}, "unsupported": &Error{url, ErrUnsupported},
+				"fail": errors.New("down"), "refuse": &FailureError{Reason: "no"}, "unsupported": &Error{url, ErrUnsupported},
 			}[words[0]]
 		}
 	case "wait":

@@ -13,9 +13,10 @@ import (
 // stopTimeout bounds the farewell to all trackers together.
 const stopTimeout = 3 * time.Second
 
-// Announcer makes one announce; *Client is one. It must return soon after its context ended.
+// Announcer makes single announces and scrapes; *Client is one. It must return soon after its context ended.
 type Announcer interface {
 	Announce(ctx context.Context, tracker string, r Request) (Response, error)
+	Scrape(ctx context.Context, tracker string, infoHash [20]byte) (Scrape, error)
 }
 
 // Stats are the sums that trackers want to know, in payload bytes.
@@ -27,14 +28,18 @@ type Stats struct {
 
 // SessionConfig configures a Session.
 type SessionConfig struct {
-	// Client makes the announces. Required.
+	// Client makes the announces and scrapes. Required.
 	Client Announcer
 	// InfoHash names the torrent, PeerID ourselves, Port the port where we accept peers. Required.
 	InfoHash [20]byte
 	PeerID   [20]byte
 	Port     uint16
-	// Tiers are the trackers' addresses, by tier (BEP 12). With none, the session only waits for its end.
+	// Tiers are the trackers' addresses, by tier (BEP 12), of which the first 100 are used. With none, the session only
+	// waits for AddTiers and its end.
 	Tiers [][]string
+	// Downloads has trackers scraped every half hour whose answers to announces leave TrackerStatus.Downloads open, which
+	// those of most do. Default: only trackers that do not tell Seeders and Leechers either are scraped.
+	Downloads bool
 	// Stats is called before every announce, from the session's goroutine. Default: zeros, and size not known.
 	Stats func() Stats
 	// Peers is called with the peers of an answer that has some, from the session's goroutine: it must not block, and may
@@ -42,19 +47,20 @@ type SessionConfig struct {
 	Peers func([]netip.AddrPort)
 	// Seed makes the order within tiers, the key and the spread of retries repeatable. Default: random.
 	Seed uint64
-	// Log gets a line for each announce: Debug if it worked, Info if not. Default: none.
+	// Log gets a line for each announce and scrape: Debug if it worked, Info if not. Default: none.
 	Log *slog.Logger
 }
 
 // TrackerStatus is what a session knows of one tracker.
 type TrackerStatus struct {
-	URL      string    // whole, with the keys of private trackers
-	Error    string    // why the last announce failed, one line; empty if it worked or none was made
-	Warning  string    // of the last answer, one line
-	Next     time.Time // of the next announce; zero while others come before it
-	Seeders  int       // as of the last answer
-	Leechers int       // as of the last answer
-	Peers    int       // number of peers in the last answer
+	URL       string    // whole, with the keys of private trackers
+	Error     string    // why the last announce failed, one line; empty if it worked or none was made
+	Warning   string    // of the last answer, one line
+	Next      time.Time // of the next announce; zero while others come before it
+	Seeders   int       // as of the last answer or scrape
+	Leechers  int       // as of the last answer or scrape
+	Peers     int       // number of peers in the last answer
+	Downloads int       // how many peers ever became complete, as of the last answer or scrape; 0: not known
 }
 
 // Session announces one torrent to its trackers. One goroutine, in Run, owns its state; the other methods may be called
@@ -67,7 +73,19 @@ type Session struct {
 
 	poke      chan struct{}
 	completed chan struct{}
+	added     chan struct{}
+	scraped   chan scraped
 	status    atomic.Pointer[[]TrackerStatus]
+
+	mu   sync.Mutex
+	more [][][]string // given to AddTiers and not yet in state
+}
+
+// scraped is how a scrape ended.
+type scraped struct {
+	url    string
+	scrape Scrape
+	err    error
 }
 
 // NewSession makes a session; nothing is sent before Run.
@@ -89,14 +107,12 @@ func NewSession(c SessionConfig) *Session {
 		random:    rand.New(rand.NewPCG(c.Seed, 0)),
 		poke:      make(chan struct{}, 1),
 		completed: make(chan struct{}, 1),
+		added:     make(chan struct{}, 1),
+		scraped:   make(chan scraped, 1),
 	}
 	s.key = s.random.Uint32() | 1 // 0 would not be sent
-	for tier, urls := range c.Tiers {
-		// BEP 12: within a tier the order is random at first.
-		for _, i := range s.random.Perm(len(urls)) {
-			s.state.trackers = append(s.state.trackers, trackerState{url: urls[i], tier: tier})
-		}
-	}
+	s.state.downloads = c.Downloads
+	s.state.add(c.Tiers, s.random.Perm)
 	s.publish(time.Time{}, plan{}, false)
 	return s
 }
@@ -104,6 +120,7 @@ func NewSession(c SessionConfig) *Session {
 // Run announces until ctx ends, then tells the trackers that we stopped, for which it takes at most 3 seconds. It is
 // called once, and returns nil.
 func (s *Session) Run(ctx context.Context) error {
+	var scrapes sync.WaitGroup
 	for ctx.Err() == nil {
 		now := time.Now()
 		p, ok := s.state.next(now)
@@ -112,8 +129,18 @@ func (s *Session) Run(ctx context.Context) error {
 			s.announce(ctx, p)
 			continue
 		}
-		s.wait(ctx, p, ok)
+		url, at := s.state.nextScrape(now)
+		if url != "" && !at.After(now) {
+			s.state.scraping = true
+			scrapes.Go(func() { s.scrape(ctx, url) })
+			continue
+		}
+		if url != "" && (!ok || at.Before(p.at)) {
+			p.at, ok = at, true
+		}
+		s.wait(ctx, p.at, ok)
 	}
+	scrapes.Wait()
 	s.stop(context.WithoutCancel(ctx))
 	return nil
 }
@@ -124,6 +151,25 @@ func (s *Session) Poke() { signal(s.poke) }
 // Completed says that the download has just finished. It must not be called for one that was complete when the session
 // started (BEP 3).
 func (s *Session) Completed() { signal(s.completed) }
+
+// AddTiers merges more trackers into the tiers: those that are new come last in the tier with their number.
+func (s *Session) AddTiers(tiers [][]string) {
+	s.mu.Lock()
+	s.more = append(s.more, tiers)
+	s.mu.Unlock()
+	signal(s.added)
+}
+
+// merge takes over what AddTiers was given.
+func (s *Session) merge() {
+	s.mu.Lock()
+	more := s.more
+	s.more = nil
+	s.mu.Unlock()
+	for _, tiers := range more {
+		s.state.add(tiers, s.random.Perm)
+	}
+}
 
 func signal(c chan struct{}) {
 	select {
@@ -137,11 +183,11 @@ func (s *Session) Status() []TrackerStatus {
 	return append([]TrackerStatus(nil), *s.status.Load()...)
 }
 
-// wait returns when the plan is due, or might have changed. Without a plan only the end of ctx matters.
-func (s *Session) wait(ctx context.Context, p plan, planned bool) {
+// wait returns at a time, if there is one, or when what is to be done might have changed.
+func (s *Session) wait(ctx context.Context, at time.Time, planned bool) {
 	var due <-chan time.Time
 	if planned {
-		timer := time.NewTimer(time.Until(p.at))
+		timer := time.NewTimer(time.Until(at))
 		defer timer.Stop()
 		due = timer.C
 	}
@@ -152,7 +198,25 @@ func (s *Session) wait(ctx context.Context, p plan, planned bool) {
 		s.state.more = true
 	case <-s.completed:
 		s.state.complete()
+	case <-s.added:
+		s.merge()
+	case r := <-s.scraped:
+		s.state.recordScrape(time.Now(), r.url, r.scrape, r.err, s.random.Float64())
 	}
+}
+
+// scrape asks a tracker for its numbers, beside the announces: nothing waits for it.
+func (s *Session) scrape(ctx context.Context, url string) {
+	r, err := s.config.Client.Scrape(ctx, url, s.config.InfoHash)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		s.config.Log.Info("scrape failed", "error", err)
+	default:
+		s.config.Log.Debug("scraped", "seeders", r.Seeders, "leechers", r.Leechers, "downloads", r.Downloads)
+	}
+	s.scraped <- scraped{url, r, err} // has room: one at a time is under way
 }
 
 func (s *Session) announce(ctx context.Context, p plan) {
@@ -189,7 +253,7 @@ func (s *Session) stop(ctx context.Context) {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, t := range s.state.trackers {
-		if !t.started {
+		if !t.started || t.disabled {
 			continue
 		}
 		r := s.request(t, EventStopped)
@@ -206,9 +270,8 @@ func (s *Session) stop(ctx context.Context) {
 func (s *Session) publish(now time.Time, p plan, planned bool) {
 	list := make([]TrackerStatus, len(s.state.trackers))
 	for i, t := range s.state.trackers {
-		list[i] = TrackerStatus{
-			URL: t.url, Warning: t.last.Warning, Seeders: t.last.Seeders, Leechers: t.last.Leechers, Peers: t.peers,
-		}
+		list[i] = TrackerStatus{URL: t.url, Warning: t.last.Warning, Peers: t.peers}
+		list[i].Seeders, list[i].Leechers, list[i].Downloads = t.numbers()
 		if t.err != nil {
 			list[i].Error = t.err.Error()
 		}

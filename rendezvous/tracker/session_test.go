@@ -17,6 +17,7 @@ import (
 // fakeTrackers answers announces and remembers them, with the time since the test began.
 type fakeTrackers struct {
 	answer func(ctx context.Context, url string, r Request) (Response, error)
+	scrape func(ctx context.Context, url string) (Scrape, error) // nil: not supported
 	start  time.Time
 
 	mu   sync.Mutex
@@ -39,6 +40,16 @@ func (f *fakeTrackers) Announce(ctx context.Context, url string, r Request) (Res
 	f.reqs = append(f.reqs, r)
 	f.mu.Unlock()
 	return f.answer(ctx, url, r)
+}
+
+func (f *fakeTrackers) Scrape(ctx context.Context, url string, _ [20]byte) (Scrape, error) {
+	if f.scrape == nil {
+		return Scrape{}, &Error{url, ErrUnsupported}
+	}
+	f.mu.Lock()
+	f.seen = append(f.seen, fmt.Sprint(time.Since(f.start), " ", url, " scrape"))
+	f.mu.Unlock()
+	return f.scrape(ctx, url)
 }
 
 func (f *fakeTrackers) expect(t *testing.T, want ...string) {
@@ -150,7 +161,7 @@ func TestSessionFailsOverAndRetries(t *testing.T) {
 			if url == "a" && !up.Load() {
 				return Response{}, &Error{"a", errors.New("down")}
 			}
-			return Response{Interval: 30 * time.Minute, Seeders: 2, Leechers: 3, Warning: "slow"}, nil
+			return Response{Interval: 30 * time.Minute, Seeders: 2, Leechers: 3, HasCounts: true, Warning: "slow"}, nil
 		})
 		s, end := start(t, SessionConfig{Client: f, Tiers: [][]string{{"a"}, {"b"}}})
 		f.expect(t, "0s a started", "0s b started")
