@@ -44,7 +44,8 @@ func newJob(n apiclient.NewJob) job.New {
 func jobOptions(c apiclient.OptionsChange) job.OptionsChange {
 	o := job.OptionsChange{Down: c.Down, Up: c.Up, MaxPeers: c.MaxPeers, Sequential: c.Sequential, Ratio: c.Ratio}
 	if c.SeedTime != nil {
-		d := time.Duration(*c.SeedTime) * time.Second
+		const most = int64(job.MaxSeedTime / time.Second)
+		d := time.Duration(min(*c.SeedTime, most+1)) * time.Second // more is refused, and would overflow
 		o.SeedTime = &d
 	}
 	return o

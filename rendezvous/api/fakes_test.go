@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -43,7 +44,14 @@ func (b jobs) Add(_ context.Context, n apiclient.NewJob) (apiclient.Job, error) 
 	if n.Target == "device:nobody" {
 		return apiclient.Job{}, fmt.Errorf("there is no device named nobody: %w", api.ErrInvalid)
 	}
-	return apiclient.Job{ID: "bbbbbbbb", Target: n.Target, State: apiclient.StateMetadata, Added: day}, b.note("add %s %s", n.Magnet, n.Target)
+	wish := "add " + n.Magnet + " " + n.Target
+	if n.Options != nil {
+		wish += " " + show(n.Options)
+	}
+	if n.Choices != nil {
+		wish += " " + show(n.Choices)
+	}
+	return apiclient.Job{ID: "bbbbbbbb", Target: n.Target, State: apiclient.StateMetadata, Added: day}, b.note("%s", wish)
 }
 
 func (b jobs) List(context.Context) ([]apiclient.Job, error) {
@@ -91,6 +99,27 @@ func (b jobs) Verify(_ context.Context, id string) (apiclient.Job, error) {
 func (b jobs) Remove(_ context.Context, id string, data bool) error {
 	_, err := b.order(fmt.Sprintf("remove data=%v", data), id, "")
 	return err
+}
+
+func (b jobs) SetOptions(_ context.Context, id string, c apiclient.OptionsChange) (apiclient.Job, error) {
+	return b.order("set "+show(c), id, "")
+}
+
+func (b jobs) Files(_ context.Context, id string) ([]apiclient.File, error) {
+	if _, err := b.order("files", id, ""); err != nil {
+		return nil, err
+	}
+	return []apiclient.File{{Path: "a/b", Size: 5, Priority: apiclient.PrioritySkip}}, nil
+}
+
+func (b jobs) ChooseFiles(_ context.Context, id string, choices []apiclient.Choice) (apiclient.Job, error) {
+	return b.order("choose "+show(choices), id, "")
+}
+
+// show writes what was asked as the JSON that asks it.
+func show(v any) string {
+	text, _ := json.Marshal(v)
+	return string(text)
 }
 
 type devices struct{ *backend }

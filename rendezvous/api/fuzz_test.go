@@ -10,7 +10,7 @@ import (
 	"simplebit/rendezvous/api"
 )
 
-// FuzzRequest sends any body to the two operations that read one. Whatever it is,
+// FuzzRequest sends any body to the operations that read one. Whatever it is,
 // the answer is JSON, a refusal is one bounded printable line, and nothing
 // reaches the jobs that is not exactly one of magnet and torrent.
 func FuzzRequest(f *testing.F) {
@@ -20,7 +20,8 @@ func FuzzRequest(f *testing.F) {
 		b.mu.Lock()
 		b.asked = nil
 		b.mu.Unlock()
-		for _, target := range [][2]string{{"POST", "/api/v1/jobs"}, {"PATCH", "/api/v1/devices/attic"}} {
+		for _, target := range [][2]string{{"POST", "/api/v1/jobs"}, {"PATCH", "/api/v1/devices/attic"},
+			{"PATCH", "/api/v1/jobs/aaaaaaaa"}, {"PATCH", "/api/v1/jobs/aaaaaaaa/files"}} {
 			r := httptest.NewRequest(target[0], target[1], strings.NewReader(string(body)))
 			r.Header.Set("Authorization", "Bearer secret")
 			r.Header.Set("Content-Type", contentType)

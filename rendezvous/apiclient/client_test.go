@@ -33,7 +33,7 @@ func TestCallsAreRequestsOfTheAPI(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		if r.URL.Path == "/api/v1/jobs" && r.Method == http.MethodGet || strings.HasSuffix(r.URL.Path, "/devices") {
+		if r.Method == http.MethodGet && (r.URL.Path == "/api/v1/jobs" || strings.HasSuffix(r.URL.Path, "/files")) || strings.HasSuffix(r.URL.Path, "/devices") {
 			io.WriteString(w, `[{"id":"x"}]`)
 			return
 		}
@@ -48,6 +48,7 @@ func TestCallsAreRequestsOfTheAPI(t *testing.T) {
 		}
 		return err
 	}
+	ratio := 1.5
 	for _, row := range []struct {
 		call       func() error
 		want, body string
@@ -64,6 +65,18 @@ func TestCallsAreRequestsOfTheAPI(t *testing.T) {
 			return err
 		}, "GET /api/v1/jobs", ""},
 		{func() error { return one(c.Job(ctx, "x")) }, "GET /api/v1/jobs/x", ""},
+		{func() error { return one(c.SetOptions(ctx, "x", OptionsChange{Down: new(int64), Ratio: &ratio})) }, "PATCH /api/v1/jobs/x",
+			`{"down":0,"ratio":1.5}`},
+		{func() error {
+			files, err := c.Files(ctx, "x")
+			if len(files) != 1 {
+				return errors.New("the list was lost")
+			}
+			return err
+		}, "GET /api/v1/jobs/x/files", ""},
+		{func() error {
+			return one(c.ChooseFiles(ctx, "x", []Choice{{Priority: PrioritySkip, Patterns: []string{"*"}}, {Priority: PriorityHigh, Files: []int{3}}}))
+		}, "PATCH /api/v1/jobs/x/files", `{"choices":[{"priority":"skip","patterns":["*"]},{"priority":"high","files":[3]}]}`},
 		{func() error { return one(c.Pause(ctx, "a/b c")) }, "POST /api/v1/jobs/a%2Fb%20c/pause", ""},
 		{func() error { return one(c.Resume(ctx, "x")) }, "POST /api/v1/jobs/x/resume", ""},
 		{func() error { return one(c.Verify(ctx, "x")) }, "POST /api/v1/jobs/x/verify", ""},

@@ -18,12 +18,12 @@ type Options struct {
 
 // OptionsChange is new values for some options; those left out stay as they are.
 type OptionsChange struct {
-	Down       *int64   `json:"down,omitempty" minimum:"0" maximum:"1099511627776" doc:"bytes per second, at least 1024; 0 removes the limit"`
-	Up         *int64   `json:"up,omitempty" minimum:"0" maximum:"1099511627776" doc:"bytes per second, at least 1024; 0 removes the limit"`
+	Down       *int64   `json:"down,omitempty" minimum:"0" doc:"bytes per second, at least 1024; 0 removes the limit"`
+	Up         *int64   `json:"up,omitempty" minimum:"0" doc:"bytes per second, at least 1024; 0 removes the limit"`
 	MaxPeers   *int     `json:"max_peers,omitempty" minimum:"0" maximum:"1000" doc:"0: the device decides"`
 	Sequential *bool    `json:"sequential,omitempty"`
-	Ratio      *float64 `json:"ratio,omitempty" minimum:"0" maximum:"1000000" doc:"to a thousandth; 0 removes it"`
-	SeedTime   *int64   `json:"seed_time,omitempty" minimum:"0" maximum:"315360000" doc:"seconds; 0 removes it"`
+	Ratio      *float64 `json:"ratio,omitempty" minimum:"0" doc:"to a thousandth, at most a million; 0 removes it"`
+	SeedTime   *int64   `json:"seed_time,omitempty" minimum:"0" doc:"seconds, at most ten years; 0 removes it"`
 }
 
 // Priority says when a file is fetched, if at all. A piece of several files has the
