@@ -73,7 +73,7 @@ type Picker struct {
 
 	peers    []*Peer // by ID
 	lastID   ID
-	seeds    int // peers that have every piece
+	seeds    int    // peers that have every piece
 	arrivals uint32 // blocks received; wraps
 
 	cancels []Cancel

@@ -339,10 +339,11 @@ func TestTheEndgameTakesFromTheSlowest(t *testing.T) {
 	k := newPicker(60)
 	fast, slow, idle := withAll(k), withAll(k), withAll(k)
 	for k.Missing() > 2 {
-		for _, b := range k.Pick(fast, 4, nil) {
+		blocks := k.Pick(fast, 4, nil)
+		for _, b := range blocks {
 			k.Received(fast, b, nil)
-			k.Verified(int(b.Piece))
 		}
+		k.Verified(int(blocks[0].Piece))
 	}
 	ofFast, ofSlow := k.Pick(fast, 4, nil), k.Pick(slow, 4, nil)
 	k.Received(slow, ofSlow[0], nil)
