@@ -1,79 +1,433 @@
 package front
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
 
+// Source is who named an address. Those with more trust come later: where a full book has to choose, they go before.
+type Source uint8
+
+// Who may name an address.
 const (
-	// maxKnown bounds the addresses kept for a fetch.
-	maxKnown = 2000
-	// redialAfter is the time before an address is dialled again; it doubles with every failure in a row, up to
-	// redialAfter << maxDoublings.
-	redialAfter  = 30 * time.Second
-	maxDoublings = 5
+	SourcePEX      Source = iota // a peer told of it (BEP 11)
+	SourceDHT                    // a DHT node told of it (BEP 5)
+	SourceIncoming               // a peer that dialled front told that it takes peers there (BEP 10, p)
+	SourceTracker                // a tracker told of it
+	SourceMagnet                 // the magnet link names it (BEP 9, x.pe)
+	SourceDevice                 // a device of ours takes peers there; its address is never forgotten
+	numSources
 )
 
-// entry is what a fetch knows of one address. It outlives connections.
-type entry struct {
-	addr    netip.AddrPort
-	next    time.Time // not to be dialled before
-	fails   int       // connections in a row that were of no use
-	busy    bool      // connected or being dialled
-	serial  bool      // fell silent when it was asked for several pieces at a time
-	suspect bool      // had a part in metadata that did not match the info-hash
-	banned  bool      // never to be dialled again
+// String names the source for the log.
+func (s Source) String() string {
+	return [...]string{"PEX", "DHT", "incoming peers", "a tracker", "the magnet link", "a device", "an unknown source"}[min(s, numSources)]
 }
 
-// book is the addresses of a fetch.
+// sources is a set of them; the larger number is the more trusted set.
+type sources uint8
+
+func only(s Source) sources           { return 1 << s }
+func (s sources) has(one Source) bool { return s&only(one) != 0 }
+
+const (
+	// maxKnown bounds the addresses of a torrent.
+	maxKnown = 2000
+	// maxPerIP bounds those that strangers named of one IP address, and with it what anybody can make front send to somebody
+	// who did not ask.
+	maxPerIP = 64
+	// maxReachable is how many addresses are called reachable, to devices and peers.
+	maxReachable = 200
+	// redialAfter is the time before an address is dialled again; it doubles with every failure in a row, up to redialMost.
+	redialAfter = 30 * time.Second
+	redialMost  = 30 * time.Minute
+	// hopelessFor is the time before an address is dialled again where something answered that is no peer of this torrent.
+	hopelessFor = 24 * time.Hour
+	// freshFor is how long a verification holds for a torrent that is short of peers.
+	freshFor = 30 * time.Minute
+	// reportAgain is the time after which a verified address is reported again when it is met again.
+	reportAgain = 10 * time.Minute
+	// offerAfter is how long an address must have been known to be told of unverified: most are verified by then.
+	// offerAgain is the time before it is told of again.
+	offerAfter = 3 * time.Second
+	offerAgain = 30 * time.Minute
+	// Times for which addresses that a device could not use are not told of.
+	unusableFor = 30 * time.Minute
+	liedFor     = 24 * time.Hour
+)
+
+// entry is what is known of one address. It outlives connections.
+type entry struct {
+	addr     netip.AddrPort
+	from     sources
+	added    time.Time
+	next     time.Time // not to be dialled before
+	verified time.Time // when the last handshake succeeded; zero: never
+	reported time.Time // when it was last told of as reachable
+	offered  time.Time // when it was last told of unverified
+	muted    time.Time // not to be told of, nor dialled, until then
+	fails    int       // handshakes in a row that failed
+	useless  int       // links in a row that were of no use
+	busy     bool      // linked or being dialled
+	plain    bool      // verified, but has no extension protocol: of no use to front itself
+	noPEX    bool      // does not speak PEX
+	seed     bool      // said that it has everything
+	serial   bool      // fell silent when it was asked for several pieces of metadata at a time
+	suspect  bool      // had a part in metadata that did not match the info-hash
+	banned   bool      // lied or broke the protocol: never to be dialled or told of again
+}
+
+// reachable reports whether a peer can be had at the address, as far as is known: clients that have just been left may refuse
+// the next connection, so one failure does not count.
+func (e *entry) reachable(now time.Time) bool {
+	return !e.verified.IsZero() && e.fails < 2 && !e.banned && !e.muted.After(now)
+}
+
+func (e *entry) untried() bool { return e.verified.IsZero() && e.fails == 0 }
+
+// need is for what addresses are dialled.
+type need struct {
+	fresh   bool // those never tried
+	again   bool // those that failed, and those verified long ago
+	links   int  // verified ones, for so many connections
+	anyLink bool // with or without PEX
+}
+
+// purpose is for what one address is dialled.
+type purpose int
+
+const (
+	forNothing purpose = iota
+	forVerifying
+	forLink
+)
+
+// due returns for what e is to be dialled, and from when on.
+func (n need) due(now time.Time, e *entry) (purpose, time.Time) {
+	if e.busy || e.banned {
+		return forNothing, time.Time{}
+	}
+	at := later(e.next, e.muted)
+	switch {
+	case e.untried():
+		if n.fresh {
+			return forVerifying, at
+		}
+	case n.links > 0 && e.reachable(now) && !e.plain && (n.anyLink || !e.noPEX):
+		return forLink, at
+	case n.again && e.reachable(now):
+		return forVerifying, later(at, e.verified.Add(freshFor))
+	case n.again:
+		return forVerifying, at
+	}
+	return forNothing, time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func sooner(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// book is the addresses of a torrent: which to dial next, and which to tell of.
 type book struct {
+	rnd    *rand.Rand
 	byAddr map[netip.AddrPort]*entry
-	order  []*entry // as they came
+	order  []*entry
+	perIP  map[netip.Addr]int
+	turn   int                          // of the sources, for new addresses
+	shun   map[netip.AddrPort]time.Time // those muted, known or not, with the end of that; port 0 stands for who dialled us
+	// version changes with the set of reachable addresses.
+	version int // above 0
+}
+
+func newBook(rnd *rand.Rand) book {
+	return book{version: 1, rnd: rnd, byAddr: map[netip.AddrPort]*entry{}, perIP: map[netip.Addr]int{}, shun: map[netip.AddrPort]time.Time{}}
 }
 
 func (b *book) len() int { return len(b.order) }
 
-// add enters an address. A full book lets go of the address that failed most often, but of no suspect, who would come back
-// as a stranger.
-func (b *book) add(addr netip.AddrPort) {
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if !addr.IsValid() || b.byAddr[addr] != nil {
-		return
+// canonical returns the address as the book has it; ok is false where nobody can have it.
+func canonical(a netip.AddrPort) (_ netip.AddrPort, ok bool) {
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	ip := a.Addr()
+	return a, ip.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast()
+}
+
+// add enters an address that can be one, and reports whether it is new. A full book takes it only if it finds one to let go.
+func (b *book) add(now time.Time, addr netip.AddrPort, from Source) bool {
+	addr, ok := canonical(addr)
+	if !ok {
+		return false
 	}
-	e := &entry{addr: addr}
-	if len(b.order) < maxKnown {
-		b.order = append(b.order, e)
-		b.byAddr[addr] = e
-		return
+	if e := b.byAddr[addr]; e != nil {
+		e.from |= only(from)
+		return false
 	}
-	worst := -1
-	for i, o := range b.order {
-		if !o.busy && !o.suspect && !o.banned && o.fails > 0 && (worst < 0 || o.fails > b.order[worst].fails) {
-			worst = i
+	if from != SourceDevice && b.perIP[addr.Addr()] >= maxPerIP {
+		return false
+	}
+	if len(b.order) >= maxKnown && !b.makeRoom(now, only(from)) {
+		return false
+	}
+	e := &entry{addr: addr, from: only(from), added: now, muted: b.shun[addr]}
+	b.order = append(b.order, e)
+	b.byAddr[addr] = e
+	b.perIP[addr.Addr()]++
+	return true
+}
+
+// makeRoom lets go of the address that failed most often, else of one that was not tried yet and comes from a less trusted
+// source, else of a liar, who may then come back as a stranger.
+func (b *book) makeRoom(now time.Time, from sources) bool {
+	worst, most := -1, 0
+	for i, e := range b.order {
+		score := 0
+		switch {
+		case e.busy || e.from.has(SourceDevice) || e.reachable(now):
+		case e.suspect || e.banned:
+			score = 1
+		case e.fails > 0:
+			score = 3 + e.fails
+		case e.from < from:
+			score = 2
+		}
+		if score > most {
+			worst, most = i, score
 		}
 	}
-	if worst >= 0 {
-		delete(b.byAddr, b.order[worst].addr)
-		b.order[worst] = e
-		b.byAddr[addr] = e
+	if worst < 0 {
+		return false
+	}
+	b.remove(worst)
+	return true
+}
+
+func (b *book) remove(i int) {
+	e := b.order[i]
+	delete(b.byAddr, e.addr)
+	if b.perIP[e.addr.Addr()]--; b.perIP[e.addr.Addr()] == 0 {
+		delete(b.perIP, e.addr.Addr())
+	}
+	last := len(b.order) - 1
+	b.order[i] = b.order[last]
+	b.order[last] = nil
+	b.order = b.order[:last]
+	b.version++
+}
+
+// forget drops every address that only the sources told of.
+func (b *book) forget(told sources) {
+	for i := len(b.order) - 1; i >= 0; i-- {
+		if e := b.order[i]; e.from&^told == 0 {
+			b.remove(i)
+		}
 	}
 }
 
-// due returns the address to dial next: of those whose time has come the one that waits longest, new ones first. It is nil
-// where none is due.
-func (b *book) due(now time.Time) *entry {
-	var best *entry
+// survey returns how many addresses are due, and when the next one will be that is not; zero: none.
+func (b *book) survey(now time.Time, n need) (due int, wake time.Time) {
+	links := 0
 	for _, e := range b.order {
-		if !e.busy && !e.banned && !e.next.After(now) && (best == nil || e.next.Before(best.next)) {
+		switch what, at := n.due(now, e); {
+		case what == forNothing:
+		case at.After(now):
+			if wake.IsZero() || at.Before(wake) {
+				wake = at
+			}
+		case what == forVerifying:
+			due++
+		case links < n.links:
+			links++
+			due++
+		}
+	}
+	return due, wake
+}
+
+// dial returns the address to dial next, and marks it as busy: verified ones where connections are wanted, the longest waiting
+// first; then new ones at random, each source in its turn, so that none can hide what another found behind thousands of its
+// own; then the longest waiting of the others. It is nil where none is due.
+func (b *book) dial(now time.Time, n need) (*entry, purpose) {
+	var link, old *entry
+	var fresh [numSources]*entry
+	var seen [numSources]int
+	for _, e := range b.order {
+		what, at := n.due(now, e)
+		switch {
+		case what == forNothing || at.After(now):
+		case what == forLink:
+			if link == nil || e.next.Before(link.next) {
+				link = e
+			}
+		case e.untried():
+			s := e.from.best()
+			if seen[s]++; b.rnd.IntN(seen[s]) == 0 {
+				fresh[s] = e
+			}
+		case old == nil || e.next.Before(old.next):
+			old = e
+		}
+	}
+	if link != nil {
+		link.busy = true
+		return link, forLink
+	}
+	for range fresh {
+		b.turn = (b.turn + int(numSources) - 1) % int(numSources)
+		if e := fresh[b.turn]; e != nil {
+			e.busy = true
+			return e, forVerifying
+		}
+	}
+	if old != nil {
+		old.busy = true
+		return old, forVerifying
+	}
+	return nil, forNothing
+}
+
+// waiting reports whether a verified address waits for a connection.
+func (b *book) waiting(now time.Time) bool {
+	for _, e := range b.order {
+		if what, at := (need{links: 1, anyLink: true}).due(now, e); what == forLink && !at.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s sources) best() Source {
+	for i := numSources - 1; i > 0; i-- {
+		if s.has(i) {
+			return i
+		}
+	}
+	return 0
+}
+
+// reached notes a handshake with e, and reports whether it is to be told of as reachable.
+func (b *book) reached(now time.Time, e *entry) bool {
+	if !e.reachable(now) {
+		b.version++
+	}
+	e.verified, e.fails = now, 0
+	if !e.reachable(now) || now.Sub(e.reported) < reportAgain {
+		return false
+	}
+	e.reported = now
+	return true
+}
+
+// failed notes that no handshake came about.
+func (b *book) failed(now time.Time, e *entry, hopeless bool) {
+	was := e.reachable(now)
+	e.busy = false
+	e.fails++
+	e.next = now.Add(backOff(e.fails))
+	if hopeless {
+		e.fails += 10
+		e.next = now.Add(hopelessFor)
+	}
+	if was && !e.reachable(now) {
+		b.version++
+	}
+}
+
+// left notes that the connection to e, which had succeeded, is gone; useful says whether it was of any use.
+func (b *book) left(now time.Time, e *entry, useful bool) {
+	e.busy = false
+	if useful {
+		e.useless = 0
+	}
+	e.useless++
+	e.next = now.Add(backOff(e.useless))
+}
+
+// backOff is the pause after so many failures in a row, at least one.
+func backOff(failures int) time.Duration {
+	return min(redialAfter<<min(failures-1, 10), redialMost)
+}
+
+// mute sees to it that the address is not told of for a while, whether it is known or comes to be.
+func (b *book) mute(now time.Time, addr netip.AddrPort, d time.Duration) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	until := later(b.shun[addr], now.Add(d))
+	if len(b.shun) >= maxKnown {
+		for a, end := range b.shun {
+			if !end.After(now) {
+				delete(b.shun, a)
+			}
+		}
+	}
+	if len(b.shun) < maxKnown {
+		b.shun[addr] = until
+	}
+	if e := b.byAddr[addr]; e != nil {
+		e.muted, e.reported = until, time.Time{}
+		b.version++
+	}
+}
+
+// shunned reports whether whoever dials us from ip is to be refused.
+func (b *book) shunned(now time.Time, ip netip.Addr) bool {
+	return b.shun[netip.AddrPortFrom(ip, 0)].After(now)
+}
+
+// reachable returns the reachable addresses, the last verified first, at most [maxReachable].
+func (b *book) reachable(now time.Time) []*entry {
+	var all []*entry
+	for _, e := range b.order {
+		if e.reachable(now) {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(x, y *entry) int {
+		return cmp.Or(y.verified.Compare(x.verified), x.addr.Compare(y.addr))
+	})
+	return all[:min(len(all), maxReachable)]
+}
+
+// countReachable returns how many addresses are reachable.
+func (b *book) countReachable(now time.Time) (n int) {
+	for _, e := range b.order {
+		if e.reachable(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// offer returns the address to tell of although it is not verified: of those that were not tried yet the one known longest;
+// where there is none, and none reachable either, of those that failed the one that failed least.
+func (b *book) offer(now time.Time) *entry {
+	var best *entry
+	better := false // something better than those that failed is there
+	for _, e := range b.order {
+		if e.reachable(now) || e.untried() && !e.banned {
+			better = true
+		}
+		if e.banned || e.muted.After(now) || e.reachable(now) || e.fails >= 10 || now.Sub(e.offered) < offerAgain || now.Sub(e.added) < offerAfter {
+			continue
+		}
+		if best == nil || e.fails < best.fails || e.fails == best.fails && e.added.Before(best.added) {
 			best = e
 		}
 	}
+	if best == nil || best.fails > 0 && better {
+		return nil
+	}
+	best.offered = now
 	return best
-}
-
-// left notes that the connection to e is gone.
-func (b *book) left(now time.Time, e *entry) {
-	e.busy = false
-	e.next = now.Add(redialAfter << min(e.fails, maxDoublings))
-	e.fails++
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +27,8 @@ const (
 	// maxStray is how many ut_metadata messages a peer may send that nobody asked for; a change of mind about the size
 	// counts as a third of it.
 	maxStray = 64
-	// budget bounds the sizes of all assemblies together, in bytes.
-	budget = 2 * MaxMetadata
+	// maxAssembled bounds the sizes of all assemblies of a fetch together, in bytes.
+	maxAssembled = 2 * MaxMetadata
 	// tick is how often time-outs are looked at while there are connections.
 	tick = 500 * time.Millisecond
 )
@@ -45,32 +44,29 @@ var (
 )
 
 // fetch is the core of a metadata fetch. It does no I/O: events come in by its methods, and poll gives back what is to be
-// done. The numbers of connections are its own; events of connections that it has dropped are ignored.
+// done. Events of connections that it does not have, or has dropped, are ignored.
 type fetch struct {
 	infoHash [20]byte
-	max      int
-	book     book
 	conns    []*conn
-	closing  map[uint64]bool // dropped here, and not closed yet: each still holds a place
 	parts    []*assembly
 	info     []byte // the result, verified
-	lastID   uint64
-	out      steps
+	out      fetchSteps
 }
 
-// conn is a connection, dialled or still being dialled.
+// conn is a connection that may be of use for metadata.
 type conn struct {
 	id      uint64
 	entry   *entry
-	since   time.Time // of the dial
+	since   time.Time // of the handshake
 	useful  time.Time // when it last was: connected, or delivered a piece
-	up      bool
+	guest   bool      // it dialled us: it takes nobody's place, and may have come for something else
 	ext     peer.Extensions
 	in      *assembly            // that it contributes to, of the size it claims; nil where it cannot or must wait
 	asked   map[uint32]time.Time // pieces of that size asked for and not come, with the time
 	refused map[uint32]time.Time // pieces rejected, with the end of that
 	window  int                  // how many pieces it may be asked for at a time
 	stray   int
+	gave    bool // a piece, at least
 }
 
 // awaits reports whether piece i may still come.
@@ -86,17 +82,11 @@ func (c *conn) serial() bool {
 	return c.entry.serial || strings.HasPrefix(c.ext.Version, "libTorrent 0.")
 }
 
-// steps is what the loop has to do.
-type steps struct {
-	dials []dialStep
+// fetchSteps is what is to be done for the metadata.
+type fetchSteps struct {
 	asks  []askStep
 	drops []dropStep
 	notes []string // for the log
-}
-
-type dialStep struct {
-	id   uint64
-	addr netip.AddrPort
 }
 
 type askStep struct {
@@ -106,47 +96,42 @@ type askStep struct {
 }
 
 type dropStep struct {
-	id   uint64
-	addr netip.AddrPort
-	why  error
+	id      uint64
+	why     error
+	forEver bool
 }
 
-func newFetch(infoHash [20]byte, maxPeers int) *fetch {
-	return &fetch{
-		infoHash: infoHash,
-		max:      maxPeers,
-		book:     book{byAddr: make(map[netip.AddrPort]*entry)},
-		closing:  make(map[uint64]bool),
-	}
+func newFetch(infoHash [20]byte) *fetch { return &fetch{infoHash: infoHash} }
+
+// join takes a connection after its handshake. The peer dialled us if it is a guest.
+func (f *fetch) join(now time.Time, id uint64, e *entry, guest bool) {
+	f.conns = append(f.conns, &conn{
+		id: id, entry: e, since: now, useful: now, guest: guest, window: 1,
+		asked: map[uint32]time.Time{}, refused: map[uint32]time.Time{},
+	})
 }
 
-// candidate takes an address at which a peer may be.
-func (f *fetch) candidate(addr netip.AddrPort) { f.book.add(addr) }
-
-// connected notes that the handshake is done.
-func (f *fetch) connected(now time.Time, id uint64) {
-	if c := f.find(id); c != nil {
-		c.up, c.useful = true, now
+// gone notes that a connection is closed, and reports whether the fetch had it and it was of use.
+func (f *fetch) gone(id uint64) (useful bool) {
+	c := f.find(id)
+	if c == nil {
+		return false
 	}
-}
-
-// gone notes that a connection is closed, because it failed, or could not be made, or was dropped here.
-func (f *fetch) gone(now time.Time, id uint64, err error) {
-	if c := f.find(id); c != nil {
-		f.drop(now, c, err, hopeless(err))
-	}
-	delete(f.closing, id)
+	f.remove(c)
+	return c.gave
 }
 
 // extended takes what a peer has said of itself in all its extension handshakes.
-func (f *fetch) extended(now time.Time, id uint64, ext peer.Extensions) {
+func (f *fetch) extended(id uint64, ext peer.Extensions) {
 	c := f.find(id)
 	switch {
 	case c == nil:
+	case ext.MetadataID == 0 && c.guest:
+		f.remove(c)
 	case ext.MetadataID == 0:
-		f.drop(now, c, errNoIDs, false)
+		f.drop(c, errNoIDs, false)
 	case ext.MetadataSize > MaxMetadata:
-		f.drop(now, c, fmt.Errorf("%w: %d bytes", errSize, ext.MetadataSize), true)
+		f.drop(c, fmt.Errorf("%w: %d bytes", errSize, ext.MetadataSize), true)
 	default:
 		if ext.MetadataSize != c.ext.MetadataSize {
 			c.leave()
@@ -156,7 +141,7 @@ func (f *fetch) extended(now time.Time, id uint64, ext peer.Extensions) {
 		}
 		c.ext = ext // its size may be 0 as yet: then it has no metadata itself
 		if c.stray > maxStray {
-			f.drop(now, c, errContrary, true)
+			f.drop(c, errContrary, true)
 		}
 	}
 }
@@ -170,7 +155,7 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 	since, asked := c.asked[m.Piece]
 	if !asked || m.Type != peer.MetadataData && m.Type != peer.MetadataReject {
 		if c.stray++; c.stray > maxStray {
-			f.drop(now, c, errUnasked, true)
+			f.drop(c, errUnasked, true)
 		}
 		return
 	}
@@ -185,10 +170,10 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 		return
 	}
 	if m.TotalSize != 0 && m.TotalSize != a.size || len(m.Data) != a.length(m.Piece) {
-		f.drop(now, c, errContrary, true)
+		f.drop(c, errContrary, true)
 		return
 	}
-	c.useful, c.entry.fails = now, 0
+	c.useful, c.gave = now, true
 	switch {
 	case c.serial():
 	case now.Sub(since) >= slowAnswer:
@@ -203,16 +188,16 @@ func (f *fetch) message(now time.Time, id uint64, m peer.MetadataMessage) {
 		f.info = info
 		return
 	}
-	f.mismatch(now, a)
+	f.mismatch(a)
 }
 
 // mismatch draws the conclusion from an assembly that is whole and wrong: who made it alone has lied, of several any may
 // have.
-func (f *fetch) mismatch(now time.Time, a *assembly) {
+func (f *fetch) mismatch(a *assembly) {
 	f.abandon(a)
 	who := a.contributors()
 	if len(who) == 1 {
-		f.drop(now, f.connOf(who[0]), errMismatch, true)
+		f.drop(f.connOf(who[0]), errMismatch, true)
 		return
 	}
 	f.note("%d bytes from %d peers do not match the info-hash; trying each of them alone", a.size, len(who))
@@ -225,37 +210,25 @@ func (f *fetch) mismatch(now time.Time, a *assembly) {
 	}
 }
 
-// poll returns what is to be done now, and when to poll again if nothing happens until then.
-func (f *fetch) poll(now time.Time) (steps, time.Time) {
-	waiting := len(f.conns)+len(f.closing) >= f.max && f.book.due(now) != nil
+// poll returns what is to be done now. waiting says that others wait for the place of a connection.
+func (f *fetch) poll(now time.Time, waiting bool) fetchSteps {
 	for _, c := range slices.Clone(f.conns) {
 		switch {
-		case now.Sub(c.useful) >= patience:
+		case now.Sub(c.useful) >= patience && !c.guest:
 			c.entry.serial = c.entry.serial || c.window > 1
-			f.drop(now, c, errUseless, false)
-		case waiting && now.Sub(c.since) >= turn:
-			f.drop(now, c, errTurn, false)
+			f.drop(c, errUseless, false)
+		case waiting && now.Sub(c.since) >= turn && !c.guest:
+			f.drop(c, errTurn, false)
 		}
 	}
 	for _, c := range f.conns {
-		if c.up && c.ext.MetadataID != 0 && c.ext.MetadataSize > 0 && f.assign(c) {
+		if c.ext.MetadataID != 0 && c.ext.MetadataSize > 0 && f.assign(c) {
 			f.ask(now, c)
 		}
 	}
-	for len(f.conns)+len(f.closing) < f.max {
-		e := f.book.due(now)
-		if e == nil {
-			break
-		}
-		f.lastID++
-		e.busy = true
-		c := &conn{id: f.lastID, entry: e, since: now, useful: now, window: 1, asked: map[uint32]time.Time{}, refused: map[uint32]time.Time{}}
-		f.conns = append(f.conns, c)
-		f.out.dials = append(f.out.dials, dialStep{c.id, e.addr})
-	}
 	out := f.out
-	f.out = steps{}
-	return out, f.wake(now)
+	f.out = fetchSteps{}
+	return out
 }
 
 // ask fills the pipeline of a peer.
@@ -283,28 +256,10 @@ func (f *fetch) ask(now time.Time, c *conn) {
 	}
 }
 
-// wake returns the next time at which something is due.
-func (f *fetch) wake(now time.Time) time.Time {
-	if len(f.conns)+len(f.closing) > 0 {
-		return now.Add(tick)
-	}
-	next := now.Add(redialAfter)
-	for _, e := range f.book.order {
-		if !e.banned && e.next.Before(next) {
-			next = e.next
-		}
-	}
-	return next
-}
-
 // status returns what the fetch has.
 func (f *fetch) status() MetadataStatus {
 	var s MetadataStatus
-	for _, c := range f.conns {
-		if c.up {
-			s.Peers++
-		}
-	}
+	s.Peers = len(f.conns)
 	best := 0.0
 	for _, a := range f.parts {
 		if done := float64(a.have) / float64(len(a.pieces)); s.Pieces == 0 || done > best {
@@ -336,16 +291,18 @@ func (f *fetch) connOf(e *entry) *conn {
 	return nil
 }
 
-// drop ends a connection, for ever where that is told. What it asked for is free to be asked for elsewhere at once.
-func (f *fetch) drop(now time.Time, c *conn, why error, forEver bool) {
+// drop ends a connection, and with forEver all dealings with its peer.
+func (f *fetch) drop(c *conn, why error, forEver bool) {
+	f.remove(c)
+	f.out.drops = append(f.out.drops, dropStep{c.id, why, forEver})
+}
+
+// remove lets go of a connection. What it asked for is free to be asked for elsewhere at once.
+func (f *fetch) remove(c *conn) {
 	f.conns = slices.DeleteFunc(f.conns, func(o *conn) bool { return o == c })
 	if c.in != nil {
 		for i := range c.asked {
 			c.in.pieces[i].asked = time.Time{}
 		}
 	}
-	c.entry.banned = c.entry.banned || forEver
-	f.book.left(now, c.entry)
-	f.closing[c.id] = true
-	f.out.drops = append(f.out.drops, dropStep{c.id, c.entry.addr, why})
 }

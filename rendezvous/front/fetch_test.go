@@ -30,17 +30,29 @@ type habit struct {
 	delay   time.Duration // before each answer
 }
 
-// world simulates peers around a core under virtual time.
+// world simulates peers around a core under virtual time. There is no budget of handshakes.
 type world struct {
-	t      *testing.T
-	rnd    *rand.Rand
-	f      *fetch
-	info   []byte
-	habits map[netip.AddrPort]habit
-	dialed map[netip.AddrPort]time.Time
-	at     map[uint64]netip.AddrPort // of connections not known to be closed
-	asked  map[askStep]time.Time     // and not answered
-	queue  []timed
+	t       *testing.T
+	rnd     *rand.Rand
+	c       *core
+	f       *fetch
+	max     int
+	info    []byte
+	learned []byte
+	habits  map[netip.AddrPort]habit
+	dialed  map[netip.AddrPort]time.Time
+	at      map[uint64]netip.AddrPort // of connections kept and not known to be closed
+	asked   map[askStep]time.Time     // and not answered
+	queue   []timed
+}
+
+func newWorld(t *testing.T, rnd *rand.Rand, info []byte, hash [20]byte, links int) *world {
+	c := newCore(Torrent{InfoHash: hash}, links, func(netip.AddrPort) bool { return true }, rnd)
+	return &world{
+		t: t, rnd: rnd, c: c, f: c.fetch, max: links, info: info,
+		habits: map[netip.AddrPort]habit{}, dialed: map[netip.AddrPort]time.Time{}, at: map[uint64]netip.AddrPort{},
+		asked: map[askStep]time.Time{},
+	}
 }
 
 type timed struct {
@@ -53,9 +65,15 @@ func (w *world) later(at time.Time, do func(now time.Time)) { w.queue = append(w
 // run runs until the fetch has its result or the time is over.
 func (w *world) run(limit time.Duration) time.Duration {
 	now, end := epoch, epoch.Add(limit)
-	for w.f.info == nil && now.Before(end) {
-		steps, wake := w.f.poll(now)
+	for now.Before(end) {
+		steps, handshakes, wake := w.c.poll(now)
+		if w.learned = steps.learned; w.learned != nil {
+			break
+		}
 		w.carryOut(now, steps)
+		for range handshakes {
+			w.dial(now)
+		}
 		w.check(now)
 		if !wake.After(now) {
 			w.t.Fatalf("poll at %v wants to be called again at %v", now.Sub(epoch), wake.Sub(epoch))
@@ -81,15 +99,15 @@ func (w *world) run(limit time.Duration) time.Duration {
 }
 
 func (w *world) check(now time.Time) {
-	if len(w.at) > w.f.max {
-		w.t.Fatalf("after %v there are %d connections, want at most %d", now.Sub(epoch), len(w.at), w.f.max)
+	if len(w.at) > w.max {
+		w.t.Fatalf("after %v there are %d connections, want at most %d", now.Sub(epoch), len(w.at), w.max)
 	}
 	total := int64(0)
 	for _, a := range w.f.parts {
 		total += a.size
 	}
-	if total > budget {
-		w.t.Fatalf("after %v the assemblies may take %d bytes, want at most %d", now.Sub(epoch), total, budget)
+	if total > maxAssembled {
+		w.t.Fatalf("after %v the assemblies may take %d bytes, want at most %d", now.Sub(epoch), total, maxAssembled)
 	}
 	for _, c := range w.f.conns {
 		if len(c.asked) > 0 && c.in == nil && c.ext.MetadataSize == 0 {
@@ -98,27 +116,36 @@ func (w *world) check(now time.Time) {
 	}
 }
 
+func (w *world) dial(now time.Time) {
+	id, addr, _, ok := w.c.dial(now)
+	if !ok {
+		w.t.Fatalf("after %v a handshake is wanted with nobody", now.Sub(epoch))
+	}
+	if last, ok := w.dialed[addr]; ok && now.Sub(last) < redialAfter {
+		w.t.Fatalf("%v is dialled again after %v", addr, now.Sub(last))
+	}
+	w.dialed[addr] = now
+	h := w.habits[addr]
+	if h.dead {
+		w.later(now.Add(10*time.Second), func(now time.Time) { w.c.failed(now, id, errors.New("no answer")) })
+		return
+	}
+	w.later(now.Add(100*time.Millisecond), func(now time.Time) {
+		if !w.c.connected(now, id, peer.Handshake{Reserved: peer.Reserved(true, true)}) {
+			return
+		}
+		w.at[id] = addr
+		w.later(now.Add(time.Duration(w.rnd.IntN(900))*time.Millisecond), func(now time.Time) {
+			w.c.extended(now, id, peer.Extensions{MetadataID: theirID, MetadataSize: h.size})
+		})
+	})
+}
+
 func (w *world) carryOut(now time.Time, s steps) {
 	for _, d := range s.drops {
 		if _, open := w.at[d.id]; open {
 			w.later(now.Add(time.Millisecond), func(now time.Time) { w.hangUp(now, d.id) })
 		}
-	}
-	for _, d := range s.dials {
-		if last, ok := w.dialed[d.addr]; ok && now.Sub(last) < redialAfter {
-			w.t.Fatalf("%v is dialled again after %v", d.addr, now.Sub(last))
-		}
-		w.dialed[d.addr] = now
-		w.at[d.id] = d.addr
-		h := w.habits[d.addr]
-		if h.dead {
-			w.later(now.Add(10*time.Second), func(now time.Time) { w.hangUp(now, d.id) })
-			continue
-		}
-		w.later(now.Add(100*time.Millisecond), func(now time.Time) { w.f.connected(now, d.id) })
-		w.later(now.Add(time.Duration(100+w.rnd.IntN(900))*time.Millisecond), func(now time.Time) {
-			w.f.extended(now, d.id, peer.Extensions{MetadataID: theirID, MetadataSize: h.size})
-		})
 	}
 	for _, a := range s.asks {
 		if a.extID != theirID {
@@ -134,7 +161,7 @@ func (w *world) carryOut(now time.Time, s steps) {
 
 func (w *world) hangUp(now time.Time, id uint64) {
 	delete(w.at, id)
-	w.f.gone(now, id, errors.New("connection closed"))
+	w.c.gone(now, id, errors.New("connection closed"))
 }
 
 func (w *world) answer(now time.Time, a askStep) {
@@ -158,7 +185,7 @@ func (w *world) answer(now time.Time, a askStep) {
 	}
 	w.later(then, func(now time.Time) {
 		delete(w.asked, a)
-		w.f.message(now, a.id, m)
+		w.c.message(now, a.id, m)
 	})
 }
 
@@ -169,13 +196,13 @@ func (w *world) babble(now time.Time, a askStep) {
 		switch piece := a.piece + uint32(w.rnd.IntN(3)) - 1; w.rnd.IntN(4) {
 		case 0:
 			claims := []int64{0, 1, size - 1, size, size, size, size + peer.MetadataPieceSize}
-			w.f.extended(now, a.id, peer.Extensions{MetadataID: theirID, MetadataSize: claims[w.rnd.IntN(len(claims))]})
+			w.c.extended(now, a.id, peer.Extensions{MetadataID: theirID, MetadataSize: claims[w.rnd.IntN(len(claims))]})
 		case 1:
-			w.f.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: piece})
+			w.c.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: piece})
 		case 2:
-			w.f.message(now, a.id, data(noise[:size], piece))
+			w.c.message(now, a.id, data(noise[:size], piece))
 		case 3:
-			w.f.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataType(w.rnd.IntN(4)), Piece: piece})
+			w.c.message(now, a.id, peer.MetadataMessage{Type: peer.MetadataType(w.rnd.IntN(4)), Piece: piece})
 		}
 	}
 }
@@ -186,11 +213,7 @@ func TestOneHonestPeerIsEnough(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		info, hash := metadata(1 + rnd.IntN(12*peer.MetadataPieceSize))
 		size := int64(len(info))
-		w := &world{
-			t: t, rnd: rnd, f: newFetch(hash, 1+rnd.IntN(20)), info: info,
-			habits: map[netip.AddrPort]habit{}, dialed: map[netip.AddrPort]time.Time{}, at: map[uint64]netip.AddrPort{},
-			asked: map[askStep]time.Time{},
-		}
+		w := newWorld(t, rnd, info, hash, 1+rnd.IntN(20))
 		bad := []habit{
 			{name: "dead", dead: true},
 			{name: "silent", size: size, silent: 1},
@@ -216,47 +239,41 @@ func TestOneHonestPeerIsEnough(t *testing.T) {
 		order = append(order, addr(n))
 		rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for i, a := range order {
-			w.later(epoch.Add(time.Duration(i)*time.Second/4), func(time.Time) { w.f.candidate(a) })
+			w.later(epoch.Add(time.Duration(i)*time.Second/4), func(now time.Time) { w.c.add(now, []netip.AddrPort{a}, SourceTracker, 1) })
 		}
 		took := w.run(3 * time.Hour)
-		if !bytes.Equal(w.f.info, info) {
-			t.Errorf("seed %d: nothing after %v with %d bad peers and %d places", seed, took, n, w.f.max)
+		if !bytes.Equal(w.learned, info) {
+			t.Errorf("seed %d: nothing after %v with %d bad peers and %d places", seed, took, n, w.max)
 		}
-		if took > 10*time.Minute && w.f.max > 4 {
-			t.Errorf("seed %d: took %v with %d bad peers and %d places", seed, took, n, w.f.max)
+		if took > 10*time.Minute && w.max > 4 {
+			t.Errorf("seed %d: took %v with %d bad peers and %d places", seed, took, n, w.max)
 		}
 	}
 }
 
 func TestHonestPeersFinishInSecondsAmongThemselves(t *testing.T) {
 	info, hash := metadata(40 * peer.MetadataPieceSize)
-	w := &world{
-		t: t, rnd: rand.New(rand.NewPCG(1, 1)), f: newFetch(hash, 20), info: info,
-		habits: map[netip.AddrPort]habit{}, dialed: map[netip.AddrPort]time.Time{}, at: map[uint64]netip.AddrPort{},
-		asked: map[askStep]time.Time{},
-	}
+	w := newWorld(t, rand.New(rand.NewPCG(1, 1)), info, hash, 20)
 	for i := range 10 {
 		w.habits[addr(i)] = habit{size: int64(len(info)), delay: 100 * time.Millisecond}
-		w.f.candidate(addr(i))
+		w.c.add(epoch, []netip.AddrPort{addr(i)}, SourceTracker, 1)
 	}
 	if took := w.run(time.Minute); took > 2*time.Second {
 		t.Errorf("took %v, want at most 2s", took)
 	}
 }
 
-// up brings a connection to addr(i) to the point where its peer claims size bytes.
+// up brings in a connection to addr(i), whose peer claims size bytes.
 func up(f *fetch, now time.Time, i int, size int64) *conn {
-	f.candidate(addr(i))
-	f.poll(now)
-	c := f.connOf(f.book.byAddr[addr(i)])
-	f.connected(now, c.id)
-	f.extended(now, c.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
-	f.poll(now)
-	return c
+	id := uint64(i + 1)
+	f.join(now, id, &entry{addr: addr(i)}, false)
+	f.extended(id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
+	f.poll(now, false)
+	return f.find(id)
 }
 
 func TestLargeClaimsMakeRoomForSmallerOnes(t *testing.T) {
-	f := newFetch([20]byte{}, 20)
+	f := newFetch([20]byte{})
 	big := []*conn{up(f, epoch, 0, MaxMetadata), up(f, epoch, 1, MaxMetadata-1), up(f, epoch, 2, MaxMetadata-2)}
 	if len(f.parts) != 2 || big[0].in != nil || big[1].in == nil || big[2].in == nil {
 		t.Errorf("%d of three claims of about 32 MiB are worked on, want the two smaller ones", len(f.parts))
@@ -265,8 +282,8 @@ func TestLargeClaimsMakeRoomForSmallerOnes(t *testing.T) {
 	if small.in == nil {
 		t.Error("a claim of 1000 bytes has to wait")
 	}
-	f.gone(epoch, big[2].id, errors.New("gone"))
-	f.poll(epoch)
+	f.gone(big[2].id)
+	f.poll(epoch, false)
 	if big[1].in == nil {
 		t.Error("the place of a claim that nobody makes any more is not given to the next")
 	}
@@ -274,7 +291,7 @@ func TestLargeClaimsMakeRoomForSmallerOnes(t *testing.T) {
 
 func TestPiecesKeepTheirPlaceWhenTheirPeerIsTriedAlone(t *testing.T) {
 	info, hash := metadata(2 * peer.MetadataPieceSize)
-	f := newFetch(hash, 20)
+	f := newFetch(hash)
 	good, bad := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
 	f.message(epoch, good.id, data(info, 0))
 	f.message(epoch, bad.id, data(noise[:len(info)], 1))
@@ -282,7 +299,7 @@ func TestPiecesKeepTheirPlaceWhenTheirPeerIsTriedAlone(t *testing.T) {
 		t.Fatalf("after a mismatch the peers have %d and %d pieces, want one each, of their own", good.in.have, bad.in.have)
 	}
 	now := epoch.Add(time.Second)
-	steps, _ := f.poll(now)
+	steps := f.poll(now, false)
 	if !slices.ContainsFunc(steps.asks, func(a askStep) bool { return a.id == good.id && a.piece == 1 }) {
 		t.Errorf("asked %v, want piece 1 of the first peer", steps.asks)
 	}
@@ -295,117 +312,78 @@ func TestPiecesKeepTheirPlaceWhenTheirPeerIsTriedAlone(t *testing.T) {
 func TestContributorThatComesBackWithAnotherSizeIsSuspectedToo(t *testing.T) {
 	info, hash := metadata(2 * peer.MetadataPieceSize)
 	for _, size := range []int64{0, 1, 1 << 20} {
-		f := newFetch(hash, 20)
+		f := newFetch(hash)
 		one, two := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
 		f.message(epoch, one.id, data(noise[:len(info)], 0))
-		f.extended(epoch, one.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
+		f.extended(one.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
 		f.message(epoch, two.id, data(info, 1))
 		if !one.entry.suspect || !two.entry.suspect || two.in == nil || two.in.have != 1 {
 			t.Errorf("size %d: suspected are %v and %v, want both, and what the second sent kept", size, one.entry.suspect, two.entry.suspect)
 		}
-		f.poll(epoch)
+		f.poll(epoch, false)
 	}
 }
 
 func TestPeerThatKeepsChangingItsSizeIsLeftAlone(t *testing.T) {
-	f := newFetch([20]byte{}, 20)
+	f := newFetch([20]byte{})
 	c := up(f, epoch, 0, 0)
+	banned := false
 	for size := int64(1); size < 100; size++ {
-		f.extended(epoch, c.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
-		f.poll(epoch)
+		f.extended(c.id, peer.Extensions{MetadataID: theirID, MetadataSize: size})
+		for _, d := range f.poll(epoch, false).drops {
+			banned = banned || d.forEver
+		}
 	}
-	if !c.entry.banned || len(f.conns) != 0 || len(f.parts) > 5 {
-		t.Errorf("banned is %v, %d connections and %d assemblies are left", c.entry.banned, len(f.conns), len(f.parts))
+	if !banned || len(f.conns) != 0 || len(f.parts) > 5 {
+		t.Errorf("banned is %v, %d connections and %d assemblies are left", banned, len(f.conns), len(f.parts))
 	}
 }
 
 func TestRejectedPieceGoesAtOnceToAPeerThatIsBusy(t *testing.T) {
 	info, hash := metadata(3 * peer.MetadataPieceSize)
-	f := newFetch(hash, 20)
+	f := newFetch(hash)
 	rejects, busy := up(f, epoch, 0, int64(len(info))), up(f, epoch, 1, int64(len(info)))
 	rejects.useful = epoch.Add(-2 * idle) // so that the other may take all
 	f.message(epoch, busy.id, data(info, 1))
-	f.poll(epoch) // asks it for piece 2
+	f.poll(epoch, false) // asks it for piece 2
 	f.message(epoch, rejects.id, peer.MetadataMessage{Type: peer.MetadataReject, Piece: 0})
-	steps, _ := f.poll(epoch)
+	steps := f.poll(epoch, false)
 	if want := []askStep{{busy.id, theirID, 0}}; !slices.Equal(steps.asks, want) {
 		t.Errorf("asked %v, want %v", steps.asks, want)
 	}
 }
 
 func TestFullTurnEndsWhereOthersWait(t *testing.T) {
-	f := newFetch([20]byte{}, 1)
+	f := newFetch([20]byte{})
 	c := up(f, epoch, 0, 1<<20)
 	now := epoch
-	deliver := func() (dropped bool) {
+	deliver := func(waiting bool) (dropped bool) {
 		now = now.Add(10 * time.Second)
 		for i := range c.asked {
 			f.message(now, c.id, data(make([]byte, 1<<20), i))
 			break
 		}
-		steps, _ := f.poll(now)
-		return len(steps.drops) > 0
+		return len(f.poll(now, waiting).drops) > 0
 	}
 	for now.Sub(epoch) < turn {
-		if deliver() {
+		if deliver(false) {
 			t.Fatalf("dropped after %v while nobody waited", now.Sub(epoch))
 		}
 	}
-	f.candidate(addr(1))
-	if !deliver() {
+	if !deliver(true) {
 		t.Error("kept for longer than its turn although another waits")
-	}
-	f.gone(now, c.id, errors.New("closed"))
-	if steps, _ := f.poll(now); len(steps.dials) != 1 || steps.dials[0].addr != addr(1) {
-		t.Errorf("dialled %v, want the one who waited", steps.dials)
 	}
 }
 
 func TestEventsOfDroppedConnectionsAreIgnored(t *testing.T) {
 	info, hash := metadata(1000)
-	f := newFetch(hash, 20)
+	f := newFetch(hash)
 	c := up(f, epoch, 0, int64(len(info)))
-	f.gone(epoch, c.id, peer.ErrLength)
-	f.connected(epoch, c.id)
-	f.extended(epoch, c.id, peer.Extensions{MetadataID: 1, MetadataSize: 5})
+	f.gone(c.id)
+	f.extended(c.id, peer.Extensions{MetadataID: 1, MetadataSize: 5})
 	f.message(epoch, c.id, data(info, 0))
-	f.gone(epoch, c.id, peer.ErrLength)
-	if f.info != nil || len(f.conns)+len(f.closing) != 0 {
-		t.Errorf("%d bytes of metadata, %d connections", len(f.info), len(f.conns)+len(f.closing))
-	}
-}
-
-func TestBookKeepsWhoLiedAndLetsGoOfWhoFailed(t *testing.T) {
-	b := book{byAddr: map[netip.AddrPort]*entry{}}
-	for i := range maxKnown {
-		b.add(addr(i))
-	}
-	b.add(addr(maxKnown))
-	if b.byAddr[addr(maxKnown)] != nil || b.len() != maxKnown {
-		t.Error("a full book of addresses that were never tried took another")
-	}
-	b.byAddr[addr(5)].banned = true
-	b.byAddr[addr(6)].suspect = true
-	for i := 5; i < 9; i++ {
-		e := b.byAddr[addr(i)]
-		e.busy = true
-		b.left(epoch, e)
-		b.left(epoch, e)
-	}
-	b.left(epoch, b.byAddr[addr(8)])
-	for _, kept := range []*entry{b.byAddr[addr(5)], b.byAddr[addr(6)]} {
-		for range 5 {
-			b.left(epoch, kept)
-		}
-	}
-	b.add(addr(maxKnown))
-	if b.byAddr[addr(maxKnown)] == nil || b.byAddr[addr(8)] != nil || b.len() != maxKnown || len(b.byAddr) != maxKnown {
-		t.Error("the new address did not take the place of the one that failed most often")
-	}
-	for range 10 {
-		b.left(epoch, b.byAddr[addr(7)])
-	}
-	if pause := b.byAddr[addr(7)].next.Sub(epoch); pause != 16*time.Minute {
-		t.Errorf("after many failures the pause is %v, want 16m", pause)
+	f.gone(c.id)
+	if f.info != nil || len(f.conns) != 0 {
+		t.Errorf("%d bytes of metadata, %d connections", len(f.info), len(f.conns))
 	}
 }

@@ -2,7 +2,6 @@ package front
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -26,9 +25,8 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 func mustFetch(t *testing.T, s *swarm, info []byte, hash [20]byte, within time.Duration) {
 	t.Helper()
 	start := time.Now()
-	got, err := s.fetch(t, hash)
-	if err != nil || !bytes.Equal(got, info) {
-		t.Fatalf("got %d bytes of %d, %v", len(got), len(info), err)
+	if got := s.fetch(t, hash); !bytes.Equal(got, info) {
+		t.Fatalf("got %d bytes of %d", len(got), len(info))
 	}
 	if took := time.Since(start); took > within {
 		t.Errorf("took %v, want at most %v", took, within)
@@ -78,10 +76,10 @@ func TestHonestPeerBehindManySilentOnesIsAskedWithinSeconds(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		info, hash := metadata(100)
 		var peers []func(net.Conn)
-		for range DefaultMaxPeers - 1 {
+		for range DefaultMaxLinks - 1 {
 			peers = append(peers, silent(len(info)))
 		}
-		mustFetch(t, newSwarm(append(peers, honest(info, 0))...), info, hash, DefaultMaxPeers*tick)
+		mustFetch(t, newSwarm(append(peers, honest(info, 0))...), info, hash, DefaultMaxLinks*tick)
 	})
 }
 
@@ -241,24 +239,12 @@ func TestLiarCannotBlockTheFetch(t *testing.T) {
 func TestLiarsThatTakeAllPlacesLoseThem(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		info, hash := metadata(10 * peer.MetadataPieceSize)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
 		s := newSwarm()
 		for i := range 100 {
 			s.peers[addr(i)] = liar(len(info))
 		}
 		s.peers[addr(100)] = honest(info, 20*time.Millisecond)
-		peers := make(chan netip.AddrPort)
-		go func() {
-			for i := range 101 {
-				peers <- addr(i)
-			}
-		}()
-		got, err := s.front().FetchMetadata(ctx, hash, peers)
-		if err != nil || !bytes.Equal(got, info) {
-			t.Errorf("got %d bytes, %v", len(got), err)
-		}
-		s.wg.Wait()
+		mustFetch(t, s, info, hash, 3*time.Minute)
 	})
 }
 
@@ -266,8 +252,8 @@ func TestPeerThatAloneSentTheWrongMetadataIsNeverDialledAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		_, hash := metadata(100_000)
 		s := newSwarm(liar(100_000))
-		if _, err := s.fetch(t, hash); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error %v, want context.DeadlineExceeded", err)
+		if got := s.fetch(t, hash); got != nil {
+			t.Errorf("got %d bytes", len(got))
 		}
 		if n := len(s.dials[addr(0)]); n != 1 {
 			t.Errorf("dialled %d times within an hour, want once", n)
@@ -344,12 +330,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 		for i := range 50 {
 			dead = append(dead, addr(1000+i))
 		}
-		got, err := s.fetch(t, hash, dead...)
-		if err != nil || !bytes.Equal(got, info) {
-			t.Errorf("got %d bytes, %v", len(got), err)
+		if got := s.fetch(t, hash, dead...); !bytes.Equal(got, info) {
+			t.Errorf("got %d bytes", len(got))
 		}
-		if s.most > DefaultMaxPeers {
-			t.Errorf("%d connections at once, want at most %d", s.most, DefaultMaxPeers)
+		if want := DefaultMaxLinks + DefaultMaxDials; s.most > want {
+			t.Errorf("%d connections at once, want at most %d", s.most, want)
 		}
 	})
 }
@@ -359,8 +344,8 @@ func TestAddressesThatRepeatAreDialledOnce(t *testing.T) {
 		info, hash := metadata(100_000)
 		s := newSwarm(honest(info, time.Second))
 		mapped := netip.AddrPortFrom(netip.AddrFrom16(addr(0).Addr().As16()), addr(0).Port())
-		if _, err := s.fetch(t, hash, addr(0), addr(0), mapped); err != nil {
-			t.Error(err)
+		if s.fetch(t, hash, addr(0), addr(0), mapped) == nil {
+			t.Error("nothing came")
 		}
 		if n := len(s.dials[addr(0)]); n != 1 {
 			t.Errorf("dialled %d times, want once", n)
@@ -368,41 +353,43 @@ func TestAddressesThatRepeatAreDialledOnce(t *testing.T) {
 	})
 }
 
-func TestFetchEndsWithItsContext(t *testing.T) {
+func TestPresenceEndsWhenItIsLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		info, hash := metadata(100_000)
 		s := newSwarm(silent(len(info)), silent(len(info)))
 		f := s.front()
-		ctx, cancel := context.WithCancel(t.Context())
-		peers := make(chan netip.AddrPort, 3)
-		peers <- addr(0)
-		peers <- addr(1)
-		peers <- addr(99) // nobody
-		done := make(chan error)
-		go func() {
-			_, err := f.FetchMetadata(ctx, hash, peers)
-			done <- err
-		}()
+		p, err := f.Enter(Torrent{InfoHash: hash})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Add([]netip.AddrPort{addr(0), addr(1), addr(99)}, SourceTracker) // nobody is at the last
 		time.Sleep(time.Second)
-		if got, want := f.Status(hash), (MetadataStatus{Peers: 2, Pieces: 7}); got != want {
+		want := Status{Metadata: MetadataStatus{Peers: 2, Pieces: 7}, Known: 3, Reachable: 2, Links: 2}
+		if got := p.Status(); got != want {
 			t.Errorf("status %+v, want %+v", got, want)
 		}
-		if _, err := f.FetchMetadata(ctx, hash, nil); !errors.Is(err, ErrFetching) {
-			t.Errorf("second fetch: error %v, want ErrFetching", err)
+		if _, err := f.Enter(Torrent{InfoHash: hash}); !errors.Is(err, ErrEntered) {
+			t.Errorf("entered twice: error %v, want ErrEntered", err)
 		}
-		cancel()
 		start := time.Now()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("error %v, want context.Canceled", err)
-		}
+		p.Leave()
 		if took := time.Since(start); took != 0 {
-			t.Errorf("returned %v after the context ended", took)
+			t.Errorf("left after %v", took)
 		}
-		if got := f.Status(hash); got != (MetadataStatus{}) {
-			t.Errorf("status after the end %+v", got)
+		p.Add([]netip.AddrPort{addr(2)}, SourceTracker)
+		p.Hungry(true)
+		p.Known(5, true)
+		p.Unusable(addr(0), true)
+		if got, list := p.Status(), p.Reachable(); got != (Status{}) || list != nil {
+			t.Errorf("after the end: status %+v, reachable %v", got, list)
 		}
-		time.Sleep(time.Hour)
+		p.Leave()
 		s.wg.Wait()
+		if again, err := f.Enter(Torrent{InfoHash: hash}); err != nil {
+			t.Errorf("entered again: %v", err)
+		} else {
+			again.Leave()
+		}
 	})
 }
 
@@ -410,20 +397,18 @@ func TestProgressCanBeWatched(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		info, hash := metadata(10 * peer.MetadataPieceSize)
 		s := newSwarm(honest(info, time.Second))
-		f := s.front()
-		peers := make(chan netip.AddrPort, 1)
-		peers <- addr(0)
-		go f.FetchMetadata(t.Context(), hash, peers)
+		p := s.enter(t, Torrent{InfoHash: hash})
+		p.Add([]netip.AddrPort{addr(0)}, SourceTracker)
 		var seen []MetadataStatus
 		for range 3 {
 			time.Sleep(2*time.Second + time.Millisecond)
-			seen = append(seen, f.Status(hash))
+			seen = append(seen, p.Status().Metadata)
 		}
 		want := []MetadataStatus{{1, 10, 2}, {1, 10, 4}, {1, 10, 6}}
 		if !slices.Equal(seen, want) {
 			t.Errorf("seen %v, want %v", seen, want)
 		}
-		time.Sleep(time.Minute)
+		p.Leave()
 		s.wg.Wait()
 	})
 }
@@ -447,12 +432,19 @@ func TestMetadataIsFetchedOverTCPByADefaultFront(t *testing.T) {
 			}()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	peers := make(chan netip.AddrPort, 1)
-	peers <- ln.Addr().(*net.TCPAddr).AddrPort()
-	got, err := New(Config{Software: "SimpleBit/test"}).FetchMetadata(ctx, hash, peers)
-	if err != nil || !bytes.Equal(got, info) {
-		t.Errorf("got %d bytes, %v", len(got), err)
+	learned := make(chan []byte, 1)
+	p, err := New(Config{Software: "SimpleBit/test"}).Enter(Torrent{InfoHash: hash, Learned: func(b []byte) { learned <- b }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Leave()
+	p.Add([]netip.AddrPort{ln.Addr().(*net.TCPAddr).AddrPort()}, SourceMagnet)
+	select {
+	case got := <-learned:
+		if !bytes.Equal(got, info) {
+			t.Errorf("got %d bytes", len(got))
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing came within 10s")
 	}
 }

@@ -37,7 +37,7 @@ func (c *conn) leave() {
 	clear(c.refused)
 }
 
-// makeRoom sees to it that an assembly of this size fits into the budget. Those that nobody works on go first, then
+// makeRoom sees to it that an assembly of this size fits into maxAssembled. Those that nobody works on go first, then
 // larger ones: the smaller is done sooner, and whoever claims a large size for nothing cannot keep others out.
 func (f *fetch) makeRoom(size int64) bool {
 	for {
@@ -45,7 +45,7 @@ func (f *fetch) makeRoom(size int64) bool {
 		for _, a := range f.parts {
 			total += a.size
 		}
-		if total <= budget {
+		if total <= maxAssembled {
 			return true
 		}
 		var victim *assembly

@@ -90,29 +90,45 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// fetch fetches from all peers of the swarm, which come in their order, and from the addresses given, for at most an hour.
-func (s *swarm) fetch(t *testing.T, hash [20]byte, more ...netip.AddrPort) ([]byte, error) {
+// fetch fetches from all peers of the swarm, which come in their order, and from the addresses given, for at most an hour. It
+// is nil where nothing came of it.
+func (s *swarm) fetch(t *testing.T, hash [20]byte, more ...netip.AddrPort) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	defer cancel()
-	peers := make(chan netip.AddrPort, len(s.peers)+len(more))
+	return s.fetchFor(t, time.Hour, hash, more...)
+}
+
+func (s *swarm) fetchFor(t *testing.T, limit time.Duration, hash [20]byte, more ...netip.AddrPort) (info []byte) {
+	t.Helper()
+	learned := make(chan []byte, 1)
+	p := s.enter(t, Torrent{InfoHash: hash, Learned: func(info []byte) { learned <- info }})
 	for i := range len(s.peers) {
-		peers <- addr(i)
+		p.Add([]netip.AddrPort{addr(i)}, SourceTracker)
 	}
-	for _, a := range more {
-		peers <- a
+	p.Add(more, SourceDHT)
+	select {
+	case info = <-learned:
+	case <-time.After(limit):
 	}
-	close(peers)
-	info, err := s.front().FetchMetadata(ctx, hash, peers)
+	p.Leave()
 	s.wg.Wait()
 	if s.open != 0 {
 		t.Errorf("%d connections were left open", s.open)
 	}
-	return info, err
+	return info
 }
 
 func (s *swarm) front() *Front {
 	return New(Config{Dialer: &dial.Dialer{Net: s}, PeerID: [20]byte{'f'}, Software: "SimpleBit/test"})
+}
+
+// enter enters a torrent with a front of its own.
+func (s *swarm) enter(t *testing.T, torrent Torrent) *Presence {
+	t.Helper()
+	p, err := s.front().Enter(torrent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // fake is a scripted peer's side of a connection.

@@ -1,0 +1,325 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"simplebit/wire/peer"
+)
+
+const (
+	// helloPatience is the time in which a peer has to send its extension handshake.
+	helloPatience = 30 * time.Second
+	// guestTurn is how long who dialled us may stay where others wait for its place.
+	guestTurn = time.Minute
+	// trickleEvery is the least time between two unverified addresses, and trickleQuiet how long there is none after a
+	// verified one.
+	trickleEvery = time.Second
+	trickleQuiet = 10 * time.Second
+)
+
+var (
+	errNoHello  = errors.New("it sent no extension handshake")
+	errNoUse    = errors.New("it exchanges no addresses")
+	errPexFlood = errors.New("it floods with PEX messages")
+	errPrivate  = errors.New("the torrent is private")
+	errFull     = errors.New("there is no place left for another who dials us")
+	errShunned  = errors.New("it sent wrong metadata before")
+	errReplaced = errors.New("others who dial us wait for its place")
+)
+
+// core decides what a presence does. It does no I/O: events come in by its methods, and poll gives back what is to be done. It
+// gives numbers to what is dialled and connected; events of numbers that it does not know, or has dropped, are ignored.
+type core struct {
+	private  bool
+	infoSize int // 0 while it is unknown
+	hungry   bool
+	max      int // links dialled, and as many of guests
+	dialable func(netip.AddrPort) bool
+
+	book     book
+	fetch    *fetch // nil when it is over
+	dialling map[uint64]attempt
+	links    []*link
+	closing  map[uint64]bool // links that were dialled, dropped and not closed yet: each still holds a place
+	lastID   uint64
+	verified time.Time // when an address was last reported
+	trickled time.Time // when an unverified one was
+	out      steps
+}
+
+// attempt is a handshake in progress.
+type attempt struct {
+	entry *entry
+	what  purpose
+}
+
+// link is a connection after its handshake.
+type link struct {
+	id      uint64
+	entry   *entry // of a guest: not in the book
+	guest   bool   // it dialled us
+	listens netip.AddrPort
+	since   time.Time
+	ext     peer.Extensions
+	told    bool // its extension handshake has come
+	port    bool // its PORT message has come
+	pexes   allowance
+	excess  int  // PEX messages beyond what is allowed
+	helped  bool // it named addresses that were new
+	pex     pexOut
+	serving serving
+}
+
+// steps is what the loop has to do.
+type steps struct {
+	asks       []askStep
+	serves     []askStep // pieces to send
+	rejects    []askStep
+	pexes      []pexStep
+	hellos     []uint64 // our extension handshake has changed
+	drops      []dropStep
+	nodes      []netip.AddrPort // DHT nodes
+	reachable  []netip.AddrPort
+	unverified netip.AddrPort
+	learned    []byte
+	notes      []string // for the log
+}
+
+type pexStep struct {
+	id    uint64
+	extID uint8
+	pex   peer.Pex
+}
+
+func newCore(t Torrent, links int, dialable func(netip.AddrPort) bool, rnd *rand.Rand) *core {
+	c := &core{
+		private: t.Private, infoSize: t.InfoSize, max: links, dialable: dialable,
+		book: newBook(rnd), dialling: map[uint64]attempt{}, closing: map[uint64]bool{},
+	}
+	if t.InfoSize == 0 {
+		c.fetch = newFetch(t.InfoHash)
+	}
+	return c
+}
+
+// add takes addresses that from named, and returns how many of them were new.
+func (c *core) add(now time.Time, addrs []netip.AddrPort, from Source, most int) (added int) {
+	refused := 0
+	for i, a := range addrs {
+		if added == most {
+			c.note("%d of %d addresses from %s ignored: more than %d at a time", len(addrs)-i, len(addrs), from, most)
+			break
+		}
+		canon, ok := canonical(a)
+		if !ok || from != SourceDevice && !c.dialable(canon) || c.private && (from == SourcePEX || from == SourceDHT) {
+			refused++
+			continue
+		}
+		if c.book.add(now, canon, from) {
+			added++
+		}
+	}
+	if refused > 0 {
+		c.note("%d of %d addresses from %s refused: nobody can have them, or strangers may not name them here", refused, len(addrs), from)
+	}
+	return added
+}
+
+// known notes that the info dictionary is known now.
+func (c *core) known(now time.Time, infoSize int, private bool) {
+	c.fetch = nil
+	if private {
+		c.private = true
+		c.book.forget(only(SourcePEX) | only(SourceDHT))
+		for _, k := range slices.Clone(c.links) {
+			c.drop(now, k, errPrivate, false)
+		}
+	}
+	if c.infoSize != infoSize {
+		c.infoSize = infoSize
+		for _, k := range c.links {
+			c.out.hellos = append(c.out.hellos, k.id)
+		}
+	}
+}
+
+// unusable notes that a device could not use an address.
+func (c *core) unusable(now time.Time, addr netip.AddrPort, lied bool) {
+	d := unusableFor
+	if lied {
+		d = liedFor
+	}
+	c.book.mute(now, addr, d)
+}
+
+// dial returns the address to dial next, with a number; ok is false where there is none.
+func (c *core) dial(now time.Time) (id uint64, addr netip.AddrPort, first, ok bool) {
+	e, what := c.book.dial(now, c.need(now))
+	if e == nil {
+		return 0, addr, false, false
+	}
+	c.lastID++
+	c.dialling[c.lastID] = attempt{e, what}
+	return c.lastID, e.addr, e.untried(), true
+}
+
+// failed notes that a handshake did not come about.
+func (c *core) failed(now time.Time, id uint64, err error) {
+	if a, ok := c.dialling[id]; ok {
+		delete(c.dialling, id)
+		c.book.failed(now, a.entry, hopeless(err))
+	}
+}
+
+// connected notes that a handshake is done, and reports whether the connection is to be kept.
+func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
+	a, ok := c.dialling[id]
+	if !ok {
+		return false
+	}
+	delete(c.dialling, id)
+	e := a.entry
+	places := c.places()
+	e.plain = !theirs.Extended()
+	if c.book.reached(now, e) {
+		c.out.reachable = append(c.out.reachable, e.addr)
+		c.verified = now
+	}
+	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX || c.book.byAddr[e.addr] != e {
+		e.busy = false
+		e.next = now.Add(redialAfter)
+		return false
+	}
+	c.join(now, &link{id: id, entry: e, listens: e.addr, since: now})
+	return true
+}
+
+// accepted notes that a peer has dialled us, and returns the number of the connection, or why it is to be closed.
+func (c *core) accepted(now time.Time, remote netip.AddrPort, theirs peer.Handshake) (uint64, error) {
+	if c.book.shunned(now, remote.Addr()) {
+		return 0, errShunned
+	}
+	if !theirs.Extended() {
+		return 0, errNoExtensions
+	}
+	var oldest *link
+	guests := 0
+	for _, k := range c.links {
+		if k.guest {
+			guests++
+			if oldest == nil {
+				oldest = k
+			}
+		}
+	}
+	if guests >= c.max {
+		if now.Sub(oldest.since) < guestTurn {
+			return 0, errFull
+		}
+		c.drop(now, oldest, errReplaced, false)
+	}
+	c.lastID++
+	e := &entry{addr: remote, from: only(SourceIncoming), busy: true}
+	c.join(now, &link{id: c.lastID, entry: e, guest: true, since: now})
+	return c.lastID, nil
+}
+
+func (c *core) join(now time.Time, k *link) {
+	k.pexes = allowance{burst: pexBurst, every: pexTolerated}
+	c.links = append(c.links, k)
+	if c.fetch != nil {
+		c.fetch.join(now, k.id, k.entry, k.guest)
+	}
+}
+
+// gone notes that a connection is closed, because it failed or was dropped here.
+func (c *core) gone(now time.Time, id uint64, err error) {
+	if k := c.find(id); k != nil {
+		c.remove(now, k, hopeless(err))
+		if hopeless(err) {
+			c.note("%v is left alone: %v", k.entry.addr, err)
+		}
+	}
+	delete(c.closing, id)
+}
+
+// drop ends a connection from our side, and with forEver all dealings with its peer.
+func (c *core) drop(now time.Time, k *link, why error, forEver bool) {
+	c.remove(now, k, forEver)
+	if !k.guest {
+		c.closing[k.id] = true
+	}
+	c.out.drops = append(c.out.drops, dropStep{k.id, why, forEver})
+	if forEver {
+		c.note("%v is left alone: %v", k.entry.addr, why)
+	}
+}
+
+func (c *core) remove(now time.Time, k *link, forEver bool) {
+	c.links = slices.DeleteFunc(c.links, func(o *link) bool { return o == k })
+	useful := k.helped
+	if c.fetch != nil {
+		useful = c.fetch.gone(k.id) || useful
+	}
+	if !k.guest {
+		c.book.left(now, k.entry, useful)
+	}
+	if !forEver {
+		return
+	}
+	k.entry.banned = true
+	c.book.version++
+	if k.guest {
+		c.book.mute(now, netip.AddrPortFrom(k.entry.addr.Addr(), 0), liedFor)
+		if e := c.book.byAddr[k.listens]; e != nil {
+			e.banned = true
+		}
+	}
+}
+
+// places returns how many more links may be dialled.
+func (c *core) places() int {
+	n := c.max - len(c.closing)
+	if c.fetch == nil && !c.hungry {
+		n = c.max/2 - len(c.closing)
+	}
+	for _, k := range c.links {
+		if !k.guest {
+			n--
+		}
+	}
+	for _, a := range c.dialling {
+		if a.what == forLink {
+			n--
+		}
+	}
+	return n
+}
+
+// need returns what addresses are to be dialled for now.
+func (c *core) need(now time.Time) need {
+	short := c.hungry || c.fetch != nil
+	n := need{fresh: short || c.book.countReachable(now) < maxReachable, again: short, anyLink: c.fetch != nil}
+	if !c.private {
+		n.links = max(0, c.places())
+	}
+	return n
+}
+
+func (c *core) find(id uint64) *link {
+	for _, k := range c.links {
+		if k.id == id {
+			return k
+		}
+	}
+	return nil
+}
+
+func (c *core) note(format string, args ...any) {
+	c.out.notes = append(c.out.notes, fmt.Sprintf(format, args...))
+}
