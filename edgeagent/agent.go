@@ -30,12 +30,15 @@ type Config struct {
 	Listen   string // host:port for peers (TCP) and the control socket (UDP); default ":6882"
 	Name     string // wished device name when joining; default the host's name
 	Memory   int64  // bytes for blocks in flight; default 4 MiB, at least 1 MiB, at most 16 GiB
-	MaxPeers int    // connections a torrent; default 40
+	MaxPeers int    // connections of all torrents together; default 40
+	Down, Up int64  // payload bytes/s of all torrents together; 0: no limit
 	Software string // program and version, shown to the surrogate and to peers
 	Log      *slog.Logger
 
 	retry       func(failures int) time.Duration // wait before the surrogate is tried again; default backoff
 	reportEvery time.Duration                    // least time between two reports of a torrent; default 1 s
+	tick        time.Duration                    // how often a running torrent is looked after; default 1 s
+	saveEvery   time.Duration                    // how often its counters are stored; default 5 min
 }
 
 func (c Config) withDefaults() Config {
@@ -45,6 +48,8 @@ func (c Config) withDefaults() Config {
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	c.reportEvery = cmp.Or(c.reportEvery, time.Second)
+	c.tick = cmp.Or(c.tick, time.Second)
+	c.saveEvery = cmp.Or(c.saveEvery, saveEvery)
 	if c.retry == nil {
 		c.retry = func(failures int) time.Duration { return backoff(failures, rand.Float64()) }
 	}
@@ -82,7 +87,9 @@ func Run(ctx context.Context, cfg Config) error {
 		swarm: swarm.Config{
 			Pool: pool, Dialer: &dial.Dialer{}, Port: portOf(peers.Addr()),
 			MaxPeers: cfg.MaxPeers, Software: cfg.Software,
+			Shared: swarm.NewShared(swarm.SharedConfig{MaxPeers: cfg.MaxPeers, Down: cfg.Down, Up: cfg.Up}),
 		},
+		tick: cfg.tick, saveEvery: cfg.saveEvery,
 		byID: map[infoHash]*torrent{}, changed: make(signal, 1),
 	}
 	defer set.wait()

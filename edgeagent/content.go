@@ -1,6 +1,7 @@
 package edgeagent
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -8,33 +9,42 @@ import (
 	"path/filepath"
 
 	"simplebit/edgeagent/storage"
+	"simplebit/wire/control"
 )
 
 // content is a torrent's layout and its files, open.
 type content struct {
-	tables *tables
-	layout *layoutFile
-	disk   *storage.Torrent
-	log    *slog.Logger
+	tables   *tables
+	layout   *layoutFile
+	disk     *storage.Torrent
+	selected *selection
+	log      *slog.Logger
 }
 
-// open opens the torrent's content. The errors are errNoLayout, errTables and
-// those of the disk.
-func (t *torrent) open() (*content, error) {
+// open opens the torrent's content with a choice of its files. The errors are
+// errNoLayout, errTables and those of the disk.
+func (t *torrent) open(files []control.FileRun) (*content, error) {
 	layout, err := t.set.tables.open(t.layoutFile())
 	if err != nil {
 		return nil, err
 	}
 	err = t.claim(layout.root())
 	var disk *storage.Torrent
+	selected := layout.selects(files)
 	if err == nil {
-		disk, err = storage.Open(t.storage(layout))
+		disk, err = storage.Open(t.storage(layout, selected))
 	}
 	if err != nil {
 		t.set.tables.close(layout)
 		return nil, err
 	}
-	return &content{&t.set.tables, layout, disk, t.log}, nil
+	return &content{&t.set.tables, layout, disk, selected, t.log}, nil
+}
+
+// choose changes which files are wanted.
+func (c *content) choose(ctx context.Context, files []control.FileRun) (*selection, error) {
+	s := c.layout.selects(files)
+	return s, c.disk.Select(ctx, s.skip)
 }
 
 // claim makes the name the torrent's own, for good.
@@ -55,8 +65,8 @@ func (c *content) close() {
 	c.tables.close(c.layout)
 }
 
-// have is the number of verified bytes, without padding.
-func (c *content) have() int64 { return c.layout.have(c.disk.Have()) }
+// figures counts what is there. The caller guards c.selected.
+func (c *content) figures() figures { return c.layout.figures(c.disk.Have(), c.selected) }
 
 // remove deletes what is stored of the torrent. It is called when run has ended.
 // Killed in between, the torrent is still assigned, or it is nothing but
@@ -83,17 +93,17 @@ func (t *torrent) deleteData() error {
 		return err
 	}
 	defer layout.close()
-	disk, err := storage.Open(t.storage(layout))
+	disk, err := storage.Open(t.storage(layout, layout.selects(t.currentWish().Options.Files)))
 	if err != nil {
 		return err
 	}
 	return disk.Delete()
 }
 
-func (t *torrent) storage(l *layoutFile) storage.Config {
+func (t *torrent) storage(l *layoutFile, s *selection) storage.Config {
 	return storage.Config{
 		Dir: t.set.dir, Journal: filepath.Join(t.dir, "journal"),
-		Layout: l.storage(), Pool: t.set.pool, Log: t.log,
+		Layout: l.storage(), Skip: s.skip, Pool: t.set.pool, Log: t.log,
 	}
 }
 

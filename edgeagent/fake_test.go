@@ -45,6 +45,16 @@ func ok(t *testing.T, err error) {
 	}
 }
 
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
 func newHome(t *testing.T) *home {
 	t.Helper()
 	deployment := newKey(t)

@@ -126,18 +126,18 @@ func (l *layoutFile) size() int64 {
 
 // have is the number of bytes in the pieces of a BEP 3 bitfield, without padding.
 func (l *layoutFile) have(pieces []byte) int64 {
-	has := func(i int64) bool { return pieces[i/8]&(0x80>>(i%8)) != 0 }
+	return l.verified([]span{{0, l.Length}}, pieces) - l.verified(l.pads, pieces)
+}
+
+// verified is the number of the spans' bytes that are in the pieces of a BEP 3
+// bitfield.
+func (l *layoutFile) verified(spans []span, pieces []byte) int64 {
 	length := int64(l.PieceLength)
 	var n int64
-	for i := range int64(l.Pieces) {
-		if has(i) {
-			n += min(length, l.Length-i*length)
-		}
-	}
-	for _, p := range l.pads {
-		for i := p.start / length; i*length < p.end; i++ {
-			if has(i) {
-				n -= min(p.end, (i+1)*length) - max(p.start, i*length)
+	for _, s := range spans {
+		for i := s.start / length; i*length < s.end; i++ {
+			if pieces[i/8]&(0x80>>(i%8)) != 0 {
+				n += min(s.end, (i+1)*length) - max(s.start, i*length)
 			}
 		}
 	}

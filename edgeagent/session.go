@@ -150,6 +150,8 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 	helpers.Go(func() { ended <- s.obey(ctx, c, answers) })
 	helpers.Go(func() { ended <- s.takeLayouts(ctx, c) })
 
+	s.set.unusable.begin()
+	defer s.set.unusable.end()
 	r := reporter{s.cfg.reportEvery, map[infoHash]report{}}
 	again, err := s.report(c, r)
 	if err == nil {
@@ -186,6 +188,11 @@ func (s *session) report(c *connection, r reporter) (again time.Duration, err er
 	due, again := r.due(time.Now(), s.set.progress())
 	for _, p := range due {
 		if err := c.send(p); err != nil {
+			return again, err
+		}
+	}
+	for _, m := range s.set.unusable.due(time.Now(), s.cfg.reportEvery) {
+		if err := c.send(m); err != nil {
 			return again, err
 		}
 	}

@@ -40,30 +40,6 @@ type surrogate struct {
 	Name string // this device's name there
 }
 
-// assignment is the durable wish for one torrent.
-type assignment struct {
-	Generation uint64
-	Paused     bool
-	Verify     uint64 // full re-hashes asked for
-	Verified   uint64 // and done
-	Downloaded int64  // payload bytes over all time
-	Uploaded   int64
-	Root       string // the torrent's name in the download folder, once it is the torrent's own
-}
-
-// due is the full re-hash that is still to be done, or 0.
-func (a assignment) due() uint64 {
-	if a.Verify > a.Verified {
-		return a.Verify
-	}
-	return 0
-}
-
-// sameWork reports whether both ask for the same to be done.
-func (a assignment) sameWork(b assignment) bool {
-	return a.Paused == b.Paused && a.due() == b.due()
-}
-
 func openState(dir string) (*state, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "torrents"), 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w: choose another with --state", err)

@@ -202,17 +202,15 @@ func TestStatusSaysWhyThereIsNoSurrogate(t *testing.T) {
 	cfg.retry = func(int) time.Duration { return time.Hour }
 	start(t, cfg)
 	h.accept().send(control.Refused{Code: control.RefusedBusy, Reason: "too many devices: try again later"})
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		st, err := ReadStatus(cfg.State)
-		if err == nil && st.Error != "" {
-			if st.Connected || !strings.Contains(st.Error, "too many devices") {
-				t.Errorf("status is %+v", st)
-			}
-			return
-		}
-		time.Sleep(time.Millisecond)
+	var st Status
+	eventually(t, "the status says why there is no connection", func() bool {
+		var err error
+		st, err = ReadStatus(cfg.State)
+		return err == nil && st.Error != ""
+	})
+	if st.Connected || !strings.Contains(st.Error, "too many devices") {
+		t.Errorf("status is %+v", st)
 	}
-	t.Error("the status never says why there is no connection")
 }
 
 func TestAClientThatDoesNotReadItsStatusStopsNobody(t *testing.T) {
@@ -221,6 +219,7 @@ func TestAClientThatDoesNotReadItsStatusStopsNobody(t *testing.T) {
 	cfg := joined(t, h)
 	start(t, cfg)
 	h.welcome()
+	eventually(t, "the agent tells its status", func() bool { _, err := ReadStatus(cfg.State); return err == nil })
 	for range 5 {
 		c, err := net.Dial("unix", filepath.Join(cfg.State, "status.sock"))
 		ok(t, err)

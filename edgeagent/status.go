@@ -28,20 +28,39 @@ type Status struct {
 	Error       string          `json:"error,omitempty"`    // why it is not connected
 	MemoryBytes int64           `json:"memory_bytes"`       // budget for blocks
 	MemoryFree  int64           `json:"memory_free"`        // of it
+	MaxPeers    int             `json:"max_peers"`          // connections of all torrents together
+	DownLimit   int64           `json:"down_limit"`         // bytes/s of all torrents together; 0: none
+	UpLimit     int64           `json:"up_limit"`           // likewise
 	Torrents    []TorrentStatus `json:"torrents"`
 }
 
 // TorrentStatus is one torrent of a Status. Sizes are bytes, rates bytes/s.
 type TorrentStatus struct {
-	InfoHash string `json:"infohash"`
-	State    string `json:"state"`
-	Size     int64  `json:"size"`
-	Have     int64  `json:"have"`
-	Partial  int64  `json:"partial"` // of unfinished pieces: what a kill costs at most
-	DownRate int64  `json:"down_rate"`
-	UpRate   int64  `json:"up_rate"`
-	Peers    int    `json:"peers"`
-	Error    string `json:"error,omitempty"`
+	InfoHash     string        `json:"infohash"`
+	State        string        `json:"state"`
+	Size         int64         `json:"size"`
+	Have         int64         `json:"have"`
+	Selected     int64         `json:"selected,omitempty"` // of the wanted files, when some are skipped
+	SelectedHave int64         `json:"selected_have,omitempty"`
+	Partial      int64         `json:"partial"` // of unfinished pieces: what a kill costs at most
+	DownRate     int64         `json:"down_rate"`
+	UpRate       int64         `json:"up_rate"`
+	Downloaded   int64         `json:"downloaded"` // over all time
+	Uploaded     int64         `json:"uploaded"`   // over all time
+	Peers        int           `json:"peers"`
+	Limits       TorrentLimits `json:"limits"`
+	Seeded       int64         `json:"seeded"` // seconds of seeding over all time
+	Error        string        `json:"error,omitempty"`
+}
+
+// TorrentLimits is what the surrogate has set for one torrent; 0 is no limit.
+type TorrentLimits struct {
+	Down       int64   `json:"down,omitempty"` // bytes/s
+	Up         int64   `json:"up,omitempty"`   // bytes/s
+	MaxPeers   int     `json:"max_peers,omitempty"`
+	SeedRatio  float64 `json:"seed_ratio,omitempty"` // uploaded / size of what is wanted at which seeding ends
+	SeedTime   int64   `json:"seed_time,omitempty"`  // seconds of seeding after which it ends
+	Sequential bool    `json:"sequential,omitempty"`
 }
 
 // status collects the agent's Status.
@@ -51,20 +70,31 @@ func status(s *session, set *torrents) Status {
 		Device: string(s.device()), Surrogate: s.home.Addr,
 		Name: s.name(), Connected: l.Connected, Since: l.Since, Error: l.Error,
 		MemoryBytes: set.pool.Size(), MemoryFree: set.pool.Free(),
+		MaxPeers: s.cfg.MaxPeers, DownLimit: s.cfg.Down, UpLimit: s.cfg.Up,
 		Torrents: []TorrentStatus{},
 	}
 	if l.Observed.IsValid() {
 		st.Observed = l.Observed.String()
 	}
 	for _, t := range set.all() {
-		p := t.progress()
+		p, wish := t.progress(), t.currentWish()
 		st.Torrents = append(st.Torrents, TorrentStatus{
-			InfoHash: hex.EncodeToString(p.ID[:]), State: p.State.String(), Size: p.Size, Have: p.Have, Partial: p.Partial,
-			DownRate: p.DownRate, UpRate: p.UpRate, Peers: len(p.Peers), Error: p.Error,
+			InfoHash: hex.EncodeToString(p.ID[:]), State: p.State.String(), Size: p.Size, Have: p.Have,
+			Selected: p.Selected, SelectedHave: p.SelectedHave, Partial: p.Partial,
+			DownRate: p.DownRate, UpRate: p.UpRate, Downloaded: p.Downloaded, Uploaded: p.Uploaded, Peers: len(p.Peers),
+			Limits: wish.Options.limits(), Seeded: int64(wish.Seeded.Seconds()), Error: p.Error,
 		})
 	}
 	slices.SortFunc(st.Torrents, func(a, b TorrentStatus) int { return cmp.Compare(a.InfoHash, b.InfoHash) })
 	return st
+}
+
+// limits is what people are told of the options.
+func (o options) limits() TorrentLimits {
+	return TorrentLimits{
+		Down: o.DownLimit, Up: o.UpLimit, MaxPeers: int(o.MaxPeers), SeedRatio: float64(o.SeedRatio) / 1000,
+		SeedTime: int64(o.SeedTime), Sequential: o.Sequential,
+	}
 }
 
 // serveStatus answers every connection to the socket with one JSON object until

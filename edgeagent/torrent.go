@@ -11,6 +11,9 @@ import (
 	"simplebit/wire/peer"
 )
 
+// errFinished ends the data plane of a torrent that has seeded as long as asked.
+var errFinished = errors.New("seeded as long as asked")
+
 // torrent is one torrent held. Its goroutine does what the wish says until the
 // wish changes; the fields under mu are what others see of it.
 type torrent struct {
@@ -19,22 +22,27 @@ type torrent struct {
 	set    *torrents
 	log    *slog.Logger
 	stop   context.CancelFunc
-	wake   signal     // the wish changed, or the layout came
+	wake   signal     // other work is wished, or the layout came
+	retune signal     // the same work with other options
 	broken chan error // the layout that came cannot be used
 	ended  chan struct{}
 
 	mu      sync.Mutex
-	wish    assignment
+	wish    assignment // its counters: without what sw has moved since they were last stored
+	applied assignment // the wish, and its options, that are being worked on
 	state   control.State
 	obeys   uint64 // generation of the wish that state belongs to
 	fault   string
-	size    int64
-	have    int64
-	counted int64 // what the swarm had when have was counted
+	figures figures
+	counted int64 // what the swarm had when figures were counted; -1: count
 	checked int64
 	sw      *swarm.Torrent // nil unless it runs, and so is content
 	content *content
+	folded  counters // of what sw has moved, what the wish's counters have
 }
+
+// counters are payload bytes.
+type counters struct{ downloaded, uploaded int64 }
 
 // run works on one wish after another, from the first or from the next.
 func (t *torrent) run(ctx context.Context, first bool) {
@@ -44,7 +52,7 @@ func (t *torrent) run(ctx context.Context, first bool) {
 	}
 	for ctx.Err() == nil {
 		work, stop := context.WithCancel(ctx)
-		wish := t.currentWish()
+		wish := t.apply()
 		result := make(chan error, 1)
 		go func() { result <- t.work(work, wish) }()
 		var err error
@@ -61,7 +69,7 @@ func (t *torrent) run(ctx context.Context, first bool) {
 		}
 		if err != nil {
 			t.log.Warn("torrent stopped", "err", err)
-			t.enter(wish, control.StateFailed, err.Error())
+			t.enter(control.StateFailed, err.Error())
 			t.rest(ctx)
 		}
 	}
@@ -83,30 +91,55 @@ func (t *torrent) rest(ctx context.Context) {
 	}
 }
 
-// work obeys one wish until ctx ends or something fails.
+// work obeys one wish until ctx ends or something fails, or the options change
+// of one that rests: then it is to be called again.
 func (t *torrent) work(ctx context.Context, wish assignment) error {
-	c, err := t.open()
+	c, err := t.open(wish.Options.Files)
 	if errors.Is(err, errNoLayout) {
 		t.log.Info("layout wanted", "why", err)
-		t.enter(wish, control.StateLayout, "")
-		<-ctx.Done()
+		t.enter(control.StateLayout, "")
+		t.idle(ctx)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	t.show(func() { t.size, t.have = c.layout.size(), c.have() })
-	if wish.Paused {
-		c.close() // rests without files open and without its tables in memory
-		t.enter(wish, control.StatePaused, "")
-		<-ctx.Done()
-		return nil
+	t.show(func() { t.figures = c.figures() })
+	state := control.StatePaused
+	if !wish.Paused {
+		err = t.move(ctx, c, wish)
+		state = control.StateFinished
 	}
-	defer c.close()
+	c.close() // rests without files open and without its tables in memory
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil && !errors.Is(err, errFinished):
+		return err
+	}
+	t.enter(state, "")
+	t.idle(ctx)
+	return nil
+}
+
+// idle waits until the options change or ctx ends.
+func (t *torrent) idle(ctx context.Context) {
+	select {
+	case <-t.retune:
+	case <-ctx.Done():
+	}
+}
+
+// move checks what is there if need be, and runs the data plane. The error is
+// errFinished when there is nothing left to do.
+func (t *torrent) move(ctx context.Context, c *content, wish assignment) error {
 	if c.disk.NeedsCheck() || wish.due() != 0 {
 		if err := t.check(ctx, c, wish); ctx.Err() != nil || err != nil {
 			return err
 		}
+	}
+	if f := c.figures(); f.whole() && wish.finished(f.wanted) {
+		return errFinished
 	}
 	return t.download(ctx, c, wish)
 }
@@ -114,54 +147,81 @@ func (t *torrent) work(ctx context.Context, wish assignment) error {
 // check hashes everything that is on the disk. Cut short by ctx, it is no error.
 func (t *torrent) check(ctx context.Context, c *content, wish assignment) error {
 	t.show(func() { t.checked = 0 })
-	t.enter(wish, control.StateChecking, "")
+	t.enter(control.StateChecking, "")
 	err := c.disk.Verify(ctx, func(done int64) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.checked = done // no signal: there may be thousands of pieces a second
 	})
-	t.show(func() { t.have = c.have() })
+	t.show(func() { t.figures = c.figures() })
 	if err == nil {
-		t.alter(func(a *assignment) { a.Verified = min(wish.Verify, a.Verify) })
+		t.alter(func(a *assignment) {
+			a.Verified = min(wish.Verify, a.Verify)
+			t.applied.Verified = a.Verified
+		})
 	} else if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// download runs the data plane.
+// download runs the data plane, and minds it.
 func (t *torrent) download(ctx context.Context, c *content, wish assignment) error {
 	cfg := t.set.swarm
 	cfg.InfoHash = t.id
 	cfg.PeerID = peer.NewID()
 	cfg.PieceLength, cfg.Length = int(c.layout.PieceLength), c.layout.Length
 	cfg.Storage = c.disk
+	cfg.Policy = wish.Options.policy(c.selected.pieces)
+	cfg.Unusable = func(list []swarm.Verdict) { t.set.unusable.add(t.id, list) }
 	cfg.Log = t.log
 	sw, err := swarm.New(cfg)
 	if err != nil {
 		return err
 	}
-	t.show(func() { t.sw, t.content, t.counted = sw, c, -1 })
-	t.enter(wish, control.StateDownloading, "")
+	t.show(func() { t.sw, t.content, t.folded, t.counted = sw, c, counters{}, -1 })
+	t.enter(control.StateDownloading, "")
+	ctx, stop := context.WithCancel(ctx)
+	minded := make(chan error, 1)
+	go func() {
+		minded <- t.mind(ctx, sw, c)
+		stop()
+	}()
 	err = sw.Run(ctx)
-	last := sw.Status()
+	stop()
+	if why := <-minded; err == nil {
+		err = why
+	}
 	t.alter(func(a *assignment) {
-		t.sw, t.content, t.have = nil, nil, c.have()
-		a.Downloaded += last.Downloaded
-		a.Uploaded += last.Uploaded
+		t.figures = c.figures()
+		t.sw, t.content = nil, nil
 	})
 	return err
 }
 
-// enter changes the state, which is that of the wish, or of a later one that
-// asks for the same work.
-func (t *torrent) enter(wish assignment, state control.State, fault string) {
+// apply makes the wish the one that is being worked on.
+func (t *torrent) apply() assignment {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.applied = t.wish
+	return t.wish
+}
+
+// enter changes the state, which is that of the wish that is being worked on, or
+// of a later one that asks for the same.
+func (t *torrent) enter(state control.State, fault string) {
 	t.show(func() {
-		t.state, t.fault, t.obeys = state, fault, wish.Generation
-		if t.wish.sameWork(wish) {
-			t.obeys = t.wish.Generation
-		}
+		t.state, t.fault = state, fault
+		t.obey()
 	})
+}
+
+// obey notes which wish is carried out. It needs mu.
+func (t *torrent) obey() {
+	t.obeys = t.applied.Generation
+	if t.wish.sameWork(t.applied) && t.wish.Options.equal(t.applied.Options) {
+		t.obeys = t.wish.Generation
+	}
 }
 
 // show changes what others see of the torrent.
@@ -172,15 +232,28 @@ func (t *torrent) show(f func()) {
 	t.set.changed.set()
 }
 
-// alter changes the assignment and stores it. One that cannot be stored is
-// obeyed all the same: after a restart the surrogate tells it again.
+// alter changes the assignment and stores it with the newest counters. One that
+// cannot be stored is obeyed all the same: after a restart the surrogate tells it
+// again.
 func (t *torrent) alter(f func(*assignment)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.fold()
 	f(&t.wish)
 	if err := t.set.state.saveAssignment(t.id, t.wish); err != nil {
 		t.log.Error("assignment not stored", "err", err)
 	}
+}
+
+// fold adds what the swarm has moved to the wish's counters. It needs mu.
+func (t *torrent) fold() {
+	if t.sw == nil {
+		return
+	}
+	now := t.sw.Status()
+	t.wish.Downloaded += now.Downloaded - t.folded.downloaded
+	t.wish.Uploaded += now.Uploaded - t.folded.uploaded
+	t.folded = counters{now.Downloaded, now.Uploaded}
 }
 
 func (t *torrent) currentWish() assignment {
@@ -196,19 +269,23 @@ func (t *torrent) assign(m control.Assign) {
 		return
 	}
 	t.alter(func(a *assignment) {
-		a.Generation, a.Paused, a.Verify = m.Generation, m.Paused, m.Verify
+		a.take(m)
 		// The surrogate counts anew for a job that was added again.
 		a.Verified = min(a.Verified, m.Verify)
 	})
-	goesOn := false
+	goesOn, sameOptions := false, false
 	t.show(func() {
 		goesOn = t.wish.sameWork(before) && t.state != control.StateFailed
-		if goesOn && t.obeys == before.Generation {
+		sameOptions = t.wish.Options.equal(before.Options)
+		if goesOn && sameOptions && t.obeys == before.Generation {
 			t.obeys = m.Generation
 		}
 	})
-	if !goesOn {
+	switch {
+	case !goesOn:
 		t.wake.set()
+	case !sameOptions:
+		t.retune.set()
 	}
 }
 
@@ -228,28 +305,38 @@ func (t *torrent) needsLayout() bool {
 func (t *torrent) progress() control.Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.fold()
+	t.count()
 	p := control.Progress{
 		ID: t.id, Generation: t.obeys, State: t.state, Error: t.fault,
-		Size: t.size, Have: t.have, Checked: t.checked,
+		Size: t.figures.size, Have: t.figures.have, Checked: t.checked,
 		Downloaded: t.wish.Downloaded, Uploaded: t.wish.Uploaded,
+	}
+	if t.figures.choice {
+		p.Selected, p.SelectedHave = t.figures.wanted, t.figures.wantedHave
 	}
 	if t.sw == nil {
 		return p
 	}
 	now := t.sw.Status()
-	if now.Have != t.counted {
-		t.have, t.counted = t.content.have(), now.Have
-	}
-	p.Have = t.have
-	p.Downloaded += now.Downloaded
-	p.Uploaded += now.Uploaded
 	p.DownRate, p.UpRate = now.DownRate, now.UpRate
 	p.Partial = t.content.disk.Partial()
-	if now.Seeding {
+	if t.figures.whole() {
 		p.State = control.StateSeeding
 	}
 	for _, q := range now.Peers {
 		p.Peers = append(p.Peers, control.Peer(q))
 	}
 	return p
+}
+
+// count brings the figures of a running torrent up to date. It needs mu.
+func (t *torrent) count() {
+	if t.sw == nil {
+		return
+	}
+	// Counting takes a while; pieces come less often than reports.
+	if have := t.sw.Status().Have; have != t.counted {
+		t.figures, t.counted = t.content.figures(), have
+	}
 }

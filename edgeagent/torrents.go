@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"simplebit/edgeagent/storage"
 	"simplebit/edgeagent/swarm"
@@ -41,6 +42,10 @@ type torrents struct {
 	changed signal // some torrent has something new to report
 	tables  tables
 	roots   roots
+
+	unusable  unusable
+	tick      time.Duration // how often a running torrent is looked after
+	saveEvery time.Duration // how often its counters are stored
 
 	ctx  context.Context
 	runs sync.WaitGroup
@@ -85,7 +90,7 @@ func (s *torrents) start(id infoHash, a assignment, state control.State, fault s
 	t := &torrent{
 		id: id, dir: s.state.torrentDir(id), set: s, log: s.log.With("torrent", hex.EncodeToString(id[:4])),
 		wish: a, obeys: a.Generation, state: state, fault: fault,
-		stop: stop, wake: make(signal, 1), broken: make(chan error, 1), ended: make(chan struct{}),
+		stop: stop, wake: make(signal, 1), retune: make(signal, 1), broken: make(chan error, 1), ended: make(chan struct{}),
 	}
 	s.mu.Lock()
 	s.byID[id] = t
@@ -133,7 +138,8 @@ func (s *torrents) assign(m control.Assign) error {
 	if held >= maxTorrents {
 		return errTooMany
 	}
-	a := assignment{Generation: m.Generation, Paused: m.Paused, Verify: m.Verify, Verified: m.Verify}
+	a := assignment{Verified: m.Verify}
+	a.take(m)
 	if err := s.state.saveAssignment(m.ID, a); err != nil {
 		return fmt.Errorf("assignment cannot be stored: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 type options struct {
 	state, dir, listen, name string
 	memory                   size
+	up, down                 rate
 	maxPeers                 int
 	verbose, json            bool
 	arg                      string // what follows the flags
@@ -43,7 +44,9 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 		f.StringVar(&o.dir, "dir", "downloads", "download folder `DIR`")
 		f.StringVar(&o.listen, "listen", ":6882", "`HOST:PORT` for peers (TCP) and the surrogate (UDP)")
 		f.Var(&o.memory, "memory", "budget for blocks in memory, as 4MiB, from 1MiB to 16GiB")
-		f.IntVar(&o.maxPeers, "max-peers", 40, "connections a torrent")
+		f.Var(&o.up, "up", "send at most `RATE` a second, as 500K, 2M or 1.5MiB; 0 for no limit")
+		f.Var(&o.down, "down", "receive at most `RATE` a second; 0 for no limit")
+		f.IntVar(&o.maxPeers, "max-peers", 40, "connections of all torrents together")
 		f.BoolVar(&o.verbose, "verbose", false, "log what happens to single peers too")
 	}
 	if command == "join" {
@@ -145,7 +148,7 @@ func text(value json.RawMessage) (string, error) {
 
 func isKey(name string) bool {
 	switch name {
-	case "state", "dir", "listen", "memory", "max-peers", "verbose", "name", "json":
+	case "state", "dir", "listen", "memory", "up", "down", "max-peers", "verbose", "name", "json":
 		return true
 	}
 	return false
@@ -167,6 +170,6 @@ func defaultState() string {
 func (o *options) config() edgeagent.Config {
 	return edgeagent.Config{
 		State: o.state, Dir: o.dir, Listen: o.listen, Name: o.name,
-		Memory: int64(o.memory), MaxPeers: o.maxPeers, Software: "SimpleBit " + version,
+		Memory: int64(o.memory), MaxPeers: o.maxPeers, Up: int64(o.up), Down: int64(o.down), Software: "SimpleBit " + version,
 	}
 }

@@ -43,17 +43,72 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 		fmt.Fprintf(out, "surrogate  %s, not connected: %s\n", st.Surrogate, st.Error)
 	}
 	fmt.Fprintf(out, "memory     %s for blocks, %s free\n", size(st.MemoryBytes), size(st.MemoryFree))
+	fmt.Fprintf(out, "limits     down %s, up %s, %d connections\n", limit(st.DownLimit), limit(st.UpLimit), st.MaxPeers)
 	if len(st.Torrents) == 0 {
 		fmt.Fprintln(out, "no torrents")
 	}
 	for _, t := range st.Torrents {
+		have, of := size(t.Have), size(t.Size).String()
+		if t.Selected > 0 {
+			have, of = size(t.SelectedHave), fmt.Sprintf("%s wanted (%s in all)", size(t.Selected), size(t.Size))
+		}
 		fmt.Fprintf(out, "%s  %-11s  %s of %s  down %s/s  up %s/s  %d peers  unfinished pieces %s\n",
-			t.InfoHash, t.State, size(t.Have), size(t.Size), size(t.DownRate), size(t.UpRate), t.Peers, size(t.Partial))
+			t.InfoHash, t.State, have, of, size(t.DownRate), size(t.UpRate), t.Peers, size(t.Partial))
+		if line := wishes(t); line != "" {
+			fmt.Fprintf(out, "  %s\n", line)
+		}
 		if t.Error != "" {
 			fmt.Fprintf(out, "  %s\n", t.Error)
 		}
 	}
 }
+
+// limit prints a rate's limit.
+func limit(bytes int64) string {
+	if bytes == 0 {
+		return "no limit"
+	}
+	return rate(bytes).String() + "/s"
+}
+
+// wishes is what was asked of a torrent besides having it, empty if nothing was.
+func wishes(t edgeagent.TorrentStatus) string {
+	var parts []string
+	l := t.Limits
+	if l.Sequential {
+		parts = append(parts, "in order")
+	}
+	if l.Down > 0 {
+		parts = append(parts, "down at most "+limit(l.Down))
+	}
+	if l.Up > 0 {
+		parts = append(parts, "up at most "+limit(l.Up))
+	}
+	if l.MaxPeers > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections at most", l.MaxPeers))
+	}
+	if l.SeedRatio > 0 {
+		parts = append(parts, fmt.Sprintf("seeds to ratio %g (now %.2f)", l.SeedRatio, ratio(t)))
+	}
+	if l.SeedTime > 0 {
+		parts = append(parts, fmt.Sprintf("seeds for %s (so far %s)", seconds(l.SeedTime), seconds(t.Seeded)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ratio is what was sent of what is wanted.
+func ratio(t edgeagent.TorrentStatus) float64 {
+	wanted := t.Size
+	if t.Selected > 0 {
+		wanted = t.Selected
+	}
+	if wanted == 0 {
+		return 0
+	}
+	return float64(t.Uploaded) / float64(wanted)
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
 // size is a number of bytes that reads and prints as 4MiB.
 type size int64
