@@ -285,8 +285,9 @@ func (w *world) verify(piece int) {
 
 // finish shows that everything that some peer has is asked for in the end.
 func (w *world) finish() {
+	snubbed := w.rng.IntN(4)
 	for _, p := range w.peers {
-		w.k.SetSnubbed(p, w.rng.IntN(4) == 0)
+		w.k.SetSnubbed(p, w.rng.IntN(3) < snubbed)
 		w.cancelled()
 	}
 	w.drain()
