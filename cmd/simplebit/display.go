@@ -82,8 +82,8 @@ func formatBarLine(job apiclient.Job, width int) string {
 	if width >= sizesFrom {
 		text = formatProgress(job)
 	}
-	if width >= barFrom && job.Size > 0 {
-		text = formatBar(progressed(job), job.Size, bar) + "  " + text
+	if done, of := progressed(job); width >= barFrom && of > 0 {
+		text = formatBar(done, of, bar) + "  " + text
 	}
 	return cut(text, width-1)
 }

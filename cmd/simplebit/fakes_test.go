@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +21,8 @@ type surrogate struct {
 	jobs    []apiclient.Job
 	next    map[string][]apiclient.Job // what Get answers one after the other; the last stays
 	devices []apiclient.Device
-	torrent []byte // the last one added
+	torrent []byte   // the last one added
+	asked   []string // options and choices, as JSON
 }
 
 func newSurrogate() *surrogate {
@@ -32,8 +35,10 @@ func newSurrogate() *surrogate {
 		ID: "k3jx7m2q", InfoHash: "cab507494d02ebb1178b38f2e9d7be299c86b862", Name: "debian-13.2.0-amd64-netinst.iso", Target: "device:attic",
 		TargetOnline: true, State: apiclient.StateDownloading, Message: "downloading from 3 peers", Size: 100 << 20, Have: 12_900_000,
 		Downloaded: 13_000_000, Uploaded: 4096, DownRate: 5_350_000, UpRate: 120 << 10, Added: noon.Add(-time.Hour), Peers: peers,
+		Options: apiclient.Options{Down: 2 << 20, Sequential: true, Ratio: 2, SeedTime: 48 * 3600}, Known: 117, Reachable: 12,
+		DHT: apiclient.DHT{Enabled: true, Nodes: 143, Peers: 51, Next: noon.Add(4 * time.Minute)},
 		Trackers: []apiclient.Tracker{
-			{URL: "http://tracker.example:6969/announce", Seeders: 12, Leechers: 3, Next: noon.Add(29*time.Minute + 10*time.Second)},
+			{URL: "http://tracker.example:6969/announce", Seeders: 12, Leechers: 3, Downloads: 4711, Warning: "your client is\nold", Next: noon.Add(29*time.Minute + 10*time.Second)},
 			{URL: "http://down.example/announce", Error: "dial tcp 203.0.113.9:80: connect: connection refused"},
 		},
 	}
@@ -46,8 +51,12 @@ func newSurrogate() *surrogate {
 		Error: "disk full: writing café.part: 12345 bytes free in /srv; free some space and resume"}
 	broken := full
 	broken.ID, broken.Name, broken.State, broken.Error = "yyyyyyyy", "broken", apiclient.StateFailed, "the torrent has no pieces"
+	finished := done
+	finished.ID, finished.Name, finished.State, finished.Message = "ffffffff", "album", apiclient.StateFinished, "finished: seeded to ratio 2.0"
+	finished.Selected, finished.SelectedHave, finished.Have = 40<<20, 40<<20, 41<<20
+	finished.Peers, finished.Trackers, finished.DHT, finished.Known, finished.Reachable, finished.UpRate = nil, nil, apiclient.DHT{}, 0, 0, 0
 	return &surrogate{
-		jobs: []apiclient.Job{loading, waiting, full, broken},
+		jobs: []apiclient.Job{loading, waiting, full, broken, finished},
 		next: map[string][]apiclient.Job{"k3jx7m2q": {loading, done}},
 		devices: []apiclient.Device{
 			{ID: "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst", Name: "attic", Online: true, Addr: "198.18.9.9:40001", Software: "simplebit 0.1", Created: noon},
@@ -62,6 +71,9 @@ func (s jobs) Add(_ context.Context, wish apiclient.NewJob) (apiclient.Job, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.torrent = wish.Torrent
+	if wish.Options != nil || wish.Choices != nil {
+		s.note(wish.Options, wish.Choices)
+	}
 	if wish.Target == "device:nobody" {
 		return apiclient.Job{}, fmt.Errorf("there is no device named nobody; `simplebit devices` lists them: %w", api.ErrInvalid)
 	}
@@ -123,6 +135,61 @@ func (s jobs) Remove(_ context.Context, id string, _ bool) error {
 	defer s.mu.Unlock()
 	s.jobs = slices.DeleteFunc(s.jobs, func(j apiclient.Job) bool { return j.ID == id })
 	return nil
+}
+
+// note keeps what was asked, for the test.
+func (s jobs) note(asked ...any) {
+	for _, a := range asked {
+		text, _ := json.Marshal(a)
+		s.asked = append(s.asked, string(text))
+	}
+}
+
+func (s jobs) SetOptions(_ context.Context, id string, c apiclient.OptionsChange) (apiclient.Job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(c)
+	i := slices.IndexFunc(s.jobs, func(j apiclient.Job) bool { return j.ID == id })
+	o := &s.jobs[i].Options
+	if c.Down != nil && *c.Down > 0 && *c.Down < 1024 {
+		return apiclient.Job{}, fmt.Errorf("the limit down is %d bytes per second: want 1024 to 1099511627776, or 0 for none: %w", *c.Down, api.ErrInvalid)
+	}
+	for _, number := range []struct{ to, from *int64 }{{&o.Down, c.Down}, {&o.Up, c.Up}, {&o.SeedTime, c.SeedTime}} {
+		if number.from != nil {
+			*number.to = *number.from
+		}
+	}
+	if c.MaxPeers != nil {
+		o.MaxPeers = *c.MaxPeers
+	}
+	if c.Sequential != nil {
+		o.Sequential = *c.Sequential
+	}
+	if c.Ratio != nil {
+		o.Ratio = *c.Ratio
+	}
+	return s.jobs[i], nil
+}
+
+func (s jobs) Files(_ context.Context, id string) ([]apiclient.File, error) {
+	if strings.HasPrefix(id, "k4") {
+		return nil, fmt.Errorf("the torrent's files are not known yet: its description is still being fetched: %w", api.ErrConflict)
+	}
+	return []apiclient.File{
+		{Index: 0, Path: "album/01 one.flac", Size: 30 << 20, Priority: apiclient.PriorityHigh},
+		{Index: 1, Path: "album/02 映画\x1b[2J.flac", Size: 10 << 20, Priority: apiclient.PriorityNormal},
+		{Index: 2, Path: "album/scans/booklet.pdf", Size: 60 << 20, Priority: apiclient.PrioritySkip},
+	}, nil
+}
+
+func (s jobs) ChooseFiles(_ context.Context, id string, choices []apiclient.Choice) (apiclient.Job, error) {
+	s.mu.Lock()
+	s.note(choices)
+	s.mu.Unlock()
+	if slices.Contains(choices[0].Patterns, "*.mkv") {
+		return apiclient.Job{}, fmt.Errorf("no file of the torrent matches \"*.mkv\": %w", api.ErrInvalid)
+	}
+	return s.change(id, "")
 }
 
 type devices struct{ *surrogate }

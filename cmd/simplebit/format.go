@@ -65,7 +65,8 @@ func formatDuration(d time.Duration) string {
 // formatETA writes how long the rest takes at the present rate, or "" when that
 // cannot be said.
 func formatETA(job apiclient.Job) string {
-	rest := job.Size - job.Have
+	done, of := progressed(job)
+	rest := of - done
 	if job.State != apiclient.StateDownloading || rest <= 0 || job.DownRate <= 0 {
 		return ""
 	}
@@ -85,17 +86,18 @@ func formatCount(n int, noun string) string {
 // formatProgress writes what a job does, for a line of its own:
 // "12.3 MiB of 100 MiB  12.3%  5.1 MiB/s  ETA 17s  3 peers  downloading".
 func formatProgress(job apiclient.Job) string {
-	if job.Size <= 0 {
+	done, of := progressed(job)
+	if of <= 0 {
 		return formatActivity(job)
 	}
-	return formatSize(progressed(job)) + " of " + formatSize(job.Size) + "  " + formatActivity(job)
+	return formatSize(done) + " of " + formatSize(of) + "  " + formatActivity(job)
 }
 
 // formatActivity is formatProgress without the sizes.
 func formatActivity(job apiclient.Job) string {
 	var parts []string
-	if job.Size > 0 {
-		parts = append(parts, formatPercent(progressed(job), job.Size))
+	if share := formatPercent(progressed(job)); share != "" {
+		parts = append(parts, share)
 	}
 	if job.State == apiclient.StateDownloading {
 		parts = append(parts, formatRate(job.DownRate))
@@ -109,12 +111,21 @@ func formatActivity(job apiclient.Job) string {
 	return strings.Join(append(parts, formatState(job)), "  ")
 }
 
-// progressed returns the bytes of what the job is at: fetching, or checking.
-func progressed(job apiclient.Job) int64 {
+// progressed returns the bytes of what the job is at, fetching or checking, and of
+// how many. What is skipped does not count. The second is 0 while it is not known.
+func progressed(job apiclient.Job) (done, of int64) {
 	if job.State == apiclient.StateChecking {
-		return job.Checked
+		return job.Checked, job.Size
 	}
-	return job.Have
+	return wantedBytes(job)
+}
+
+// wantedBytes returns what is there of the files that are not skipped, and their size.
+func wantedBytes(job apiclient.Job) (have, size int64) {
+	if job.Selected > 0 {
+		return job.SelectedHave, job.Selected
+	}
+	return job.Have, job.Size
 }
 
 // formatState writes the state, with the reason wherever the numbers do not

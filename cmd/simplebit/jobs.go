@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -18,11 +19,12 @@ func (p *program) addCommand() *cli.Command {
 		Usage:     "download a torrent to a device",
 		ArgsUsage: "MAGNET|FILE.torrent",
 		Description: "Quote a magnet link: the shell would split it at every &. While only one\n" +
-			"device has joined, --to may be left out.",
-		Flags: []cli.Flag{
+			"device has joined, --to may be left out. A GLOB is as for `simplebit files`;\n" +
+			"that of a magnet is kept until its files are known.",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "the `TARGET`: device:NAME"},
 			&cli.BoolFlag{Name: "watch", Usage: "show the progress until the job is done", DisableDefaultText: true},
-		},
+		}, optionFlags(), selectionFlags()),
 		Action: p.add,
 	}
 }
@@ -36,6 +38,10 @@ func (p *program) add(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if wish.Options, err = readOptions(c); err != nil {
+		return err
+	}
+	wish.Choices = readChoices(c)
 	client, err := p.client(c)
 	if err != nil {
 		return err
@@ -130,10 +136,11 @@ func (p *program) list(c *cli.Context) error {
 	var rows [][]string
 	for _, j := range jobs {
 		size := ""
-		if j.Size > 0 {
-			size = formatSize(j.Size)
+		have, wanted := wantedBytes(j)
+		if wanted > 0 {
+			size = formatSize(wanted)
 		}
-		rows = append(rows, []string{clean(j.ID), string(j.State), formatPercent(j.Have, j.Size), size, formatRate(j.DownRate),
+		rows = append(rows, []string{clean(j.ID), clean(string(j.State)), formatPercent(have, wanted), size, formatRate(j.DownRate),
 			formatRate(j.UpRate), formatETA(j), fmt.Sprint(len(j.Peers)), clean(strings.TrimPrefix(j.Target, "device:")), formatName(j)})
 	}
 	fmt.Fprint(p.stdout, formatTable([]column{{title: "ID"}, {title: "STATE"}, {title: "DONE", right: true}, {title: "SIZE", right: true},

@@ -91,10 +91,13 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.loginCommand(), p.devicesCommand(), p.inviteCommand(),
 			p.addCommand(), p.listCommand(), p.showCommand(), p.watchCommand(),
+			p.setCommand(), p.filesCommand(),
 			p.pauseCommand(), p.resumeCommand(), p.verifyCommand(), p.removeCommand(),
 		},
 		Action:       rejectUnknownCommand,
 		OnUsageError: asUsageError,
+		// A glob may hold a comma.
+		DisableSliceFlagSeparator: true,
 		// Errors are printed, and the status is chosen, in run alone.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Reader:         p.stdin, Writer: p.stdout, ErrWriter: p.stderr,

@@ -43,12 +43,21 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 	if job.Error != "" {
 		field("error", "%s", clean(job.Error))
 	}
-	if job.Size > 0 {
-		field("have", "%s of %s, %s%s", formatSize(job.Have), formatSize(job.Size), formatPercent(job.Have, job.Size),
-			prefixed(", done in ", formatETA(job)))
+	if have, size := wantedBytes(job); size > 0 {
+		field("have", "%s of %s, %s%s%s", formatSize(have), formatSize(size), formatPercent(have, size), prefixed(", done in ", formatETA(job)),
+			choose(job.Selected > 0, " (of "+formatSize(job.Size)+" in all)", ""))
+	}
+	if options := formatOptions(job.Options); options != "" {
+		field("options", "%s", options)
 	}
 	field("rates", "down %s, up %s", formatRate(job.DownRate), formatRate(job.UpRate))
 	field("traffic", "received %s, sent %s", formatSize(job.Downloaded), formatSize(job.Uploaded))
+	if job.Known > 0 {
+		field("addresses", "%d known, %d reachable", job.Known, job.Reachable)
+	}
+	if job.DHT.Enabled {
+		field("DHT", "%s", formatDHT(job.DHT, now))
+	}
 	if len(job.Peers) > 0 {
 		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Peers), "peer"), indent(peerTable(job.Peers, width-2)))
 	}
@@ -56,6 +65,14 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Trackers), "tracker"), indent(trackerTable(job.Trackers, now)))
 	}
 	return b.String()
+}
+
+func formatDHT(d apiclient.DHT, now time.Time) string {
+	text := formatCount(d.Nodes, "node") + ", " + formatCount(d.Peers, "peer") + " found"
+	if d.Next.After(now) {
+		text += ", next search in " + formatDuration(d.Next.Sub(now))
+	}
+	return text + prefixed("; ", clean(d.Error))
 }
 
 func peerTable(peers []apiclient.Peer, width int) string {
@@ -82,10 +99,10 @@ func trackerTable(trackers []apiclient.Tracker, now time.Time) string {
 		} else if tracker.Warning != "" {
 			answer = "warning: " + clean(tracker.Warning)
 		}
-		rows = append(rows, []string{clean(tracker.URL), fmt.Sprint(tracker.Seeders), fmt.Sprint(tracker.Leechers), next, answer})
+		rows = append(rows, []string{clean(tracker.URL), fmt.Sprint(tracker.Seeders), fmt.Sprint(tracker.Leechers), fmt.Sprint(tracker.Downloads), next, answer})
 	}
 	return formatTable([]column{{title: "URL"}, {title: "SEEDERS", right: true}, {title: "LEECHERS", right: true},
-		{title: "NEXT", right: true}, {title: "ANSWER"}}, rows, 0)
+		{title: "DOWNLOADS", right: true}, {title: "NEXT", right: true}, {title: "ANSWER"}}, rows, 0)
 }
 
 func indent(lines string) string {

@@ -24,7 +24,8 @@ func (p *program) watchCommand() *cli.Command {
 		Name: "watch", Usage: "show a job's progress until it is done", ArgsUsage: "JOB",
 		Description: "On a terminal the progress is one line with a bar, otherwise a line whenever it\n" +
 			"changed, at most one a second; with --json each line is a job. The exit status\n" +
-			"is 0 when the job is complete. Ctrl-C ends the watching and not the job.",
+			"is 0 when all that is wanted is there, and when the job is paused by a person.\n" +
+			"Ctrl-C ends the watching and not the job.",
 		Action: func(c *cli.Context) error {
 			client, job, err := p.namedJob(c)
 			if err != nil {
@@ -50,9 +51,26 @@ func (p *program) watchJob(c *cli.Context, client *apiclient.Client, id string) 
 	}
 	last, err := w.run(c.Context)
 	if err == nil && !wantsJSON(c) {
-		fmt.Fprintf(p.stdout, "%s is complete on %s: %s\n", formatName(last), clean(last.Target), formatSize(last.Size))
+		fmt.Fprintln(p.stdout, formatEnd(last))
 	}
 	return err
+}
+
+// formatEnd says in a sentence why there is nothing left to watch.
+func formatEnd(job apiclient.Job) string {
+	name, target := formatName(job), clean(job.Target)
+	have, size := wantedBytes(job)
+	if job.State == apiclient.StatePaused && (size <= 0 || have < size) {
+		return fmt.Sprintf("%s is paused; `simplebit resume %s` lets it go on", name, clean(job.ID))
+	}
+	text := fmt.Sprintf("%s is complete on %s: %s", name, target, formatSize(size))
+	if job.Selected > 0 {
+		text = fmt.Sprintf("all that is wanted of %s is on %s: %s", name, target, formatSize(size))
+	}
+	if job.State == apiclient.StateFinished {
+		text += "; " + clean(job.Message)
+	}
+	return text
 }
 
 // display shows what a watched job does. Its methods are called by one goroutine.
@@ -65,7 +83,7 @@ type display interface {
 	end()
 }
 
-// watcher looks at one job until it is complete or cannot become so.
+// watcher looks at one job until it is complete, cannot become so, or is paused.
 type watcher struct {
 	id    string
 	fetch func(context.Context) (apiclient.Job, error)
@@ -73,8 +91,8 @@ type watcher struct {
 	show  display
 }
 
-// run returns the job when it is complete, or why it will not be. The end of ctx
-// ends the watching with an error that says so.
+// run returns the job when it is complete or paused by a person, or why it will not
+// become complete. The end of ctx ends the watching with an error that says so.
 func (w *watcher) run(ctx context.Context) (apiclient.Job, error) {
 	defer w.show.end()
 	ticker := time.NewTicker(w.poll)
@@ -112,10 +130,10 @@ func (w *watcher) run(ctx context.Context) (apiclient.Job, error) {
 	}
 }
 
-// outcome reports whether the job is complete, or why it has stopped.
+// outcome reports whether there is nothing left to watch, and the error that it is.
 func outcome(job apiclient.Job) (done bool, err error) {
 	switch job.State {
-	case apiclient.StateSeeding:
+	case apiclient.StateSeeding, apiclient.StateFinished:
 		return true, nil
 	case apiclient.StateFailed:
 		return false, fmt.Errorf("job %s failed: %s", job.ID, job.Error)
@@ -125,7 +143,7 @@ func outcome(job apiclient.Job) (done bool, err error) {
 		if job.Error != "" {
 			return false, fmt.Errorf("job %s is paused: %s", job.ID, job.Error)
 		}
-		return job.Size > 0 && job.Have >= job.Size, nil
+		return true, nil
 	}
 	return false, nil
 }

@@ -136,7 +136,9 @@ func TestWatchingEndsAtOnceWhenThereIsNothingToWaitFor(t *testing.T) {
 		{apiclient.Job{ID: "x", State: apiclient.StateFailed, Error: "no pieces"}, nil, "job x failed: no pieces"},
 		{apiclient.Job{ID: "x", State: apiclient.StatePaused, Error: "disk full"}, nil, "job x is paused: disk full"},
 		{apiclient.Job{ID: "x", State: apiclient.StatePaused, Size: 5, Have: 5}, nil, ""},
+		{apiclient.Job{ID: "x", State: apiclient.StatePaused, Size: 5, Have: 4}, nil, ""},
 		{apiclient.Job{ID: "x", State: apiclient.StateSeeding}, nil, ""},
+		{apiclient.Job{ID: "x", State: apiclient.StateFinished}, nil, ""},
 	} {
 		_, took, err := watchScript(t, func(time.Duration) (apiclient.Job, error) { return row.job, row.err }, lines)
 		got := ""
@@ -149,15 +151,37 @@ func TestWatchingEndsAtOnceWhenThereIsNothingToWaitFor(t *testing.T) {
 	}
 }
 
-func TestJobPausedByTheUserIsWatchedOn(t *testing.T) {
-	_, took, err := watchScript(t, func(at time.Duration) (apiclient.Job, error) {
-		if at < time.Minute {
-			return apiclient.Job{State: apiclient.StatePaused, Size: 5}, nil
+func TestWatchingEndsWhenAPersonPausesTheJob(t *testing.T) {
+	out, took, err := watchScript(t, func(at time.Duration) (apiclient.Job, error) {
+		job, err := growing(at)
+		if at >= 3*time.Second {
+			job.State, job.Message, job.Peers = apiclient.StatePaused, "paused", nil
 		}
-		return apiclient.Job{State: apiclient.StateSeeding}, nil
+		return job, err
 	}, lines)
-	if err != nil || took != time.Minute {
-		t.Errorf("%v after %v", err, took)
+	if err != nil || took != 3*time.Second || !strings.HasSuffix(out, "3s 3.0 MiB of 10.0 MiB  30.0%  paused\n") {
+		t.Errorf("%v after %v\n%s", err, took, out)
+	}
+}
+
+func TestTheEndOfWatchingIsASentence(t *testing.T) {
+	for _, row := range []struct {
+		job  apiclient.Job
+		want string
+	}{
+		{apiclient.Job{State: "seeding", Size: 100, Have: 100}, "iso is complete on device:attic: 100 B"},
+		{apiclient.Job{State: "seeding", Size: 100, Have: 45, Selected: 40, SelectedHave: 40}, "all that is wanted of iso is on device:attic: 40 B"},
+		{apiclient.Job{State: "finished", Size: 100, Have: 100, Message: "finished: seeded to ratio 2.0"},
+			"iso is complete on device:attic: 100 B; finished: seeded to ratio 2.0"},
+		{apiclient.Job{State: "paused", Size: 100, Have: 40}, "iso is paused; `simplebit resume k3jx7m2q` lets it go on"},
+		{apiclient.Job{State: "paused"}, "iso is paused; `simplebit resume k3jx7m2q` lets it go on"},
+		{apiclient.Job{State: "paused", Size: 100, Have: 45, Selected: 40, SelectedHave: 39}, "iso is paused; `simplebit resume k3jx7m2q` lets it go on"},
+		{apiclient.Job{State: "paused", Size: 100, Have: 100}, "iso is complete on device:attic: 100 B"},
+	} {
+		row.job.ID, row.job.Name, row.job.Target = "k3jx7m2q", "iso", "device:attic"
+		if got := formatEnd(row.job); got != row.want {
+			t.Errorf("%q, want %q", got, row.want)
+		}
 	}
 }
 
