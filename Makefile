@@ -46,7 +46,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 update-golden: ## rewrite the golden files of tests that have them; review the diff as behaviour
-	go test ./cmd/simplebit ./rendezvous/tracker -update
+	go test ./cmd/simplebit ./rendezvous/tracker ./rendezvous/dht ./edgeagent/picker ./edgeagent/choker -update
 
 deps: ## the programs that tests and the demo run, by apt where root
 	@sh .ci/deps

@@ -5,18 +5,13 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/netip"
-	"sync"
 	"time"
 
 	"simplebit/rendezvous/api"
 	"simplebit/rendezvous/apiclient"
-	"simplebit/rendezvous/front"
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
-	"simplebit/rendezvous/tracker"
 	"simplebit/wire/control"
 )
 
@@ -63,6 +58,9 @@ func (w wishes) Layout(ctx context.Context, id [20]byte) (session.Layout, error)
 // Observed passes on a device's report.
 func (w wishes) Observed(d control.DeviceID, p control.Progress) { w.jobs.Observed(d, p) }
 
+// Unusable passes on which addresses a device found to be of no use.
+func (w wishes) Unusable(d control.DeviceID, u control.Unusable) { w.jobs.Unusable(d, u) }
+
 // Gone passes on that a device does not hold a torrent.
 func (w wishes) Gone(d control.DeviceID, id [20]byte) { w.jobs.Gone(d, id) }
 
@@ -79,47 +77,6 @@ func (i infos) Get(ctx context.Context, infoHash string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", job.ErrNotFound, err)
 	}
 	return info, err
-}
-
-// metadata lets jobs fetch through front (job.Metadata).
-type metadata struct{ *front.Front }
-
-// MetadataStatus tells how far a fetch is.
-func (m metadata) MetadataStatus(id [20]byte) job.MetadataStatus {
-	return job.MetadataStatus(m.Status(id))
-}
-
-// trackers starts tracker sessions for jobs (job.Trackers).
-type trackers struct {
-	client *tracker.Client
-	peerID [20]byte
-	port   uint16
-	log    *slog.Logger
-	// running counts the sessions, which outlive their jobs: they tell the trackers that it is over.
-	running *sync.WaitGroup
-}
-
-// Start runs a tracker session until ctx ends.
-func (t trackers) Start(ctx context.Context, a job.Announce) job.Announcer {
-	s := tracker.NewSession(tracker.SessionConfig{
-		Client: t.client, InfoHash: a.InfoHash, PeerID: t.peerID, Port: t.port, Tiers: a.Tiers,
-		Stats: func() tracker.Stats { return tracker.Stats(a.Stats()) },
-		Peers: func(p []netip.AddrPort) { a.Peers(p) }, Log: t.log,
-	})
-	t.running.Go(func() { s.Run(ctx) })
-	return announcer{s}
-}
-
-// announcer is a tracker session as jobs see it (job.Announcer).
-type announcer struct{ *tracker.Session }
-
-// Status tells how the announces go.
-func (a announcer) Status() []job.TrackerStatus {
-	var all []job.TrackerStatus
-	for _, t := range a.Session.Status() {
-		all = append(all, job.TrackerStatus(t))
-	}
-	return all
 }
 
 // jobs is the job manager as the API sees it (api.Jobs).

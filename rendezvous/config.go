@@ -17,14 +17,16 @@ import (
 
 // Config configures a surrogate. The zero value works, in the current folder.
 type Config struct {
-	Data         string // folder for all durable state; default "rendezvous-data"
-	HTTP         string // host:port of the HTTP API; default 127.0.0.1:8080
-	Control      string // host:port for devices, UDP (QUIC); default :4433
-	Peer         string // host:port announced to trackers, only the port counts; default :6881
-	Public       string // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
-	AllowPrivate bool   // contact private addresses that torrents, trackers and peers name
-	InsecureHTTP bool   // serve the API without TLS on an address that others reach
-	Software     string // program and version
+	Data         string   // folder for all durable state; default "rendezvous-data"
+	HTTP         string   // host:port of the HTTP API; default 127.0.0.1:8080
+	Control      string   // host:port for devices, UDP (QUIC); default :4433
+	Peer         string   // host:port for peers (TCP) and the DHT (UDP), the port is announced; default :6881
+	NoDHT        bool     // keep out of the DHT
+	DHTBootstrap []string // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
+	Public       string   // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
+	AllowPrivate bool     // contact private addresses that torrents, trackers and peers name
+	InsecureHTTP bool     // serve the API without TLS on an address that others reach
+	Software     string   // program and version
 	Log          *slog.Logger
 }
 
@@ -47,8 +49,10 @@ func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Control); err != nil {
 		return fmt.Errorf("--control %q: want HOST:PORT or :PORT", c.Control)
 	}
-	if _, err := peerPort(c.Peer); err != nil {
-		return err
+	if _, port, err := net.SplitHostPort(c.Peer); err != nil {
+		return fmt.Errorf("--peer %q: want HOST:PORT or :PORT", c.Peer)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("--peer %q: want a port from 0 (any free one) to 65535", c.Peer)
 	}
 	if c.Public != "" {
 		if _, _, err := splitPublic(c.Public, "1"); err != nil {

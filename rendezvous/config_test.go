@@ -28,7 +28,6 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"API without a port":        {Config{HTTP: "127.0.0.1", InsecureHTTP: true}, "--http"},
 		"control without a port":    {Config{Control: "example.org"}, "--control"},
 		"peer without a port":       {Config{Peer: "6881"}, "--peer"},
-		"peer port 0":               {Config{Peer: ":0"}, "--peer"},
 		"peer port too large":       {Config{Peer: ":65536"}, "--peer"},
 		"peer port of letters":      {Config{Peer: ":http"}, "--peer"},
 		"public URL":                {Config{Public: "https://example.org"}, "--public"},

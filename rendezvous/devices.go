@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,9 @@ func (d *devices) Changed(id string) { d.hub.Changed(control.DeviceID(id)) }
 func (d *devices) Candidates(id string, c control.Candidates) {
 	d.hub.Candidates(control.DeviceID(id), c)
 }
+
+// Endpoint is where the device accepts peers, if it is connected (job.Devices).
+func (d *devices) Endpoint(id string) netip.AddrPort { return d.hub.Endpoint(control.DeviceID(id)) }
 
 // List returns all devices (api.Devices).
 func (d *devices) List(ctx context.Context) ([]apiclient.Device, error) {

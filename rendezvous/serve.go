@@ -3,27 +3,20 @@ package rendezvous
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"simplebit/rendezvous/account"
 	"simplebit/rendezvous/api"
-	"simplebit/rendezvous/front"
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
-	"simplebit/rendezvous/tracker"
 	"simplebit/wire/control"
-	"simplebit/wire/dial"
-	"simplebit/wire/peer"
 )
 
 // Serve runs a surrogate until ctx ends. ready, if not nil, is called when
@@ -55,15 +48,16 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 		cfg: cfg, accounts: accounts, pin: control.PinOf(publicKey(k.deployment)),
 		control: l.quic.Addr().(*net.UDPAddr).AddrPort(),
 	}
-	if err := s.open(ctx, db); err != nil {
+	if err := s.open(ctx, db, l); err != nil {
 		return err
 	}
 	defer s.close()
 	if ready != nil {
-		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
+		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), Peer: l.peers.Addr().String(), InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
+	tasks.Go(func() error { return s.peering.run(ctx, l.peers) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.http, s.handler(false)) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.admin, s.handler(true)) })
 	return tasks.Wait()
@@ -73,6 +67,7 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 type Info struct {
 	HTTP       string // host:port of the API
 	Control    string // host:port of the control socket
+	Peer       string // host:port for peers
 	InviteAddr string // host:port in invites
 	TokenFile  string // the administrator's token
 }
@@ -88,16 +83,12 @@ type surrogate struct {
 	inviteAddr string
 	pin        control.Pin
 	control    netip.AddrPort // where devices are listened for
-	announces  sync.WaitGroup // tracker sessions
+	peering    *peering
 }
 
 // open builds the parts on the store and starts the stored jobs.
-func (s *surrogate) open(ctx context.Context, db *store.Store) error {
-	cfg := s.cfg
-	port, err := peerPort(cfg.Peer)
-	if err != nil {
-		return err
-	}
+func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners) error {
+	cfg, port := s.cfg, l.peerPort()
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
@@ -123,39 +114,18 @@ func (s *surrogate) open(ctx context.Context, db *store.Store) error {
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, Log: cfg.Log})
 	s.devices.hub = s.hub
 
-	peerID := peer.NewID()
-	peers := front.New(front.Config{
-		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: peerID, Software: cfg.Software, Log: cfg.Log,
-	})
-	s.jobs, err = job.Open(ctx, job.Config{
-		Store: records, Infos: infos{blobs}, Metadata: metadata{peers}, Devices: s.devices, Dialable: g.candidate, Log: cfg.Log,
-		Trackers: trackers{
-			client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
-			peerID: peerID, port: port, log: cfg.Log, running: &s.announces,
-		},
-	})
+	if s.peering, err = newPeering(ctx, cfg, l.peersUDP, port, g, db); err != nil {
+		return err
+	}
+	s.jobs, err = job.Open(ctx, job.Config{Store: records, Infos: infos{blobs}, Swarms: s.peering.torrents, Devices: s.devices, Log: cfg.Log})
 	s.devices.jobs = s.jobs
 	return err
 }
 
-// close ends the jobs and waits until the trackers have been told, which takes
-// no longer than a few seconds.
+// close ends the jobs and their part in swarms.
 func (s *surrogate) close() {
 	s.jobs.Close()
-	s.announces.Wait()
-}
-
-// peerPort is the port that is announced to trackers.
-func peerPort(addr string) (uint16, error) {
-	_, text, err := net.SplitHostPort(addr)
-	if err != nil {
-		return 0, fmt.Errorf("--peer %q: want HOST:PORT or :PORT", addr)
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || port == 0 {
-		return 0, fmt.Errorf("--peer %q: want a port from 1 to 65535", addr)
-	}
-	return uint16(port), nil
+	s.peering.close()
 }
 
 func (s *surrogate) handler(local bool) http.Handler {

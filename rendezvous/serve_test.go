@@ -41,7 +41,7 @@ func tempDir(t *testing.T) string {
 // local is a configuration on ports of this machine that nobody has.
 func local(t *testing.T) Config {
 	t.Helper()
-	return Config{Data: tempDir(t), HTTP: "127.0.0.1:0", Control: "127.0.0.1:0"}
+	return Config{Data: tempDir(t), HTTP: "127.0.0.1:0", Control: "127.0.0.1:0", Peer: "127.0.0.1:0", DHTBootstrap: []string{"127.0.0.1:1"}}
 }
 
 // serving is a surrogate that runs.
@@ -177,6 +177,10 @@ type trackerLog struct {
 }
 
 func (l *trackerLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/announce" {
+		http.NotFound(w, r) // it has no figures to scrape
+		return
+	}
 	event := r.FormValue("event")
 	if event == "stopped" {
 		time.Sleep(300 * time.Millisecond) // whoever does not wait has ended by then
@@ -230,8 +234,8 @@ func (s *serving) device(name string) *device {
 	return d
 }
 
-// torrent is a .torrent file of 16 bytes, announced to a tracker.
-func torrent(announce string) []byte {
+// torrentFile is a .torrent file of 16 bytes, announced to a tracker.
+func torrentFile(announce string) []byte {
 	sum := sha1.Sum([]byte("sixteen bytes !!"))
 	return fmt.Appendf(nil, "d8:announce%d:%s4:infod6:lengthi16e4:name5:a.txt12:piece lengthi16384e6:pieces20:%see", len(announce), announce, sum)
 }
@@ -246,7 +250,7 @@ func TestAJobGoesFromTheAPIToTheDeviceAndBackOverRestarts(t *testing.T) {
 	s := serve(t, cfg)
 	d := s.device("attic")
 	ctx := context.Background()
-	j, err := s.api().Add(ctx, apiclient.NewJob{Torrent: torrent(web.URL + "/announce"), Target: "device:attic"})
+	j, err := s.api().Add(ctx, apiclient.NewJob{Torrent: torrentFile(web.URL + "/announce"), Target: "device:attic"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +302,7 @@ func TestARevokedDeviceEndsAndNothingWaitsForIt(t *testing.T) {
 	s := serve(t, local(t))
 	d := s.device("attic")
 	ctx := context.Background()
-	j, err := s.api().Add(ctx, apiclient.NewJob{Torrent: torrent("http://127.0.0.1:1/announce"), Target: "device:attic"})
+	j, err := s.api().Add(ctx, apiclient.NewJob{Torrent: torrentFile("http://127.0.0.1:1/announce"), Target: "device:attic"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +352,7 @@ func TestMistakesInTheAPIAreToldFromFaults(t *testing.T) {
 	if got := status(err); got != http.StatusUnprocessableEntity {
 		t.Errorf("bad magnet: %d", got)
 	}
-	_, err = s.api().Add(ctx, apiclient.NewJob{Torrent: torrent("http://127.0.0.1:1/"), Target: "device:cellar"})
+	_, err = s.api().Add(ctx, apiclient.NewJob{Torrent: torrentFile("http://127.0.0.1:1/"), Target: "device:cellar"})
 	if got := status(err); got != http.StatusNotFound {
 		t.Errorf("unknown device: %d", got)
 	}
@@ -360,7 +364,7 @@ func TestMistakesInTheAPIAreToldFromFaults(t *testing.T) {
 		t.Errorf("renamed: %+v, %v", got, err)
 	}
 	for range 2 {
-		_, err = s.api().Add(ctx, apiclient.NewJob{Torrent: torrent("http://127.0.0.1:1/"), Target: "device:barn"})
+		_, err = s.api().Add(ctx, apiclient.NewJob{Torrent: torrentFile("http://127.0.0.1:1/"), Target: "device:barn"})
 	}
 	if got := status(err); got != http.StatusConflict {
 		t.Errorf("added twice: %d", got)

@@ -18,7 +18,9 @@ func serveFlags() []cli.Flag {
 	return []cli.Flag{
 		text("http", "127.0.0.1:8080", "`HOST:PORT` of the HTTP API"),
 		text("control", ":4433", "`HOST:PORT` for devices (UDP)"),
-		text("peer", ":6881", "`HOST:PORT` announced to trackers"),
+		text("peer", ":6881", "`HOST:PORT` for peers (TCP) and the DHT (UDP); its port is announced"),
+		flag("no-dht", "keep out of the DHT"),
+		&cli.StringSliceFlag{Name: "dht-bootstrap", Usage: "`HOST:PORT` of a DHT node to ask first, repeatable (default: the public routers)", EnvVars: []string{variable("dht-bootstrap")}},
 		text("public", "", "`HOST` or HOST:PORT at which devices reach this surrogate (default: an address of this machine)"),
 		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
 		flag("insecure-http", "serve the API without TLS on an address that others reach"),
@@ -52,6 +54,7 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 	}
 	return rendezvous.Config{
 		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), Peer: c.String("peer"), Public: c.String("public"),
+		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
 		AllowPrivate: c.Bool("allow-private"), InsecureHTTP: c.Bool("insecure-http"), Software: "SimpleBit " + version,
 	}, nil
 }
@@ -71,17 +74,31 @@ func readConfig(c *cli.Context, name string) error {
 		if key == "config" || key == "help" || !known(c.Command, key) {
 			return fmt.Errorf("%s, line %d: unknown key %q: the keys are the flags of `rendezvous serve`", name, value.Line, key)
 		}
-		if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
-			return fmt.Errorf("%s, line %d: %s: want text, a number, true or false", name, value.Line, key)
-		}
 		if c.IsSet(key) {
 			continue
 		}
-		if err := c.Set(key, value.Value); err != nil {
-			return fmt.Errorf("%s, line %d: %s: %w", name, value.Line, key, err)
+		for _, one := range values(c.Command, key, value) {
+			if one.Kind != yaml.ScalarNode || one.Tag == "!!null" {
+				return fmt.Errorf("%s, line %d: %s: want text, a number, true or false", name, one.Line, key)
+			}
+			if err := c.Set(key, one.Value); err != nil {
+				return fmt.Errorf("%s, line %d: %s: %w", name, one.Line, key, err)
+			}
 		}
 	}
 	return nil
+}
+
+// values are the items of a list, where the flag is repeatable, or the value itself.
+func values(cmd *cli.Command, key string, v yaml.Node) []*yaml.Node {
+	repeatable := slices.ContainsFunc(cmd.Flags, func(f cli.Flag) bool {
+		_, ok := f.(*cli.StringSliceFlag)
+		return ok && f.Names()[0] == key
+	})
+	if repeatable && v.Kind == yaml.SequenceNode {
+		return v.Content
+	}
+	return []*yaml.Node{&v}
 }
 
 func known(cmd *cli.Command, key string) bool {

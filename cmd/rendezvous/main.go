@@ -103,7 +103,7 @@ func serve(c *cli.Context, cfg rendezvous.Config) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	return rendezvous.Serve(c.Context, cfg, func(i rendezvous.Info) {
-		fmt.Fprintf(c.App.Writer, "surrogate runs\n  API      http://%s  (token in %s)\n  devices  %s, invited to %s\n", i.HTTP, i.TokenFile, i.Control, i.InviteAddr)
+		fmt.Fprintf(c.App.Writer, "surrogate runs\n  API      http://%s  (token in %s)\n  devices  %s, invited to %s\n  peers    %s\n", i.HTTP, i.TokenFile, i.Control, i.InviteAddr, i.Peer)
 		fmt.Fprintf(c.App.Writer, "next: `rendezvous invite --data %s`, then `edgeagent join INVITE` on a device\n", cfg.Data)
 	})
 }

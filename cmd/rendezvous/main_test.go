@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -42,15 +43,16 @@ func configFile(t *testing.T, text string) string {
 }
 
 func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
-	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\npublic: home.example.org\n")
+	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
 	t.Setenv("SIMPLEBIT_HTTP", "127.0.0.1:2")
 	t.Setenv("SIMPLEBIT_CONTROL", ":2")
 	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
 	got, _, err := run("serve", "--control", ":3", "--config", file)
 	want := rendezvous.Config{
 		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: "home.example.org", AllowPrivate: true, Software: "SimpleBit dev",
+		DHTBootstrap: []string{"one.example.org:1", "two.example.org:2"},
 	}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the surrogate gets %+v, %v\nwant %+v", got, err, want)
 	}
 	t.Setenv("SIMPLEBIT_CONFIG", file)
@@ -62,7 +64,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 func TestDefaultsServeThisMachineOnly(t *testing.T) {
 	got, _, err := run("serve")
 	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", Peer: ":6881", Software: "SimpleBit dev"}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
 }
@@ -92,6 +94,7 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{[]string{"serve", "--config", file("help: true\n")}, `unknown key "help"`},
 		{[]string{"serve", "--config", file("http: [a, b]\n")}, "line 1: http"},
 		{[]string{"serve", "--config", file("http:\n")}, "line 1: http"},
+		{[]string{"serve", "--config", file("dht-bootstrap:\n  - a:1\n  - [b:1]\n")}, "line 3: dht-bootstrap"},
 		{[]string{"serve", "--config", file("allow-private: perhaps\n")}, "allow-private"},
 		{[]string{"serve", "--config", file("- http\n")}, "key: value"},
 		{[]string{"serve", "--config", file("http: a\nhttp: b\n")}, "already defined"},

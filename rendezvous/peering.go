@@ -1,0 +1,151 @@
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"simplebit/rendezvous/dht"
+	"simplebit/rendezvous/front"
+	"simplebit/rendezvous/store"
+	"simplebit/rendezvous/torrent"
+	"simplebit/rendezvous/tracker"
+	"simplebit/wire/dial"
+	"simplebit/wire/peer"
+)
+
+// peering is the surrogate in the swarms: front, the DHT node, the tracker sessions, and the torrents that share them.
+type peering struct {
+	front    *front.Front
+	node     *dht.Node // nil without DHT
+	torrents *torrent.Manager
+	trackers trackers
+}
+
+// trackers starts tracker sessions.
+type trackers struct {
+	client  *tracker.Client
+	peerID  [20]byte
+	port    uint16
+	log     *slog.Logger
+	running *sync.WaitGroup // the sessions outlive their torrents: they tell the trackers that it is over
+}
+
+// announce runs a tracker session until ctx ends. A private torrent may have several, each of which is a peer of its own to
+// the tracker.
+func (t trackers) announce(ctx context.Context, a torrent.Announce) torrent.Announcer {
+	id := t.peerID
+	if a.Private {
+		id = peer.NewID()
+	}
+	s := tracker.NewSession(tracker.SessionConfig{
+		Client: t.client, InfoHash: a.InfoHash, PeerID: id, Port: t.port, Tiers: a.Tiers, Stats: a.Stats, Peers: a.Peers, Log: t.log,
+	})
+	t.running.Go(func() { s.Run(ctx) })
+	return s
+}
+
+// newPeering wires what takes part in swarms. sockets are the peer port's.
+func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16, g guard, db *store.Store) (*peering, error) {
+	p := &peering{trackers: trackers{
+		client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
+		peerID: peer.NewID(), port: port, log: cfg.Log, running: &sync.WaitGroup{},
+	}}
+	shown := front.Config{
+		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: p.trackers.peerID, Software: cfg.Software,
+		Port: port, Dialable: g.candidate, Log: cfg.Log,
+	}
+	joint := torrent.Config{Announce: p.trackers.announce, Log: cfg.Log}
+	if !cfg.NoDHT {
+		table, err := store.OpenTable[dhtTable](ctx, db, "dht")
+		if err != nil {
+			return nil, err
+		}
+		saved := savedNodes{table}
+		p.node, err = dht.Open(ctx, dht.Config{
+			V4: sockets.v4, V6: sockets.v6, Port: port, Bootstrap: cfg.DHTBootstrap, Load: saved.load, Save: saved.save,
+			Dialable: g.candidate, Log: cfg.Log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		shown.DHTPort, shown.DHTNode = port, p.node.AddNode
+		joint.Search = func(s dht.Search) torrent.Searcher { return p.node.Search(s) }
+	}
+	p.front = front.New(shown)
+	joint.Enter = func(t front.Torrent) (torrent.Presence, error) { return p.front.Enter(t) }
+	p.torrents = torrent.New(joint)
+	return p, nil
+}
+
+// run takes peers and DHT queries until ctx ends.
+func (p *peering) run(ctx context.Context, ln net.Listener) error {
+	var node sync.WaitGroup
+	if p.node != nil {
+		node.Go(func() { p.node.Run(ctx) })
+	}
+	defer node.Wait()
+	return p.front.Serve(ctx, ln)
+}
+
+// close waits until all torrents have ended and the trackers have been told, which takes no longer than a few seconds.
+func (p *peering) close() {
+	p.torrents.Close()
+	p.trackers.running.Wait()
+}
+
+// dhtTable is the neighbours of the DHT node, as package dht encodes them.
+type dhtTable struct{ Nodes []byte }
+
+// savedNodes keeps the one table there is.
+type savedNodes struct{ table *store.Table[dhtTable] }
+
+const dhtKey = "nodes"
+
+func (s savedNodes) load(ctx context.Context) ([]byte, error) {
+	t, err := s.table.Get(ctx, dhtKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return t.Nodes, err
+}
+
+func (s savedNodes) save(ctx context.Context, nodes []byte) error {
+	return s.table.Put(ctx, dhtKey, dhtTable{nodes})
+}
+
+// udpSockets are the peer port's UDP sockets, by family; nil where the machine has none of it, and without DHT.
+type udpSockets struct{ v4, v6 net.PacketConn }
+
+// listenUDP opens the peer port for UDP in the families of the host, all if it is empty.
+func listenUDP(host string, port uint16) (s udpSockets, err error) {
+	addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
+	ip, named := netip.ParseAddr(host)
+	if named != nil || ip.Unmap().Is4() {
+		if s.v4, err = net.ListenPacket("udp4", addr); err != nil {
+			return s, fmt.Errorf("peer port: %w: choose another with --peer", err)
+		}
+	}
+	if named != nil || ip.Is6() && !ip.Is4In6() {
+		s.v6, err = net.ListenPacket("udp6", addr)
+		if lacking := errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL); err != nil && !(lacking && s.v4 != nil) {
+			s.close()
+			return s, fmt.Errorf("peer port: %w: choose another with --peer", err)
+		}
+	}
+	return s, nil
+}
+
+func (s udpSockets) close() {
+	for _, c := range []net.PacketConn{s.v4, s.v6} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}

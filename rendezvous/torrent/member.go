@@ -1,0 +1,168 @@
+package torrent
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"simplebit/rendezvous/front"
+	"simplebit/rendezvous/job"
+	"simplebit/wire/control"
+)
+
+const (
+	// badFor is how long an address is not sent to a device again that found it unusable, badForLiar one that sent
+	// corrupt data.
+	badFor     = 30 * time.Minute
+	badForLiar = 24 * time.Hour
+	maxBad     = 2000 // such addresses remembered for a device
+)
+
+// member is a job's part in a torrent (job.Member). The torrent's loop owns the fields behind session.
+type member struct {
+	torrent *torrent
+	p       job.Participation
+	session atomic.Pointer[session] // in which it is announced
+	gone    atomic.Bool             // it has left
+
+	own      *session // of a private torrent
+	infoSize int
+	open     bool // the device takes candidates
+	hungry   bool
+	endpoint netip.AddrPort
+	bad      map[netip.AddrPort]time.Time // addresses not to be sent, and until when
+}
+
+// Known takes that the info dictionary is in the store (job.Member).
+func (m *member) Known(infoSize int, private bool) {
+	m.torrent.post(func() { m.torrent.known(m, infoSize, private) })
+}
+
+// Hungry takes whether the device is short of peers (job.Member).
+func (m *member) Hungry(hungry bool) {
+	t := m.torrent
+	t.post(func() {
+		if hungry {
+			if s := m.session.Load(); s != nil {
+				s.Poke()
+			}
+			if t.search != nil {
+				t.search.Poke()
+			}
+		}
+		m.hungry = hungry
+		t.feed()
+	})
+}
+
+// Offer sends the device all addresses that are reachable, and from now on those that follow (job.Member).
+func (m *member) Offer() {
+	t := m.torrent
+	t.post(func() {
+		m.open = true
+		if t.presence != nil {
+			m.send(time.Now(), t.presence.Reachable(), control.CandidateReachable)
+		}
+	})
+}
+
+// Endpoint takes where the device accepts peers (job.Member).
+func (m *member) Endpoint(at netip.AddrPort) {
+	t := m.torrent
+	t.post(func() {
+		if at == m.endpoint {
+			return
+		}
+		m.endpoint = at
+		if t.presence != nil && at.IsValid() {
+			t.presence.Add([]netip.AddrPort{at}, front.SourceDevice)
+		}
+	})
+}
+
+// Completed takes that the device has downloaded everything (job.Member).
+func (m *member) Completed() {
+	t := m.torrent
+	t.post(func() {
+		s := m.session.Load()
+		if s == nil || m.own == nil && t.ledger.total().Left > 0 {
+			return // a device that shares the session still downloads
+		}
+		s.Completed()
+	})
+}
+
+// Unusable takes which addresses were of no use to the device (job.Member). Only a liar is one for all: whether an address
+// can be reached depends on the network of the device.
+func (m *member) Unusable(peers []control.UnusablePeer) {
+	t := m.torrent
+	t.post(func() {
+		now := time.Now()
+		for _, p := range peers {
+			lied := p.Reason == control.UnusableLied
+			if lied {
+				m.refuse(p.Addr, now, badForLiar)
+			} else {
+				m.refuse(p.Addr, now, badFor)
+			}
+			if t.presence != nil && (lied || len(t.list) == 1) {
+				t.presence.Unusable(p.Addr, lied)
+			}
+		}
+	})
+}
+
+// refuse remembers that an address is not to be sent to the device.
+func (m *member) refuse(at netip.AddrPort, now time.Time, wait time.Duration) {
+	if len(m.bad) >= maxBad {
+		maps.DeleteFunc(m.bad, func(_ netip.AddrPort, until time.Time) bool { return now.After(until) })
+	}
+	if len(m.bad) < maxBad {
+		m.bad[at] = now.Add(wait)
+	}
+}
+
+// send gives the device the addresses that are new to it or worth another try.
+func (m *member) send(now time.Time, addrs []netip.AddrPort, kind control.CandidateKind) {
+	var list []control.Candidate
+	for _, at := range addrs {
+		if at != m.endpoint && now.After(m.bad[at]) {
+			list = append(list, control.Candidate{Addr: at, Kind: kind})
+		}
+	}
+	for chunk := range slices.Chunk(list, control.MaxCandidates) {
+		m.p.Candidates(chunk)
+	}
+}
+
+// Status shows how the search for peers goes (job.Member).
+func (m *member) Status() (s job.SwarmStatus) {
+	if session := m.session.Load(); session != nil {
+		for _, st := range session.Status() {
+			s.Trackers = append(s.Trackers, job.TrackerStatus{
+				URL: st.URL, Error: st.Error, Warning: st.Warning, Next: st.Next,
+				Seeders: st.Seeders, Leechers: st.Leechers, Downloads: st.Downloads, Peers: st.Peers,
+			})
+		}
+	}
+	shown := m.torrent.shown.Load()
+	if shown.search != nil {
+		d := shown.search.Status()
+		s.DHT = job.DHTStatus{Enabled: true, Nodes: d.Nodes, Peers: d.Peers, Next: d.Next, Error: d.Error}
+	}
+	if shown.presence != nil {
+		f := shown.presence.Status()
+		s.Metadata = job.MetadataStatus(f.Metadata)
+		s.Known, s.Reachable = f.Known, f.Reachable
+	}
+	return s
+}
+
+// Leave ends the job's part (job.Member). Calling it again does nothing.
+func (m *member) Leave() {
+	if m.gone.CompareAndSwap(false, true) {
+		m.torrent.Manager.leave(m.torrent, m)
+	}
+}
