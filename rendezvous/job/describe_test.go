@@ -57,7 +57,41 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 		{view(func(v *View) { v.Progress.State, v.Progress.Checked = control.StateChecking, 50 }), StateChecking, "25 %"},
 		{view(func(v *View) { v.Progress.State, v.Known = control.StateDownloading, 7 }), StateDownloading, "no peers connected: 7 addresses known"},
 		{view(func(v *View) { v.Progress.State, v.Progress.Peers = control.StateDownloading, make([]control.Peer, 1) }), StateDownloading, "from 1 peer"},
-		{view(func(v *View) { v.Progress.State = control.StateSeeding }), StateSeeding, "complete"},
+		{view(func(v *View) { v.Progress.State, v.Known, v.Reachable = control.StateDownloading, 7, 2 }), StateDownloading,
+			"no peers connected: 7 addresses known, 2 of them reachable"},
+		{view(func(v *View) { v.Progress.State, v.Private = control.StateDownloading, true }), StateDownloading, "the torrent is private and names no tracker"},
+		{view(func(v *View) { v.hasInfo, v.DHT = false, DHTStatus{Enabled: true} }), StateMetadata,
+			"no peers yet to ask for the torrent's description: DHT: no nodes known yet"},
+		{view(func(v *View) { v.hasInfo, v.DHT = false, DHTStatus{Enabled: true, Nodes: 1} }), StateMetadata, "DHT: 1 node known, searching"},
+		{view(func(v *View) {
+			v.hasInfo, v.DHT = false, DHTStatus{Enabled: true, Nodes: 143, Next: now.Add(4 * time.Minute)}
+		}), StateMetadata, "DHT: 143 nodes known, no peers found (asked again in 4m0s)"},
+		{view(func(v *View) {
+			v.hasInfo, v.Known, v.DHT = false, 51, DHTStatus{Enabled: true, Nodes: 143, Peers: 51, Next: now.Add(time.Minute)}
+		}), StateMetadata, ": 51 addresses known, none has answered yet; DHT: 143 nodes known, 51 peers found"},
+		{view(func(v *View) {
+			v.hasInfo, v.Trackers, v.DHT = false, []TrackerStatus{{URL: "http://t", Error: "tracker t: refused"}}, DHTStatus{Enabled: true, Error: "no route"}
+		}), StateMetadata, "tracker t: refused; DHT: no route"},
+		{view(func(v *View) { v.Progress.State = control.StateSeeding }), StateSeeding, "complete, seeding to 0 peers"},
+		{view(func(v *View) {
+			v.Progress.State, v.Progress.Selected, v.Progress.Uploaded = control.StateSeeding, 50, 60
+			v.Options.Ratio, v.Options.SeedTime, v.Progress.Peers = 1.25, 48*time.Hour, make([]control.Peer, 1)
+		}), StateSeeding, "all that is wanted is there, seeding to 1 peer until ratio 1.25 (1.20 now) or 48h are over"},
+		{view(func(v *View) {
+			v.Finished, v.Options.Ratio, v.On.Online = 3, 2, false
+		}), StateFinished, "finished: seeded to ratio 2.0"},
+		{view(func(v *View) { v.Finished, v.Options.SeedTime = 3, 90*time.Minute }), StateFinished, "finished: seeded for 1h30m"},
+		{view(func(v *View) {
+			v.Finished, v.Options.Ratio, v.Options.SeedTime, v.Progress.Size, v.Progress.Uploaded = 3, 2, time.Hour, 200, 399
+		}), StateFinished, "finished: seeded for 1h"},
+		{view(func(v *View) {
+			v.Finished, v.Options.Ratio, v.Options.SeedTime, v.Progress.Size, v.Progress.Uploaded = 3, 2, time.Hour, 200, 400
+		}), StateFinished, "finished: seeded to ratio 2.0"},
+		{view(func(v *View) { v.Finished, v.Options.Ratio, v.Options.SeedTime = 3, 2, time.Hour }), StateFinished,
+			"finished: seeded to ratio 2.0 or for 1h"},
+		{view(func(v *View) { v.Finished = 3 }), StateFinished, "finished: seeded as long as was asked"},
+		{view(func(v *View) { v.Finished, v.Paused = 3, true }), StatePaused, "paused"},
+		{view(func(v *View) { v.Finished = 2 }), StateWaiting, "is starting the job"},
 		{view(func(v *View) { v.Progress.State, v.Progress.Error = control.StateFailed, "layout damaged" }), StateFailed, "layout damaged"},
 	} {
 		state, text := describe(now, c.view)
