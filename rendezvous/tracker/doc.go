@@ -12,12 +12,16 @@
 //	  6:peers6 18:(IPv6 address)(port) …       BEP 7
 //	  10:tracker id…  15:warning message…
 //	e
-//	d 14:failure reason…e                      instead of all that
+//	d 14:failure reason…  8:retry in…e         instead of all that; BEP 31
 //
-// [Client] does one announce; it holds no state but idle connections. [Session] announces one torrent for as long as it
-// runs: which tracker is asked when, and with which event, is decided in schedule.go without I/O.
+// A scrape (BEP 48) asks /scrape for the numbers alone. Over UDP (BEP 15, drawn in udpwire.go) both are one datagram each
+// way, after one that fetches a connection id; the path and query of the tracker's address go along (BEP 41).
+//
+// [Client] does one announce or scrape; it holds no state but idle connections and connection ids. [Session] announces one
+// torrent for as long as it runs: which tracker is asked when, and with which event, is decided in schedule.go without I/O,
+// and what an exchange over UDP sends in udpcall.go.
 //
 // Trackers are strangers named by strangers: every answer is limited in time, size, depth and number of peers, an
-// address is dialled only if the Control hook agrees, after resolution and after every redirect, and no error
+// address is dialled, by TCP or UDP, only if the Control hook agrees, after resolution and after every redirect, and no error
 // text repeats the query, in which private trackers keep a user's key.
 package tracker

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,8 +65,10 @@ func startOpentracker(t *testing.T, infoHash [20]byte) string {
 
 func TestRealTrackerCountsUsAndHandsOutPeers(t *testing.T) {
 	infoHash := [20]byte{0: 0xff, 1: ' ', 2: '%', 3: '+', 4: '&', 19: 0x7f}
-	url := startOpentracker(t, infoHash)
+	http := startOpentracker(t, infoHash)
+	udp := "udp" + strings.TrimPrefix(http, "http") + "?passkey=k"
 	client := NewClient(Config{})
+	url := http
 	peer := func(n byte, left int64, e Event) Response {
 		t.Helper()
 		r, err := client.Announce(t.Context(), url, Request{
@@ -92,13 +95,25 @@ func TestRealTrackerCountsUsAndHandsOutPeers(t *testing.T) {
 	}
 	want(peer(1, 0, EventStarted), 1, 0, 7001)
 	want(peer(2, 5, EventStarted), 1, 1, 7001, 7002)
+	url = udp // the same swarm
 	want(peer(2, 0, EventCompleted), 2, 0, 7001, 7002)
+	want(peer(3, 5, EventStarted), 2, 1, 7001, 7002, 7003)
+	for _, url := range []string{http, udp} {
+		got, err := client.Scrape(t.Context(), url, infoHash)
+		if err != nil || got != (Scrape{Seeders: 2, Leechers: 1, Downloads: 1}) {
+			t.Errorf("scrape of %s: %+v, %v", url, got, err)
+		}
+	}
+	want(peer(3, 5, EventStopped), 2, 0)
 	want(peer(1, 0, EventStopped), 1, 0)
+	url = http
 	want(peer(2, 0, EventNone), 1, 0, 7002)
 
-	_, err := client.Announce(t.Context(), url, Request{InfoHash: [20]byte{1}, PeerID: [20]byte{1}, Port: 1})
-	var refused *FailureError
-	if !errors.As(err, &refused) {
-		t.Errorf("a torrent that is not on the list gives %v", err)
+	for _, url := range []string{http, udp} {
+		_, err := client.Announce(t.Context(), url, Request{InfoHash: [20]byte{1}, PeerID: [20]byte{1}, Port: 1})
+		var refused *FailureError
+		if !errors.As(err, &refused) {
+			t.Errorf("a torrent that is not on the list of %s gives %v", url, err)
+		}
 	}
 }

@@ -60,7 +60,9 @@ func TestReplies(t *testing.T) {
 		{"huge intervals", "d8:intervali9223372036854775807e12:min intervali9223372036854775807ee", Response{Interval: 24 * time.Hour, MinInterval: 24 * time.Hour}},
 		{"negative numbers", "d8:completei-1e8:intervali-5e12:min intervali0ee", with(func(r *Response) { r.HasCounts = true })},
 		{"huge numbers", "d8:completei9223372036854775807e10:downloadedi9223372036854775807ee",
-			with(func(r *Response) { r.Seeders, r.HasCounts, r.Downloads, r.HasDownloads = math.MaxInt32, true, math.MaxInt32, true })},
+			with(func(r *Response) {
+				r.Seeders, r.HasCounts, r.Downloads, r.HasDownloads = math.MaxInt32, true, math.MaxInt32, true
+			})},
 		{"peers6 as a list", "d6:peers6ld2:ip11:2001:db8::14:porti2eeee", with(func(r *Response) { r.Peers = addrs("[2001:db8::1]:2") })},
 		{"numbers as text", "d8:complete1:38:interval4:1800e", bounds},
 		{"unknown keys", "d3:foold1:a1:bei5ee5:filesd1:adeee", bounds},

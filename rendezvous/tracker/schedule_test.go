@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,8 +17,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //
 //	tiers a b | c          two tiers; the order within them is as written
 //	go N                   N times: waits until the next announce is due, and prints it
-//	ok interval=T min=T id=X   how all following announces end: here with success
-//	fail a b, refuse a, unsupported a   ends for those trackers; others as before
+//	add a b | c            merges more tiers
+//	ok interval=T min=T counts downloads   how all following announces end: here with success
+//	fail a b, refuse a, unsupported a, never a, later a   ends for those trackers; others as before
+//	scrape ok, scrape fail, scrape never    how all following scrapes end
+//	scrapes N              N times: waits until the next scrape is due, and prints it
 //	wait T                 lets time pass
 //	poke, completed        as a session is told
 //	order                  prints the trackers in order
@@ -30,40 +32,13 @@ func TestScheduleTranscripts(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
+			golden(t, file, func(transcript string) string {
+				p := player{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), fails: make(map[string]error)}
+				p.now = p.start
+				return blocks(transcript, &p.out, p.command)
+			})
 		})
 	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	p := player{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), fails: make(map[string]error)}
-	p.now = p.start
-	var blocks []string
-	for block := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(block, "----")
-		if !found {
-			blocks = append(blocks, strings.TrimSpace(block)) // a comment
-			continue
-		}
-		p.out = commands + "----\n"
-		for line := range strings.Lines(commands) {
-			p.command(strings.Fields(line))
-		}
-		blocks = append(blocks, strings.TrimSpace(p.out))
-	}
-	return strings.Join(blocks, "\n\n") + "\n"
 }
 
 type player struct {
@@ -71,26 +46,33 @@ type player struct {
 	s          schedule
 	start, now time.Time
 	fails      map[string]error
+	scrapeFail error
 	ok         Response
 	out        string
 }
 
 func (p *player) command(words []string) {
 	switch arg := words[1:]; words[0] {
-	case "tiers":
-		tier := 0
+	case "tiers", "add":
+		tiers := [][]string{nil}
 		for _, url := range arg {
 			if url == "|" {
-				tier++
+				tiers = append(tiers, nil)
 				continue
 			}
-			p.s.trackers = append(p.s.trackers, trackerState{url: url, tier: tier})
+			last := len(tiers) - 1
+			tiers[last] = append(tiers[last], url)
 		}
+		p.s.add(tiers, inOrder)
 	case "ok":
 		p.ok = Response{Interval: 30 * time.Minute, MinInterval: time.Minute}
 		for _, w := range arg {
 			key, value, found := strings.Cut(w, "=")
 			switch {
+			case w == "counts":
+				p.ok.HasCounts = true
+			case w == "downloads":
+				p.ok.HasDownloads = true
 			case !found:
 				delete(p.fails, w)
 			case key == "interval":
@@ -99,12 +81,14 @@ func (p *player) command(words []string) {
 				p.ok.MinInterval = p.duration(value)
 			}
 		}
-	case "fail", "refuse", "unsupported":
+	case "fail", "refuse", "unsupported", "never", "later":
 		for _, url := range arg {
-			p.fails[url] = map[string]error{
-				"fail": errors.New("down"), "refuse": &FailureError{Reason: "no"}, "unsupported": &Error{url, ErrUnsupported},
-			}[words[0]]
+			p.fails[url] = ending(words[0], url)
 		}
+	case "scrape":
+		p.scrapeFail = ending(arg[0], "a")
+	case "downloads":
+		p.s.downloads = true
 	case "wait":
 		p.now = p.now.Add(p.duration(arg[0]))
 	case "poke":
@@ -116,17 +100,49 @@ func (p *player) command(words []string) {
 			p.out += t.url + " "
 		}
 		p.out += "\n"
-	case "go":
+	case "go", "scrapes":
 		n, err := strconv.Atoi(arg[0])
 		if err != nil {
 			p.t.Fatal(err)
 		}
+		step := map[string]func(){"go": p.announce, "scrapes": p.scrape}[words[0]]
 		for range n {
-			p.announce()
+			step()
 		}
 	default:
 		p.t.Fatalf("unknown command %q", words)
 	}
+}
+
+func inOrder(n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	return order
+}
+
+// ending is the error that a word of a transcript stands for.
+func ending(word, url string) error {
+	return map[string]error{
+		"fail": errors.New("down"), "refuse": &FailureError{Reason: "no"}, "unsupported": &Error{url, ErrUnsupported},
+		"never": &Error{url, &FailureError{Reason: "no", Never: true}}, "later": &Error{url, &FailureError{Reason: "no", RetryIn: time.Hour}},
+	}[word]
+}
+
+func (p *player) scrape() {
+	url, at := p.s.nextScrape(p.now)
+	if url == "" {
+		p.out += "nothing to scrape\n"
+		return
+	}
+	p.now = at
+	result := "ok"
+	if p.scrapeFail != nil {
+		result = p.scrapeFail.Error()
+	}
+	p.out += fmt.Sprintf("%-9v %s scrape: %s\n", p.now.Sub(p.start), url, result)
+	p.s.recordScrape(p.now, url, Scrape{}, p.scrapeFail, 0.5)
 }
 
 func (p *player) duration(s string) time.Duration {
@@ -172,5 +188,24 @@ func TestRetriesAreSpread(t *testing.T) {
 		if least, most := backoff(c.failures, c.err, 0), backoff(c.failures, c.err, 0.9999999999999999); least != c.least || most.Round(time.Microsecond) != c.most {
 			t.Errorf("after %d failures by %v the wait is %v to %v, want %v to %v", c.failures, c.err, least, most, c.least, c.most)
 		}
+	}
+}
+
+func TestNoMoreThanHundredTrackersAreUsed(t *testing.T) {
+	var s schedule
+	var tiers [][]string
+	for i := range 300 {
+		tiers = append(tiers, []string{fmt.Sprint(i / 2), fmt.Sprint(i), ""})
+	}
+	s.add(tiers, inOrder)
+	seen := make(map[string]bool)
+	for _, tr := range s.trackers {
+		if seen[tr.url] || tr.url == "" {
+			t.Errorf("tracker %q is there twice, or empty", tr.url)
+		}
+		seen[tr.url] = true
+	}
+	if len(s.trackers) != 100 {
+		t.Errorf("%d trackers", len(s.trackers))
 	}
 }

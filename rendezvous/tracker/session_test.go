@@ -249,6 +249,95 @@ func TestSessionWithoutUsableTrackersWaits(t *testing.T) {
 	})
 }
 
+func TestSessionScrapesBesideItsAnnounces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(func(context.Context, string, Request) (Response, error) {
+			return Response{Interval: 40 * time.Minute, MinInterval: time.Minute, HasCounts: true, Seeders: 7, Leechers: 8}, nil
+		})
+		f.scrape = func(ctx context.Context, _ string) (Scrape, error) {
+			select { // hangs for a while
+			case <-time.After(10 * time.Second):
+				return Scrape{Seeders: 1, Leechers: 2, Downloads: 3}, nil
+			case <-ctx.Done():
+				return Scrape{}, ctx.Err()
+			}
+		}
+		s, end := start(t, SessionConfig{Client: f, Tiers: [][]string{{"a"}}, Downloads: true})
+		time.Sleep(5 * time.Second)
+		s.Completed() // does not wait for the scrape
+		synctest.Wait()
+		if got := s.Status()[0]; got.Seeders != 7 || got.Downloads != 0 {
+			t.Errorf("before the scrape: %+v", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := s.Status()[0]; got.Seeders != 7 || got.Leechers != 8 || got.Downloads != 3 {
+			t.Errorf("after the scrape: %+v", got)
+		}
+		time.Sleep(30 * time.Minute)
+		end() // in the middle of another
+		f.expect(t, "0s a started", "0s a scrape", "5s a completed", "30m10s a scrape", "30m15s a stopped")
+	})
+}
+
+func TestAFailedScrapeChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(nil)
+		f.scrape = func(context.Context, string) (Scrape, error) { return Scrape{}, &Error{"a", errors.New("down")} }
+		s, end := start(t, SessionConfig{Client: f, Tiers: [][]string{{"a"}}})
+		time.Sleep(20 * time.Minute)
+		if got := s.Status()[0]; got.Error != "" || got.Next.IsZero() {
+			t.Errorf("status %+v", got)
+		}
+		end()
+		f.expect(t, "0s a started", "0s a scrape", "20m0s a stopped")
+	})
+}
+
+func TestTrackersAreAddedWhileASessionRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(nil)
+		s, end := start(t, SessionConfig{Client: f})
+		time.Sleep(time.Minute)
+		s.AddTiers([][]string{{"a"}, {"b"}})
+		s.AddTiers([][]string{{"a"}, {"c"}})
+		time.Sleep(time.Minute)
+		var urls []string
+		for _, t := range s.Status() {
+			urls = append(urls, t.URL)
+		}
+		if !slices.Equal(urls, []string{"a", "b", "c"}) {
+			t.Errorf("trackers %v", urls)
+		}
+		s.Poke()
+		synctest.Wait()
+		s.Poke()
+		synctest.Wait()
+		end()
+		synctest.Wait()
+		slices.Sort(f.seen)
+		f.expect(t, "1m0s a started", "2m0s a ", "2m0s a stopped", "2m0s b started", "2m0s b stopped")
+		s.AddTiers([][]string{{"d"}}) // after the end
+	})
+}
+
+func TestATrackerThatNeverWantsToBeAskedIsNotToldOfTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(func(_ context.Context, url string, r Request) (Response, error) {
+			if r.Event == EventStarted {
+				return Response{Interval: 30 * time.Minute}, nil
+			}
+			return Response{}, &Error{url, &FailureError{Reason: "gone", Never: true}}
+		})
+		s, end := start(t, SessionConfig{Client: f, Tiers: [][]string{{"a"}}})
+		time.Sleep(10 * time.Hour)
+		if got := s.Status()[0]; got.Error != "tracker a: refused: gone (and does not want to be asked again)" || !got.Next.IsZero() {
+			t.Errorf("status %+v", got)
+		}
+		end()
+		f.expect(t, "0s a started", "30m0s a ")
+	})
+}
+
 func TestTrackersOfATierAreShuffled(t *testing.T) {
 	tier := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	order := func(seed uint64) (urls []string) {

@@ -111,6 +111,10 @@ func parseConnect(b []byte) (connection uint64, err error) {
 
 // parseAnnounce reads what follows the head of an answer to an announce with addresses of size bytes, without port.
 func parseAnnounce(b []byte, size int) (Response, error) {
+	if len(b) == 0 {
+		// All that opentracker says of a torrent that is not on its list.
+		return Response{}, &FailureError{Reason: "an empty answer; it does not serve this torrent"}
+	}
 	if len(b) < 12 {
 		return Response{}, fmt.Errorf("%w: %w: %d bytes after an announce answer's head", ErrMalformed, errShort, len(b))
 	}

@@ -23,19 +23,19 @@ const (
 // web asks HTTP and HTTPS trackers.
 type web struct {
 	clients   map[family]*http.Client
+	dialer    net.Dialer
 	userAgent string
 }
 
 func newWeb(c Config) *web {
-	w := &web{clients: make(map[family]*http.Client), userAgent: c.UserAgent}
-	dialer := &net.Dialer{Timeout: c.Timeout, Control: c.Control}
+	w := &web{clients: make(map[family]*http.Client), dialer: net.Dialer{Timeout: c.Timeout, Control: c.Control}, userAgent: c.UserAgent}
 	for _, f := range []family{anyFamily, ipv4, ipv6} {
 		w.clients[f] = &http.Client{
 			CheckRedirect: checkRedirect,
 			Timeout:       c.Timeout,
 			Transport: &http.Transport{
 				DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-					return dialer.DialContext(ctx, "tcp"+string(f), address)
+					return w.dialer.DialContext(ctx, "tcp"+string(f), address)
 				},
 				TLSHandshakeTimeout:    c.Timeout,
 				IdleConnTimeout:        idleTimeout,
