@@ -38,14 +38,14 @@ func (g *guard) reply(m message, from netip.AddrPort, now time.Time) message {
 		if m.target == nil {
 			return protocolError("find_node without a target")
 		}
-		r.nodes = g.nodesFor(*m.target, m)
+		r.nodes = g.nodesFor(*m.target, m, now)
 		return r
 	case methodGetPeers:
 		if m.infoHash == nil {
 			return protocolError("get_peers without an info_hash")
 		}
-		r.nodes = g.nodesFor(*m.infoHash, m)
-		r.values = g.peers(*m.infoHash)
+		r.nodes = g.nodesFor(*m.infoHash, m, now)
+		r.values = g.peers(*m.infoHash, now)
 		r.token = g.tokens.issue(from.Addr(), now)
 		return r
 	case methodAnnouncePeer:
@@ -59,17 +59,17 @@ func protocolError(text string) message {
 }
 
 // nodesFor returns nodes close to a target, of the families that the query wants (BEP 32).
-func (g *guard) nodesFor(target [20]byte, m message) []node {
+func (g *guard) nodesFor(target [20]byte, m message, now time.Time) []node {
 	own, others := m.want4, m.want6
 	if g.is6 {
 		own, others = m.want6, m.want4
 	}
 	var nodes []node
 	if own || !others {
-		nodes = g.closest(target)
+		nodes = g.closest(target, now)
 	}
 	if others && g.other != nil {
-		nodes = append(nodes, g.other(target)...)
+		nodes = append(nodes, g.other(target, now)...)
 	}
 	return nodes
 }

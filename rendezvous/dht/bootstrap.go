@@ -1,12 +1,14 @@
 package dht
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,49 +38,49 @@ func (f *family) maintain(ctx context.Context) {
 	defer library.Wait()
 	defer f.end()
 	maintained := false
-	for failures := 0; ; {
+	for failures := 0; ctx.Err() == nil; {
 		wait := lookEvery
-		switch {
-		case f.guard.good() > 0 && f.standing.Load() == ready:
-		case f.revive(ctx, failures):
-			failures = 0
-			f.standing.Store(ready)
-			f.reachable()
-			if !maintained {
-				// Not before: v2.23.0 leaves a goroutine behind for each try to bootstrap without any node.
-				maintained = true
-				library.Go(f.server.TableMaintainer)
+		if f.standing.Load() != ready || f.guard.good() == 0 {
+			if err := f.revive(ctx); err != nil {
+				wait = retryAfter(failures, 0.5)
+				failures++
+				f.standing.Store(alone)
+				if failures == 1 && ctx.Err() == nil {
+					f.lost(f.name(), err)
+				}
+			} else {
+				failures = 0
+				f.standing.Store(ready)
+				f.reachable()
 			}
-		default:
-			f.standing.Store(alone)
-			wait = retryAfter(failures, 0.5)
-			failures++
+		}
+		if f.standing.Load() == ready && !maintained {
+			// Not before: v2.23.0 leaves a goroutine behind for each try to bootstrap without any node.
+			maintained = true
+			library.Go(f.server.TableMaintainer)
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(wait):
 		}
 	}
 }
 
 // revive asks the nodes that were good once, and when none of them answers, those that are named in the configuration; then
-// the neighbours of those who answer. It reports whether anybody has.
-func (f *family) revive(ctx context.Context, failures int) bool {
+// the neighbours of those who answer. It returns an error if nobody does.
+func (f *family) revive(ctx context.Context) error {
 	f.pingAll(ctx)
+	var err error
 	if f.guard.good() == 0 {
-		f.askNamed(ctx, failures)
+		err = f.askNamed(ctx)
 	}
 	if f.guard.good() == 0 {
-		if failures == 0 && ctx.Err() == nil && len(f.bootstrap) > 0 {
-			f.log.Warn(errNoNodes.Error(), "family", f.name())
-		}
-		return false
+		return cmp.Or(err, errNoNodes)
 	}
 	ctx, cancel := context.WithTimeout(ctx, neighbourTime)
 	defer cancel()
 	f.server.BootstrapContext(ctx)
-	return true
+	return nil
 }
 
 // pingAll asks all nodes that answered lately or in the run before.
@@ -98,14 +100,15 @@ func (f *family) pingAll(ctx context.Context) {
 	wg.Wait()
 }
 
-// askNamed asks the nodes of the configuration for those close to us.
-func (f *family) askNamed(ctx context.Context, failures int) {
+// askNamed asks the nodes of the configuration for those close to us. It returns why some could not be asked.
+func (f *family) askNamed(ctx context.Context) error {
+	problems := make(chan string, len(f.bootstrap))
 	var wg sync.WaitGroup
 	for _, name := range f.bootstrap {
 		wg.Go(func() {
 			addrs, err := f.resolve(ctx, name)
-			if err != nil && failures == 0 && ctx.Err() == nil {
-				f.log.Warn("cannot ask a DHT node for others", "node", name, "error", err)
+			if err != nil {
+				problems <- err.Error()
 			}
 			for _, a := range addrs {
 				f.introduce(ctx, a)
@@ -113,6 +116,15 @@ func (f *family) askNamed(ctx context.Context, failures int) {
 		})
 	}
 	wg.Wait()
+	close(problems)
+	var all []string
+	for p := range problems {
+		all = append(all, p)
+	}
+	if all == nil {
+		return nil
+	}
+	return errors.New(strings.Join(all, "; "))
 }
 
 // introduce asks a node for those close to us.

@@ -33,8 +33,9 @@ type family struct {
 	saved     []node      // by the run before
 	bootstrap []string
 	hints     chan netip.AddrPort
-	reachable func()       // told when there are nodes to ask; must not wait
-	standing  atomic.Int32 // looking, ready or alone
+	reachable func()                         // told when there are nodes to ask; must not wait
+	lost      func(family string, err error) // told when nobody answers; must not wait
+	standing  atomic.Int32                   // looking, ready or alone
 	log       *slog.Logger
 }
 

@@ -34,9 +34,9 @@ type guard struct {
 	is6       bool
 	self      [20]byte
 	dialable  func(netip.AddrPort) bool
-	other     func(target [20]byte) []node // nodes of the other family for those who want them; nil: there is none
-	maybeNode func(netip.AddrPort)         // told addresses of either family at which there may be a node; must not wait
-	buf       []byte                       // the reader's
+	other     func([20]byte, time.Time) []node // nodes of the other family for those who want them; nil: there is none
+	maybeNode func(netip.AddrPort)             // told addresses of either family at which there may be a node; must not wait
+	buf       []byte                           // the reader's
 	tokens    tokens
 	closing   chan struct{}
 	close     func() error
@@ -203,15 +203,15 @@ func (g *guard) knows(a netip.Addr) bool {
 }
 
 // closest returns the nodes closest to a target that have answered lately.
-func (g *guard) closest(target [20]byte) []node {
+func (g *guard) closest(target [20]byte, now time.Time) []node {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.contacts.closest(target, time.Now())
+	return g.contacts.closest(target, now)
 }
 
 // peers returns what others have announced to us of a torrent.
-func (g *guard) peers(hash [20]byte) []netip.AddrPort {
+func (g *guard) peers(hash [20]byte, now time.Time) []netip.AddrPort {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.announced.peers(hash, maxValues, time.Now())
+	return g.announced.peers(hash, maxValues, now)
 }

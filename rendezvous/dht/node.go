@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -75,7 +76,7 @@ func closeAll(conns ...net.PacketConn) error {
 // open adds a family.
 func (n *Node) open(conn net.PacketConn, is6 bool, saved savedFamily) *family {
 	f := newFamily(conn, is6, saved, n.config)
-	f.guard.maybeNode, f.reachable = n.AddNode, n.reachable
+	f.guard.maybeNode, f.reachable, f.lost = n.AddNode, n.reachable, n.lost
 	n.families = append(n.families, f)
 	return f
 }
@@ -178,6 +179,17 @@ func (n *Node) good() (good int) {
 		good += f.guard.good()
 	}
 	return good
+}
+
+// lost is told why a family has no nodes. Nobody need care as long as the other one has.
+func (n *Node) lost(family string, err error) {
+	level := slog.LevelWarn
+	for _, f := range n.families {
+		if f.standing.Load() != alone {
+			level = slog.LevelInfo
+		}
+	}
+	n.config.Log.Log(context.Background(), level, "the DHT is out of reach", "network", family, "error", err)
 }
 
 // lonely says why nobody answers.

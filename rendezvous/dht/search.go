@@ -29,7 +29,7 @@ func (s *Session) search(ctx context.Context) outcome {
 	var wg sync.WaitGroup
 	for _, family := range s.node.families {
 		wg.Go(func() {
-			f.add(family.guard.peers(s.target.InfoHash))
+			f.add(family.guard.peers(s.target.InfoHash, time.Now()))
 			f.answered(family.search(ctx, s.target.InfoHash, s.node.config.Port, f.add))
 		})
 	}
