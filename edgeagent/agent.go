@@ -86,8 +86,8 @@ func Run(ctx context.Context, cfg Config) error {
 		state: state, dir: cfg.Dir, pool: pool, log: cfg.Log,
 		swarm: swarm.Config{
 			Pool: pool, Dialer: &dial.Dialer{}, Port: portOf(peers.Addr()),
-			MaxPeers: cfg.MaxPeers, Software: cfg.Software,
-			Shared: swarm.NewShared(swarm.SharedConfig{MaxPeers: cfg.MaxPeers, Down: cfg.Down, Up: cfg.Up}),
+			Software: cfg.Software,
+			Shared:   swarm.NewShared(swarm.SharedConfig{MaxPeers: cfg.MaxPeers, Down: cfg.Down, Up: cfg.Up}),
 		},
 		tick: cfg.tick, saveEvery: cfg.saveEvery,
 		byID: map[infoHash]*torrent{}, changed: make(signal, 1),

@@ -1,75 +1,139 @@
 package choker
 
 import (
-	"slices"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
 
-var start = time.Unix(1_000_000_000, 0)
-
-// ago makes a peer whose slot or wait began so many seconds before start.
-func ago(id uint32, unchoked bool, seconds int) Peer {
-	return Peer{ID: id, Unchoked: unchoked, Since: start.Add(time.Duration(-seconds) * time.Second)}
-}
-
-func TestSlotsGoTo(t *testing.T) {
-	const slot, waits = true, false
-	for _, tt := range []struct {
-		name    string
-		peers   []Peer
-		slots   int
-		seeding bool
-		want    []uint32
-	}{
-		{"nobody when nobody is interested", nil, 4, false, nil},
-		{"nobody when there are no slots", []Peer{ago(1, slot, 5), ago(2, waits, 5)}, 0, true, nil},
-		{"everybody when there is room", []Peer{ago(1, slot, 99), ago(2, waits, 1)}, 4, true, []uint32{1, 2}},
-		{"those who have one, before any who wait", []Peer{ago(1, waits, 500), ago(2, slot, 1), ago(3, slot, 900)}, 2, false, []uint32{2, 3}},
-		{"whoever waits longest, when one is free", []Peer{ago(1, waits, 5), ago(2, waits, 7), ago(3, slot, 1), ago(4, waits, 6)}, 2, false, []uint32{2, 3}},
-		{"the smaller name among equal waits", []Peer{ago(9, waits, 5), ago(4, waits, 5), ago(7, waits, 5)}, 2, false, []uint32{4, 7}},
-		{"those who wait, once a seed's turn is over", []Peer{ago(1, slot, 30), ago(2, slot, 29), ago(3, waits, 1)}, 2, true, []uint32{2, 3}},
-		{"the same after their turn, when nobody waits", []Peer{ago(1, slot, 31), ago(2, slot, 90)}, 2, true, []uint32{1, 2}},
-		{"one who waits, from whom held it longest", []Peer{ago(1, slot, 31), ago(2, slot, 90), ago(3, waits, 1)}, 2, true, []uint32{1, 3}},
-		{"the newest slots when there are fewer slots now", []Peer{ago(1, slot, 3), ago(2, slot, 1), ago(3, slot, 2)}, 2, false, []uint32{2, 3}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := Choose(start, tt.peers, tt.slots, tt.seeding)
-			slices.Sort(got)
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("chose %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestNobodyStarvesAtASeed(t *testing.T) {
 	const peers, slots = 21, 4
-	state := make([]Peer, peers)
-	for i := range state {
-		state[i] = Peer{ID: uint32(i), Since: start}
+	s := newSwarm()
+	s.q.Seeding, s.q.Slots = true, slots
+	served := make([]time.Duration, peers+1)
+	longest := make([]time.Duration, peers+1)
+	for id := range uint32(peers) {
+		s.peer(id + 1).Took = 100 << 10
 	}
-	served := make([]time.Duration, peers)
-	longest := make([]time.Duration, peers)
-	for now := start; now.Before(start.Add(time.Hour)); now = now.Add(10 * time.Second) {
-		chosen := Choose(now, slices.Clone(state), slots, true)
-		for i := range state {
-			p := &state[i]
-			if in := slices.Contains(chosen, p.ID); in != p.Unchoked {
-				if in {
-					longest[i] = max(longest[i], now.Sub(p.Since))
-				}
-				p.Unchoked, p.Since = in, now
-			}
-			if p.Unchoked {
-				served[i] += 10 * time.Second
+	for range 360 {
+		waits := map[uint32]time.Duration{}
+		for _, p := range s.peers {
+			if !p.Unchoked {
+				waits[p.ID] = s.q.Now.Sub(p.Since)
 			}
 		}
+		s.choose(true)
+		for _, p := range s.peers {
+			if p.Unchoked {
+				served[p.ID] += Interval
+				longest[p.ID] = max(longest[p.ID], waits[p.ID])
+			}
+		}
+		s.q.Now = s.q.Now.Add(Interval)
 	}
 	fair := time.Hour * slots / peers
-	for i := range state {
-		if served[i] < fair*8/10 || longest[i] > 4*time.Minute {
-			t.Errorf("peer %d was served %v of a fair %v and once waited %v", i, served[i], fair, longest[i])
+	for id := 1; id <= peers; id++ {
+		if served[id] < fair*8/10 || longest[id] > 4*time.Minute {
+			t.Errorf("peer %d was served %v of a fair %v and once waited %v", id, served[id], fair, longest[id])
+		}
+	}
+}
+
+func TestASeedServesFastTakersMoreAndSlowOnesStill(t *testing.T) {
+	s := newSwarm()
+	s.q.Seeding, s.q.Slots = true, 2
+	served := map[uint32]int{}
+	for id := range uint32(8) {
+		s.peer(id + 1).Took = 10 << 10
+	}
+	s.peer(1).Took, s.peer(2).Took = 1000<<10, 1000<<10
+	for range 720 {
+		s.choose(true)
+		for _, p := range s.peers {
+			if p.Unchoked {
+				served[p.ID]++
+			}
+		}
+		s.q.Now = s.q.Now.Add(Interval)
+	}
+	for id := uint32(3); id <= 8; id++ {
+		if served[id]*3 > served[1]*2 || served[id]*5 < served[1] {
+			t.Errorf("slow peer %d had %d rounds, a fast one %d", id, served[id], served[1])
+		}
+	}
+}
+
+// BEP 3: "new connections are three times as likely to start as the current optimistic unchoke as anywhere else in the
+// rotation".
+func TestNewPeersGetTheOptimisticSlotThreeTimesAsOften(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	fresh := 0
+	const tries = 10_000
+	for range tries {
+		peers := []Peer{
+			{ID: 1, Joined: start, Since: start}, {ID: 2, Joined: start.Add(-time.Hour), Since: start},
+			{ID: 3, Joined: start.Add(-time.Hour), Since: start}, {ID: 4, Joined: start.Add(-time.Hour), Since: start},
+		}
+		if got := Choose(Question{Now: start, Slots: 1, Round: true, Rand: rng}, peers); got[0].ID == 1 {
+			fresh++
+		}
+	}
+	if fresh < tries*45/100 || fresh > tries*55/100 {
+		t.Errorf("the new one of four peers got the slot %d times of %d, want half of them", fresh, tries)
+	}
+}
+
+// TestAnyQuestionHasAnAnswer asks at random and checks what must hold always.
+func TestAnyQuestionHasAnAnswer(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		q := Question{Now: start, Slots: rng.IntN(8) - 1, Seeding: rng.IntN(2) == 0, Round: rng.IntN(2) == 0, Rand: rng}
+		peers := make([]Peer, rng.IntN(12))
+		held := map[uint32]bool{}
+		for i := range peers {
+			unchoked := rng.IntN(2) == 0
+			peers[i] = Peer{
+				ID: uint32(i + 1), Unchoked: unchoked, Optimistic: unchoked && rng.IntN(2) == 0, Served: unchoked || rng.IntN(2) == 0,
+				Since:  start.Add(-time.Duration(rng.IntN(60)) * time.Second),
+				Joined: start.Add(-time.Duration(rng.IntN(200)) * time.Second),
+				Gave:   rng.Int64N(3) * 1000, Took: rng.Int64N(3) * 1000, Snubbed: rng.IntN(4) == 0,
+			}
+			held[peers[i].ID] = unchoked
+		}
+		holders := 0
+		for _, h := range held {
+			if h {
+				holders++
+			}
+		}
+		seen := map[uint32]bool{}
+		kept := 0
+		for _, c := range Choose(q, peers) {
+			if seen[c.ID] || c.ID == 0 || int(c.ID) > len(held) {
+				t.Fatalf("%+v: %d was chosen twice or is nobody", q, c.ID)
+			}
+			seen[c.ID] = true
+			if held[c.ID] {
+				kept++
+			}
+		}
+		if want := max(0, min(q.Slots, len(held))); len(seen) != want {
+			t.Fatalf("%+v: %d chosen of %d, want %d", q, len(seen), len(held), want)
+		}
+		if want := max(0, min(q.Slots, holders)); !q.Round && kept != want {
+			t.Fatalf("%+v: %d of %d kept their slots between two rounds, want %d", q, kept, holders, want)
+		}
+	}
+}
+
+func TestSlotsStayWithinTheirBounds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	var s Slots
+	for range 100_000 {
+		l := Load{Rate: rng.Int64N(10 << 20), Limit: rng.Int64N(3) * 1 << 20, Used: s.Count() - rng.IntN(2), Waiting: rng.IntN(3)}
+		s = s.Next(l)
+		if n := s.Count(); n < leastSlots || n > mostSlots || int64(n) > max(firstSlots, l.Rate/leastEach) {
+			t.Fatalf("%d slots after %+v", n, l)
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"simplebit/edgeagent/picker"
 )
 
 const (
@@ -20,13 +18,13 @@ const (
 
 // An address is what is known of one place at which a peer may be reached.
 type address struct {
-	at       netip.AddrPort
-	due      time.Time // not to be dialled before
-	failures int       // in a row
-	busy     bool      // being dialled, or connected
-	seed     bool      // has everything, so that it is useless to us once we have too
-	banned   bool
-	last     picker.ID // of its last connection; 0 for none
+	at        netip.AddrPort
+	due       time.Time // not to be dialled before
+	failures  int       // in a row
+	reachable bool      // somebody has had a handshake from it
+	busy      bool      // being dialled, or connected
+	seed      bool      // has everything, so that it is useless to us once we have too
+	banned    bool
 }
 
 // A book holds the addresses at which the torrent's peers may be reached, and decides which to dial next.
@@ -42,28 +40,33 @@ func newBook(rng *rand.Rand) *book {
 
 // add returns the address's entry, a new one if need be, and nil when it is none a peer can have or the book is full of
 // better ones.
-func (b *book) add(at netip.AddrPort) *address {
+func (b *book) add(at netip.AddrPort, reachable bool) *address {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	if a := b.index[at]; a != nil {
+		a.reachable = a.reachable || reachable
 		return a
 	}
 	if !at.IsValid() || at.Port() == 0 || at.Addr().IsUnspecified() || at.Addr().IsMulticast() {
 		return nil
 	}
-	if len(b.list) >= maxKnown && !b.evict() {
+	if len(b.list) >= maxKnown && !b.evict(reachable) {
 		return nil
 	}
-	a := &address{at: at}
+	a := &address{at: at, reachable: reachable}
 	b.list = append(b.list, a)
 	b.index[at] = a
 	return a
 }
 
-// evict forgets the idle address that has failed most often, if one has failed at all.
-func (b *book) evict() bool {
+// evict forgets the idle address that has failed most often, if one has failed at all, or else, for a reachable one, an
+// unverified one.
+func (b *book) evict(reachable bool) bool {
 	worst := -1
 	for i, a := range b.list {
-		if !a.busy && !a.banned && a.failures > 0 && (worst < 0 || a.failures > b.list[worst].failures) {
+		if a.busy || a.banned || a.failures == 0 && (a.reachable || !reachable) {
+			continue
+		}
+		if worst < 0 || a.failures > b.list[worst].failures {
 			worst = i
 		}
 	}
@@ -75,19 +78,16 @@ func (b *book) evict() bool {
 	return true
 }
 
-// next returns the address to dial now and marks it busy, or nil. Those that never failed go first.
-func (b *book) next(now time.Time, seeding bool) *address {
+// next returns the address to dial now, or nil: a reachable one, or an unverified one. Those that never failed go first.
+func (b *book) next(now time.Time, reachable, seeding bool) *address {
 	var best *address
 	for _, a := range b.list {
-		if a.busy || a.banned || seeding && a.seed || a.due.After(now) {
+		if a.reachable != reachable || a.busy || a.banned || seeding && a.seed || a.due.After(now) {
 			continue
 		}
 		if best == nil || a.failures < best.failures {
 			best = a
 		}
-	}
-	if best != nil {
-		best.busy = true
 	}
 	return best
 }
@@ -96,6 +96,7 @@ func (b *book) next(now time.Time, seeding bool) *address {
 func (b *book) failed(a *address, now time.Time) {
 	wait := min(firstWait<<min(a.failures, 20), longestWait)
 	a.failures++
+	a.reachable = false
 	b.wait(a, now, wait)
 }
 
@@ -108,13 +109,4 @@ func (b *book) closed(a *address, now time.Time) {
 func (b *book) wait(a *address, now time.Time, d time.Duration) {
 	a.busy = false
 	a.due = now.Add(d + time.Duration(b.rng.Int64N(int64(d/4))))
-}
-
-// lastOf returns the address whose last connection had the given ID, or nil.
-func (b *book) lastOf(id picker.ID) *address {
-	i := slices.IndexFunc(b.list, func(a *address) bool { return a.last == id })
-	if i < 0 {
-		return nil
-	}
-	return b.list[i]
 }

@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,8 +10,6 @@ import (
 )
 
 const (
-	// maxStrays is how many blocks and rejects that were not asked for a peer may send.
-	maxStrays = 64
 	// rejectPause is how long a peer is left alone after it rejected a request, lest the same is sent again and again.
 	rejectPause = 2 * time.Second
 	// aheadOfMemory is how many blocks may be in flight for each that the pool holds. What comes faster than the disk
@@ -21,31 +18,44 @@ const (
 	aheadOfMemory = 4
 )
 
+// scratch is memory that is used again.
+type scratch struct {
+	blocks  []picker.Block
+	cancels []picker.Cancel
+	peers   []*picker.Peer
+}
+
 // ask sends the peer requests, as many as are due.
 func (t *Torrent) ask(now time.Time, p *peerConn) {
 	outstanding := p.pick.Requests()
 	memory := int(t.c.Pool.Size() / storage.BlockSize)
 	share := memory / 8 / len(t.peers)
 	p.wake.Store(wakeAfter(outstanding, share))
-	if !p.interested || now.Before(p.pause) {
+	if !p.interested || now.Before(p.flow.pause) {
 		return
 	}
 	room := aheadOfMemory*memory - t.pick.Requested() + outstanding
-	n := p.pipe.due(p.pipe.limit(p.remote.reqq(), room), outstanding)
+	limit := p.flow.pipe.limit(p.remote.reqq(), room)
+	if p.flow.snubbed {
+		limit = 1
+	}
+	n := p.flow.pipe.due(limit, outstanding)
 	if n <= 0 {
 		return
 	}
+	blocks := t.scratch.blocks[:0]
 	if p.remote.choking {
-		t.blocks = t.pick.PickAllowed(p.pick, n, t.blocks[:0])
+		blocks = t.pick.PickAllowed(p.pick, n, blocks)
 	} else {
-		t.blocks = t.pick.Pick(p.pick, n, t.blocks[:0])
+		blocks = t.pick.Pick(p.pick, n, blocks)
 	}
-	if len(t.blocks) > 0 && outstanding == 0 {
-		p.owing = now
+	if len(blocks) > 0 && outstanding == 0 {
+		p.flow.owing = now
 	}
-	for _, b := range t.blocks {
+	for _, b := range blocks {
 		p.queue(peer.Message{Type: peer.TypeRequest, Index: b.Piece, Begin: b.Begin, Length: b.Length})
 	}
+	t.scratch.blocks = blocks
 	p.wake.Store(wakeAfter(p.pick.Requests(), share))
 }
 
@@ -72,39 +82,59 @@ func (t *Torrent) block(now time.Time, p *peerConn, a arrival) error {
 	p.heard = now
 	p.remote.talking = true
 	n := a.block.N
-	b := picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)}
-	if ok, _ := t.pick.Received(p.pick, b, nil); !ok {
+	asked, others := t.pick.Received(p.pick, picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)}, t.scratch.peers[:0])
+	if !asked {
 		a.block.Release()
-		return p.stray("blocks")
+		t.total.wasted += int64(n)
+		return p.flow.stray("blocks")
 	}
+	for _, other := range others {
+		t.cancel(other, picker.Block{Piece: a.index, Begin: a.begin, Length: uint32(n)})
+	}
+	t.scratch.peers = others[:0]
+	t.watchBlock(p, a)
 	t.c.Storage.Write(int(a.index), int(a.begin), a.block)
-	p.pipe.received()
-	p.owing = now
-	p.payload += int64(n)
-	p.down.add(now, n)
-	t.downloaded += int64(n)
-	t.down.add(now, n)
+	p.flow.came(now)
+	if p.flow.snubbed {
+		t.resumed(p)
+	}
+	p.tally.receive(now, n)
+	t.total.downloaded += int64(n)
+	t.total.down.add(now, n)
 	t.touch(p)
 	return nil
+}
+
+// sendCancels tells peers which requests the picker has given up.
+func (t *Torrent) sendCancels() {
+	t.scratch.cancels = t.pick.Cancels(t.scratch.cancels[:0])
+	for _, c := range t.scratch.cancels {
+		t.cancel(c.Peer, c.Block)
+	}
+}
+
+// cancel tells a peer that a block is not needed any more.
+func (t *Torrent) cancel(of *picker.Peer, b picker.Block) {
+	i := slices.IndexFunc(t.peers, func(p *peerConn) bool { return p.pick == of })
+	if i < 0 {
+		return
+	}
+	p := t.peers[i]
+	p.flow.cancelled++
+	p.queue(peer.Message{Type: peer.TypeCancel, Index: b.Piece, Begin: b.Begin, Length: b.Length})
+	t.touch(p)
 }
 
 // rejected handles REJECT (BEP 6).
 func (t *Torrent) rejected(now time.Time, p *peerConn, m peer.Message) error {
 	if !t.pick.Rejected(p.pick, picker.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}) {
-		return p.stray("rejects")
+		return p.flow.stray("rejects")
 	}
 	if !p.remote.choking {
-		p.pipe.rejected()
+		p.flow.pipe.rejected()
 	}
-	p.pause = now.Add(rejectPause)
+	p.flow.pause = now.Add(rejectPause)
 	t.wakeAll = true
-	return nil
-}
-
-func (p *peerConn) stray(what string) error {
-	if p.strays++; p.strays > maxStrays {
-		return fmt.Errorf("peer keeps sending %s that were not asked for", what)
-	}
 	return nil
 }
 
@@ -123,50 +153,22 @@ func (t *Torrent) stored(now time.Time, ev storage.Event) {
 func (t *Torrent) verified(now time.Time, piece int) {
 	t.have.Set(piece)
 	t.haveBytes += int64(t.sizeOf(piece))
+	if t.wants(piece) {
+		t.wantedLeft -= int64(t.sizeOf(piece))
+	}
 	t.pick.Verified(piece)
-	for _, p := range slices.Clone(t.peers) {
+	t.sendCancels()
+	if t.suspects.watching {
+		for _, id := range t.suspects.right(piece) {
+			t.blame(now, id)
+		}
+	}
+	for _, p := range t.peers {
 		if !p.pick.Has(piece) {
 			p.queue(peer.Message{Type: peer.TypeHave, Index: uint32(piece)})
 			t.touch(p)
 		}
 		t.updateInterest(p)
-		if t.seeding() {
-			t.completed(now, p)
-		}
 	}
-	if t.seeding() {
-		t.rechokeNow = true
-		t.publish(now)
-		t.log.Debug("torrent complete", "uploaded", t.uploaded, "downloaded", t.downloaded)
-	}
-}
-
-// completed tells a peer that we have everything, or drops it if it has too.
-func (t *Torrent) completed(now time.Time, p *peerConn) {
-	if t.useless(p) {
-		t.drop(now, p, errBothSeeds)
-		return
-	}
-	t.sendExtensions(p)
-	t.touch(p)
-}
-
-// corrupt deals with a piece whose hash is wrong: a peer that sent all of it is to blame for certain.
-func (t *Torrent) corrupt(now time.Time, piece int) {
-	from := t.pick.Failed(piece)
-	t.wakeAll = true
-	t.log.Warn("piece has the wrong hash and is fetched again", "piece", piece, "peers", len(from))
-	if len(from) != 1 {
-		return
-	}
-	for _, p := range t.peers {
-		if p.pick.ID() == from[0] {
-			t.log.Warn("peer sent corrupt data and is banned", "addr", p.addr, "client", p.client)
-			t.ban(now, p)
-			return
-		}
-	}
-	if a := t.book.lastOf(from[0]); a != nil {
-		a.banned = true
-	}
+	t.restate(now)
 }

@@ -132,36 +132,6 @@ func TestAPeerThatSendsNothingIsDroppedAfterThreeMinutes(t *testing.T) {
 	})
 }
 
-func TestAPeerThatOwesBlocksForAMinuteLosesThemToOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(64<<10, 64<<10)
-		n := c.start(t, "node", nil, Config{})
-		p := n.connect(t, features{name: "x", fast: true})
-		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		if got := len(p.requests()); got != 4 {
-			t.Fatalf("%d requests, want 4", got)
-		}
-		q := n.connect(t, features{name: "y", fast: true})
-		q.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		if got := len(q.requests()); got != 0 {
-			t.Fatalf("%d blocks were asked for twice", got)
-		}
-		for range 6 {
-			time.Sleep(11 * time.Second)
-			p.send(peer.Message{KeepAlive: true}) // talking is not sending
-		}
-		if !p.isClosed() {
-			t.Fatal("the peer that sends nothing is still there")
-		}
-		if got := q.serve(c, nil); got != 4 {
-			t.Fatalf("the other peer was asked for %d blocks, want 4", got)
-		}
-		if s := n.Status(); !s.Seeding {
-			t.Errorf("not complete: %+v", s)
-		}
-	})
-}
-
 func TestAPeerThatDoesNotReadIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(1<<20, 16<<10)
@@ -202,7 +172,7 @@ func TestAPeerThatRejectsEverythingIsNotAskedInALoop(t *testing.T) {
 func TestAnUnwantedSecondConnectionIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(1<<20, 64<<10)
-		n := c.start(t, "node", nil, Config{MaxPeers: 2})
+		n := c.start(t, "node", nil, Config{Policy: Policy{MaxPeers: 2}})
 		first := n.connect(t, features{name: "x"})
 		second := n.connect(t, features{name: "x"})
 		if first.isClosed() || !second.isClosed() {

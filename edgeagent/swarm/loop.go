@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"simplebit/edgeagent/choker"
 	"simplebit/edgeagent/picker"
 	"simplebit/edgeagent/storage"
 	"simplebit/wire/peer"
@@ -17,7 +18,6 @@ const (
 	quietInterval = 5 * time.Second
 	// publishInterval is the least time between snapshots.
 	publishInterval = 250 * time.Millisecond
-	rechokeInterval = 10 * time.Second
 	rateInterval    = time.Second
 )
 
@@ -25,27 +25,47 @@ const (
 type loop struct {
 	events  chan event
 	dialled chan dialResult
-	dials   int // in progress
+	sure    int // dials in progress of reachable addresses
+	guesses int // and of others
 	running int // goroutines of connections, whose last event is still to come
 
-	book   *book
-	banned [][20]byte // peer ids
-	peers  []*peerConn
-	dirty  []*peerConn // with something to send or to ask for after this round of events
+	place    *member // our connections, as the device counts them
+	book     *book
+	bans     bans
+	suspects suspects
+	verdicts []Verdict // to be told
+	told     time.Time // when a peer's fault was last shown in the log
+	peers    []*peerConn
+	dirty    []*peerConn // with something to send or to ask for after this round of events
 
-	pick      *picker.Picker
-	have      peer.Bitfield
-	haveBytes int64
-	blocks    []picker.Block // scratch
+	want       *Policy
+	pick       *picker.Picker
+	have       peer.Bitfield
+	haveBytes  int64
+	wantedLeft int64 // bytes of wanted pieces that are not verified
+	seeded     bool  // nothing that is wanted was missing when peers were last told
 
-	downloaded, uploaded int64
-	down, up             meter
+	total   totals
+	choking choking
+	clock   clock
+	scratch scratch
 
-	rechoked, rated, published time.Time
-	rechokeNow                 bool // a slot or a wait for one has begun
-	wakeAll                    bool // blocks are free again that other peers can be asked for
-	changed                    bool // the snapshot is out of date in more than rates
-	failed                     error
+	wakeAll bool // blocks are free again that other peers can be asked for
+	changed bool // the snapshot is out of date in more than rates
+	failed  error
+}
+
+// totals are bytes of payload of all peers since New.
+type totals struct {
+	downloaded, uploaded, wasted int64
+	down, up                     meter
+}
+
+// clock is when the loop did what it does at intervals, and when it must do something at a certain time.
+type clock struct {
+	rated, published time.Time
+	alarm            time.Time // when the first grant is due; zero for never
+	set              time.Time // what the timer for it is set to
 }
 
 // An event is what a connection's goroutine tells the loop.
@@ -67,12 +87,12 @@ const (
 	writerEnded
 )
 
-func (t *Torrent) seeding() bool { return t.pick.Missing() == 0 }
-
 // run is the loop. It returns when ctx ends or the disk has failed.
 func (t *Torrent) run(ctx context.Context) error {
-	timer := time.NewTimer(tickInterval)
+	timer, alarm := time.NewTimer(tickInterval), time.NewTimer(quietInterval)
 	defer timer.Stop()
+	defer alarm.Stop()
+	t.choking.round = time.Now()
 	quiet, happened := false, false
 	for {
 		select {
@@ -88,27 +108,30 @@ func (t *Torrent) run(ctx context.Context) error {
 			t.stored(time.Now(), ev)
 			happened = true
 		case list := <-t.candidates:
-			for _, at := range list {
-				t.book.add(at.Addr)
+			for _, c := range list {
+				t.book.add(c.Addr, c.Reachable)
 			}
 			t.changed, happened = true, true
 			t.dialMore(ctx, time.Now())
 		case <-t.poke:
-			t.pick.SetPriorities(t.policy.Load().Priorities)
-			t.pick.SetSequential(t.policy.Load().Sequential)
-			t.wakeAll, t.changed, happened = true, true, true
+			t.rethink(time.Now())
+			t.dialMore(ctx, time.Now())
+			happened = true
 		case c := <-t.accepted:
 			t.join(ctx, time.Now(), c, nil)
 			happened = true
 		case r := <-t.dialled:
-			t.dials--
 			t.reached(ctx, time.Now(), r)
 			t.dialMore(ctx, time.Now())
 			happened = true
+		case <-alarm.C:
+			t.clock.alarm, t.clock.set = time.Time{}, time.Time{}
+			t.touchGranted()
+			happened = true
 		case <-timer.C:
 			now := time.Now()
-			t.tick(ctx, now)
-			quiet = !happened && t.down.rate(now) == 0 && t.up.rate(now) == 0
+			waiting := t.tick(ctx, now)
+			quiet = !happened && !waiting && t.total.down.rate(now) == 0 && t.total.up.rate(now) == 0
 			happened = false
 			if quiet {
 				timer.Reset(quietInterval)
@@ -125,7 +148,36 @@ func (t *Torrent) run(ctx context.Context) error {
 			quiet = false
 			timer.Reset(tickInterval)
 		}
-		t.settle(time.Now())
+		now := time.Now()
+		t.settle(now)
+		if at := t.clock.alarm; at != t.clock.set {
+			t.clock.set = at
+			alarm.Reset(at.Sub(now))
+		}
+	}
+}
+
+// rethink takes notice of limits or a policy that have changed.
+func (t *Torrent) rethink(now time.Time) {
+	if t.want != t.policy.Load() {
+		t.obey(now)
+	}
+	t.wakeAll = true
+}
+
+// alarm has the loop look at the peers with grants at the given time, if not before.
+func (t *Torrent) alarm(at time.Time) {
+	if t.clock.alarm.IsZero() || at.Before(t.clock.alarm) {
+		t.clock.alarm = at
+	}
+}
+
+// touchGranted has settle look at the peers that wait for a grant.
+func (t *Torrent) touchGranted() {
+	for _, p := range t.peers {
+		if p.serve.grant != nil {
+			t.touch(p)
+		}
 	}
 }
 
@@ -171,7 +223,7 @@ func (t *Torrent) handle(now time.Time, ev event) {
 
 // settle sends and asks for what a round of events has made necessary.
 func (t *Torrent) settle(now time.Time) {
-	if t.rechokeNow || now.Sub(t.rechoked) >= rechokeInterval {
+	if t.choking.now || now.Sub(t.choking.round) >= choker.Interval {
 		t.rechoke(now)
 	}
 	t.send(now)
@@ -183,7 +235,7 @@ func (t *Torrent) settle(now time.Time) {
 		}
 		t.send(now)
 	}
-	if t.changed && now.Sub(t.published) >= publishInterval {
+	if t.changed && now.Sub(t.clock.published) >= publishInterval {
 		t.publish(now)
 	}
 }
@@ -214,17 +266,17 @@ func (t *Torrent) touch(p *peerConn) {
 	}
 }
 
-// tick does what depends on the time alone.
-func (t *Torrent) tick(ctx context.Context, now time.Time) {
-	rate := now.Sub(t.rated) >= rateInterval
+// tick does what depends on the time alone. It reports whether it must be called again soon whatever happens.
+func (t *Torrent) tick(ctx context.Context, now time.Time) (waiting bool) {
+	rate := now.Sub(t.clock.rated) >= rateInterval
 	if rate {
-		t.rated = now
+		t.clock.rated = now
 	}
 	for i := len(t.peers) - 1; i >= 0; i-- {
 		p := t.peers[i]
 		err := t.collect(now, p)
 		if err == nil {
-			err = p.overdue(now)
+			err = t.overdue(now, p)
 		}
 		if err != nil {
 			t.drop(now, p, err)
@@ -234,12 +286,15 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) {
 			p.queue(peer.Message{KeepAlive: true})
 		}
 		if rate {
-			p.pipe.tick(p.down.rate(now))
+			p.flow.pipe.tick(p.tally.down.rate(now))
 		}
 		t.touch(p)
 	}
-	t.dialMore(ctx, now)
+	left := t.dialMore(ctx, now)
+	t.turnover(now, left)
+	t.pronounce()
 	t.publish(now)
+	return left || t.pick.Requested() > 0
 }
 
 // shutDown closes every connection and waits for the goroutines and dials.
@@ -248,16 +303,18 @@ func (t *Torrent) shutDown() {
 	for len(t.peers) > 0 {
 		t.drop(now, t.peers[0], errStopped)
 	}
-	for t.running > 0 || t.dials > 0 {
+	for t.running > 0 || t.sure+t.guesses > 0 {
 		select {
 		case ev := <-t.events:
 			t.handle(now, ev)
 		case r := <-t.dialled:
-			t.dials--
+			t.dialEnded(r)
+			t.c.Shared.give(t.place)
 			if r.conn != nil {
 				r.conn.Close()
 			}
 		}
 	}
+	t.pronounce()
 	t.publish(now)
 }

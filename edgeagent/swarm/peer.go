@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -16,9 +15,6 @@ import (
 const (
 	keepAliveInterval = 100 * time.Second // BEP 3 has peers give up after two minutes
 	idleLimit         = 180 * time.Second
-	// blockLimit is how long a peer may owe us blocks without sending one. Shorter than idleLimit: others could have
-	// been asked for them.
-	blockLimit = 60 * time.Second
 	// ourQueue is how many requests of a peer we queue (BEP 10, reqq). Transmission fills it once a second, so it bounds
 	// what such a peer gets from us: 512 blocks are 8 MiB/s. An entry is 12 bytes.
 	ourQueue = 512
@@ -35,15 +31,18 @@ const (
 var (
 	errStopped   = errors.New("we stopped")
 	errDeaf      = errors.New("peer does not read what we send")
+	errFewer     = errors.New("fewer connections are wanted")
 	errBothSeeds = errors.New("neither side needs anything")
 	errCorrupt   = errors.New("peer sent corrupt data")
 )
 
 // peerConn is one connected peer. The loop owns it; its reader and writer use only the first fields.
 type peerConn struct {
-	in   exchange[arrivals] // from the reader
-	wake atomic.Int32       // how many arrivals the loop wants to be told of at once
-	out  exchange[batch]    // to the writer
+	in     exchange[arrivals] // from the reader
+	wake   atomic.Int32       // how many arrivals the loop wants to be told of at once
+	held   atomic.Bool        // the reader waits for us, not for the peer
+	closed chan struct{}      // when the connection is ended
+	out    exchange[batch]    // to the writer
 
 	conn   *dial.Conn
 	addr   netip.AddrPort
@@ -53,18 +52,10 @@ type peerConn struct {
 	remote remote
 
 	interested bool // we are
-	choked     bool // by us
-	slotSince  time.Time
-	requests   []request // of theirs, not handed to the writer yet
-	handed     int       // bytes of their requests that are with the writer
-
-	pipe    pipeline
-	pause   time.Time // not to be asked for anything before
-	owing   time.Time // since when blocks are due: the last block, or the first request after a silence
-	strays  int       // blocks and rejects that were not asked for
-	payload int64     // bytes of blocks sent and received
-	up      meter
-	down    meter
+	slot       slot
+	serve      serving
+	flow       flow
+	tally      tally
 
 	began, heard, sent time.Time
 
@@ -93,13 +84,14 @@ func (r *remote) reqq() int {
 func newPeerConn(now time.Time, c *dial.Conn, entry *address) *peerConn {
 	return &peerConn{
 		in:     newExchange[arrivals](),
+		closed: make(chan struct{}),
 		out:    newExchange[batch](),
 		conn:   c,
 		addr:   remoteAddr(c),
 		entry:  entry,
 		client: peer.ClientName(c.Peer.PeerID, ""),
 		remote: remote{choking: true, fast: c.Peer.Fast(), extended: c.Peer.Extended()},
-		choked: true,
+		tally:  newTally(now),
 		began:  now, heard: now, sent: now,
 	}
 }
@@ -141,16 +133,5 @@ func (p *peerConn) flush(now time.Time, bitfield int) error {
 	p.batch = nil
 	p.out.offer(b)
 	p.sent = now
-	return nil
-}
-
-// overdue returns why the peer must be dropped, if it has been silent for too long.
-func (p *peerConn) overdue(now time.Time) error {
-	if n := p.pick.Requests(); n > 0 && now.Sub(p.owing) >= blockLimit {
-		return fmt.Errorf("peer owes us %d blocks and sent none for %v", n, blockLimit)
-	}
-	if now.Sub(p.heard) >= idleLimit {
-		return fmt.Errorf("peer sent nothing for %v", idleLimit)
-	}
 	return nil
 }

@@ -213,18 +213,17 @@ func TestAChokeWithTheFastExtension(t *testing.T) {
 
 func TestAChokeWithoutTheFastExtensionGivesTheBlocksToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContent(4*block, 4*block)
+		c := newContent(2*4*block, 4*block)
 		n := c.start(t, "node", nil, Config{})
-		all := peer.Message{Type: peer.TypeBitfield, Payload: []byte{0x80}}
-		p, q := n.connect(t, features{name: "x"}), n.connect(t, features{name: "y"})
-		p.send(all, simple(peer.TypeUnchoke))
-		q.send(all, simple(peer.TypeUnchoke))
-		if a, b := len(p.requests()), len(q.requests()); a != 4 || b != 0 {
+		p := n.connect(t, features{name: "plain"})
+		p.send(peer.Message{Type: peer.TypeBitfield, Payload: []byte{0x80}}, simple(peer.TypeUnchoke))
+		q, r := twoOfOnePiece(t, n)
+		if a, b := len(p.requests()), len(q.requests())+len(r.requests()); a != 4 || b != 0 {
 			t.Fatalf("%d and %d requests", a, b)
 		}
 		p.send(simple(peer.TypeChoke))
-		if got := len(q.requests()); got != 4 {
-			t.Fatalf("%d requests to the other peer, want 4", got)
+		if got := len(q.requests()) + len(r.requests()); got != 4 {
+			t.Fatalf("%d requests to others, want 4", got)
 		}
 	})
 }
@@ -309,7 +308,7 @@ func TestAChokedPeersRequestsAreRejected(t *testing.T) {
 		q := n.connect(t, features{name: "y", fast: true})
 		q.send(simple(peer.TypeInterested))
 		q.take()
-		time.Sleep(45 * time.Second)
+		time.Sleep(25 * time.Second)
 		if got := q.take(); got != "unchoke" {
 			t.Fatalf("a peer that waits for the only slot of a seed heard %q", got)
 		}
@@ -392,11 +391,9 @@ func TestPeersAreToldWhenWeBecomeASeed(t *testing.T) {
 
 func TestWhatAPeerRejectsIsAskedOfAnotherAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newContent(4*block, 4*block)
+		c := newContent(2*4*block, 4*block)
 		n := c.start(t, "node", nil, Config{})
-		p, q := n.connect(t, features{name: "x", fast: true}), n.connect(t, features{name: "y", fast: true})
-		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		q.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		p, q := twoOfOnePiece(t, n)
 		r := p.requests()[1]
 		r.Type = peer.TypeReject
 		p.send(r)

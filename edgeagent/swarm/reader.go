@@ -20,13 +20,19 @@ type arrivals struct {
 	announced bool // the loop was told to look
 }
 
+// A reader is what a connection's reader works with.
+type reader struct {
+	pool  *storage.Pool
+	rates rates
+}
+
 // read turns what comes on the connection into events until it fails or is closed. Its last event is readerEnded.
-func (p *peerConn) read(ctx context.Context, pool *storage.Pool, events chan<- event) {
-	err := p.readMessages(ctx, pool, events)
+func (p *peerConn) read(ctx context.Context, with *reader, events chan<- event) {
+	err := p.readMessages(ctx, with, events)
 	events <- event{from: p, kind: readerEnded, err: err}
 }
 
-func (p *peerConn) readMessages(ctx context.Context, pool *storage.Pool, events chan<- event) error {
+func (p *peerConn) readMessages(ctx context.Context, with *reader, events chan<- event) error {
 	r := peer.NewReader(p.conn.Conn)
 	for {
 		m, err := r.Next()
@@ -34,7 +40,7 @@ func (p *peerConn) readMessages(ctx context.Context, pool *storage.Pool, events 
 			return err
 		}
 		if m.Type == peer.TypePiece && !m.KeepAlive {
-			if err := p.readBlock(ctx, r, m, pool, events); err != nil {
+			if err := p.readBlock(ctx, r, m, with, events); err != nil {
 				return err
 			}
 			continue
@@ -50,15 +56,10 @@ func (p *peerConn) readMessages(ctx context.Context, pool *storage.Pool, events 
 }
 
 // readBlock reads a block and adds it to the arrivals. The loop is told when there are as many as it wants at once.
-func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message, pool *storage.Pool, events chan<- event) error {
-	b := pool.TryGet()
-	if b == nil {
-		// Some of what is missing from the pool may be waiting here.
-		events <- event{from: p, kind: gotBlocks}
-		var err error
-		if b, err = pool.Get(ctx); err != nil {
-			return err
-		}
+func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message, with *reader, events chan<- event) error {
+	b, err := p.makeRoom(ctx, int(m.Length), with, events)
+	if err != nil {
+		return err
 	}
 	if err := r.ReadBlock(b.Bytes()); err != nil {
 		b.Release()
@@ -74,4 +75,25 @@ func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message
 		events <- event{from: p, kind: gotBlocks}
 	}
 	return nil
+}
+
+// makeRoom waits until a block of n bytes may be taken off the connection, and returns where it goes. Meanwhile the rest
+// waits in the sockets, which slows the sender down.
+func (p *peerConn) makeRoom(ctx context.Context, n int, with *reader, events chan<- event) (*storage.Block, error) {
+	limited := with.rates.limited()
+	if !limited {
+		if b := with.pool.TryGet(); b != nil {
+			return b, nil
+		}
+	}
+	// What is missing from the pool may be waiting here, and the loop needs it whatever it waits for.
+	events <- event{from: p, kind: gotBlocks}
+	p.held.Store(true)
+	defer p.held.Store(false)
+	if limited {
+		if err := with.rates.wait(ctx, p.closed, n); err != nil {
+			return nil, err
+		}
+	}
+	return with.pool.Get(ctx)
 }

@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -18,7 +17,7 @@ func (t *Torrent) message(now time.Time, p *peerConn, m peer.Message) error {
 		// BEP 6: "when the fast extension is disabled, if a peer receives any of these messages it should close the
 		// connection".
 		if !p.remote.fast {
-			return fmt.Errorf("peer sent %s without the fast extension", m.Type)
+			return violates("peer sent %s without the fast extension", m.Type)
 		}
 	}
 	switch m.Type {
@@ -36,8 +35,8 @@ func (t *Torrent) message(now time.Time, p *peerConn, m peer.Message) error {
 		return t.choke(p)
 	case peer.TypeUnchoke:
 		p.remote.choking = false
-		p.pause = time.Time{}
-		p.pipe = pipeline{want: p.pipe.want}
+		p.flow.pause = time.Time{}
+		p.flow.pipe = pipeline{want: p.flow.pipe.want}
 		t.touch(p)
 	case peer.TypeInterested:
 		t.interested(now, p, true)
@@ -70,7 +69,7 @@ func (t *Torrent) message(now time.Time, p *peerConn, m peer.Message) error {
 func (t *Torrent) opening(p *peerConn, m peer.Message) error {
 	late := p.remote.talking
 	if late && m.Type != peer.TypeBitfield {
-		return fmt.Errorf("peer sent %s after other messages", m.Type)
+		return violates("peer sent %s after other messages", m.Type)
 	}
 	p.remote.talking = true
 	switch m.Type {
@@ -78,7 +77,7 @@ func (t *Torrent) opening(p *peerConn, m peer.Message) error {
 		t.pick.HasAll(p.pick)
 	case peer.TypeBitfield:
 		if !peer.Bitfield(m.Payload).Valid(t.pieces) {
-			return fmt.Errorf("peer sent a bitfield of %d bytes that does not fit %d pieces", len(m.Payload), t.pieces)
+			return violates("peer sent a bitfield of %d bytes that does not fit %d pieces", len(m.Payload), t.pieces)
 		}
 		if !late {
 			t.pick.HasSome(p.pick, m.Payload)
@@ -138,7 +137,7 @@ func (t *Torrent) choke(p *peerConn) error {
 
 func (t *Torrent) inRange(m peer.Message) error {
 	if int64(m.Index) >= int64(t.pieces) {
-		return fmt.Errorf("peer sent %s for piece %d of %d", m.Type, m.Index, t.pieces)
+		return violates("peer sent %s for piece %d of %d", m.Type, m.Index, t.pieces)
 	}
 	return nil
 }
@@ -147,7 +146,7 @@ func (t *Torrent) inRange(m peer.Message) error {
 func (t *Torrent) greet(p *peerConn) {
 	have := t.pieces - t.pick.Missing()
 	switch {
-	case p.remote.fast && t.seeding():
+	case p.remote.fast && t.complete():
 		p.queue(peer.Message{Type: peer.TypeHaveAll})
 	case p.remote.fast && have == 0:
 		p.queue(peer.Message{Type: peer.TypeHaveNone})
@@ -176,7 +175,7 @@ func (t *Torrent) sendExtensions(p *peerConn) {
 // messages are not for us.
 func (t *Torrent) extended(p *peerConn, m peer.Message) error {
 	if !p.remote.extended {
-		return fmt.Errorf("peer sent %s without the extension protocol", m.Type)
+		return violates("peer sent %s without the extension protocol", m.Type)
 	}
 	if m.ExtID != peer.ExtHandshake {
 		return nil
@@ -190,8 +189,8 @@ func (t *Torrent) extended(p *peerConn, m peer.Message) error {
 	t.changed = true
 	if p.entry == nil && ext.Port != 0 && p.addr.IsValid() {
 		// An accepted peer tells where it can be dialled, should this connection end.
-		if a := t.book.add(netip.AddrPortFrom(p.addr.Addr(), ext.Port)); a != nil && !a.busy {
-			a.busy, a.last, p.entry = true, p.pick.ID(), a
+		if a := t.book.add(netip.AddrPortFrom(p.addr.Addr(), ext.Port), false); a != nil && !a.busy {
+			a.busy, p.entry = true, a
 		}
 	}
 	return t.offers(p)

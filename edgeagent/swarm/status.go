@@ -9,6 +9,7 @@ import (
 type Status struct {
 	Have                 int64 // bytes of verified pieces
 	Downloaded, Uploaded int64 // bytes of payload since New
+	Wasted               int64 // of what was downloaded and beyond: blocks not asked for, or of pieces with the wrong hash
 	DownRate, UpRate     int64 // payload, bytes/s over the last seconds
 	Complete             bool  // every piece is verified
 	Seeding              bool  // nothing that is wanted is missing
@@ -33,13 +34,14 @@ func (t *Torrent) Status() Status { return *t.status.Load() }
 func (t *Torrent) publish(now time.Time) {
 	s := &Status{
 		Have:       t.haveBytes,
-		Downloaded: t.downloaded,
-		Uploaded:   t.uploaded,
-		DownRate:   t.down.rate(now),
-		UpRate:     t.up.rate(now),
-		Complete:   t.pick.Missing() == 0,
+		Downloaded: t.total.downloaded,
+		Uploaded:   t.total.uploaded,
+		Wasted:     t.total.wasted,
+		DownRate:   t.total.down.rate(now),
+		UpRate:     t.total.up.rate(now),
+		Complete:   t.complete(),
 		Seeding:    t.seeding(),
-		WantedLeft: t.c.Length - t.haveBytes,
+		WantedLeft: t.wantedLeft,
 		Known:      len(t.book.list),
 		Peers:      make([]PeerStatus, 0, len(t.peers)),
 	}
@@ -53,10 +55,10 @@ func (t *Torrent) publish(now time.Time) {
 			Client:    p.client,
 			Transport: p.conn.Transport,
 			Path:      path,
-			Down:      p.down.rate(now),
-			Up:        p.up.rate(now),
+			Down:      p.tally.down.rate(now),
+			Up:        p.tally.up.rate(now),
 		})
 	}
 	t.status.Store(s)
-	t.published, t.changed = now, false
+	t.clock.published, t.changed = now, false
 }

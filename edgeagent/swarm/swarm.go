@@ -35,11 +35,6 @@ import (
 	"simplebit/wire/peer"
 )
 
-const (
-	defaultUploadSlots = 8
-	maxDials           = 10 // at once
-)
-
 // Config is what New needs. InfoHash, PeerID, PieceLength, Length, Storage and Pool must be given.
 type Config struct {
 	// InfoHash and PeerID go into our handshakes. Connections to our own peer id are dropped.
@@ -56,8 +51,6 @@ type Config struct {
 	Dialer *dial.Dialer
 	// Port we listen on, told to peers (BEP 10, p). 0 says that we cannot be dialled.
 	Port uint16
-	// MaxPeers bounds the connections of this torrent, either way. Default 40.
-	MaxPeers int
 	// Shared is what this torrent has in common with the others of the device. Default: one of its own.
 	Shared *Shared
 	// Policy is what is wanted of the torrent to begin with; see [Torrent.SetPolicy].
@@ -65,7 +58,7 @@ type Config struct {
 	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by the goroutine
 	// in Run and must not wait. Default: nobody is told.
 	Unusable func([]Verdict)
-	// UploadSlots is how many peers are served at a time. Default 8.
+	// UploadSlots is how many peers are served at a time. Default: as many as it takes to use the line, see [choker.Slots].
 	UploadSlots int
 	// Software is our name and version, told to peers (BEP 10, v). Default none.
 	Software string
@@ -89,6 +82,8 @@ type Torrent struct {
 	poke       chan struct{} // the policy has changed
 	done       chan struct{} // closed when Run has returned
 	status     atomic.Pointer[Status]
+	limits     limits       // the torrent's own
+	gather     atomic.Int32 // how many blocks a writer puts into one system call
 
 	loop // only for the goroutine in Run
 }
@@ -104,16 +99,10 @@ func New(c Config) (*Torrent, error) {
 		return nil, fmt.Errorf("swarm: %d pieces, but the storage has a bitfield of %d bytes", pieces, len(have))
 	}
 	if c.Shared == nil {
-		c.Shared = NewShared(SharedConfig{MaxPeers: c.MaxPeers})
+		c.Shared = NewShared(SharedConfig{})
 	}
 	if c.Dialer == nil {
 		c.Dialer = &dial.Dialer{}
-	}
-	if c.MaxPeers <= 0 {
-		c.MaxPeers = defaultMaxPeers
-	}
-	if c.UploadSlots <= 0 {
-		c.UploadSlots = defaultUploadSlots
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -134,8 +123,9 @@ func New(c Config) (*Torrent, error) {
 	}
 	t.loop = loop{
 		events:  make(chan event, eventQueue),
-		dialled: make(chan dialResult, maxDials),
+		dialled: make(chan dialResult, maxDials+maxGuesses),
 		book:    newBook(rand.New(rand.NewPCG(c.Seed, 1))),
+		choking: choking{rng: rand.New(rand.NewPCG(c.Seed, 2))},
 		have:    have,
 		pick: picker.New(picker.Config{
 			PieceLength: c.PieceLength, Length: c.Length, Have: have, Seed: c.Seed,
@@ -146,6 +136,10 @@ func New(c Config) (*Torrent, error) {
 			t.haveBytes += int64(t.sizeOf(i))
 		}
 	}
+	t.gather.Store(1)
+	t.SetPolicy(c.Policy)
+	t.seeded = t.seeding()
+	t.obey(time.Now())
 	t.publish(time.Now())
 	return t, nil
 }
@@ -189,9 +183,11 @@ func (t *Torrent) Run(ctx context.Context) error {
 	defer close(t.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	t.place = t.c.Shared.enter(t.wake)
 	err := t.run(ctx)
 	cancel()
 	t.shutDown()
+	t.c.Shared.leave(t.place)
 	return err
 }
 

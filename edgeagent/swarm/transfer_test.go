@@ -64,7 +64,7 @@ func TestNothingIsAllocatedPerBlock(t *testing.T) {
 func TestAnIdlePeerCostsLittleMemory(t *testing.T) {
 	const peers = 200
 	c := newContent(1<<20, 16<<10)
-	n := c.start(t, "node", nil, Config{MaxPeers: peers, Log: slog.New(slog.DiscardHandler)})
+	n := c.start(t, "node", nil, Config{Shared: NewShared(SharedConfig{MaxPeers: peers}), Log: slog.New(slog.DiscardHandler)})
 	inUse := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()

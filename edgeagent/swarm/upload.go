@@ -1,11 +1,9 @@
 package swarm
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
-	"simplebit/edgeagent/choker"
 	"simplebit/wire/peer"
 )
 
@@ -17,54 +15,25 @@ const (
 	mostHanded  = 2 * maxGather * peer.BlockSize
 )
 
-// interested handles INTERESTED and NOT INTERESTED.
-func (t *Torrent) interested(now time.Time, p *peerConn, is bool) {
-	if is == p.remote.interested {
-		return
-	}
-	p.remote.interested = is
-	if is {
-		p.slotSince = now
-	}
-	t.rechokeNow = true
-}
-
-// rechoke gives the upload slots to the peers that shall have them now.
-func (t *Torrent) rechoke(now time.Time) {
-	t.rechoked, t.rechokeNow = now, false
-	var waiting []choker.Peer
-	for _, p := range t.peers {
-		if p.remote.interested {
-			waiting = append(waiting, choker.Peer{ID: uint32(p.pick.ID()), Unchoked: !p.choked, Since: p.slotSince})
-		}
-	}
-	chosen := choker.Choose(now, waiting, t.c.UploadSlots, t.seeding())
-	for _, p := range t.peers {
-		serve := slices.Contains(chosen, uint32(p.pick.ID()))
-		if serve != p.choked {
-			continue
-		}
-		p.choked, p.slotSince = !serve, now
-		if serve {
-			p.queue(peer.Message{Type: peer.TypeUnchoke})
-		} else {
-			p.queue(peer.Message{Type: peer.TypeChoke})
-			p.rejectAll()
-		}
-		t.touch(p)
-	}
+// A serving is what a peer has asked of us.
+type serving struct {
+	requests []request // not handed to the writer yet
+	handed   int       // bytes of requests that are with the writer
+	// grant is leave to hand over the next requests. It outlives them when they are cancelled: a peer that asks and cancels
+	// must not get one leave after the other.
+	grant *grant
 }
 
 // rejectAll answers the requests of a peer that has just been choked. Those that the writer has begun with are served.
 func (p *peerConn) rejectAll() {
 	b := p.sending()
 	for _, r := range b.uploads {
-		p.handed -= int(r.length)
+		p.serve.handed -= int(r.length)
 	}
-	for _, r := range slices.Concat(b.uploads, p.requests) {
+	for _, r := range slices.Concat(b.uploads, p.serve.requests) {
 		p.reject(r)
 	}
-	b.uploads, p.requests = b.uploads[:0], p.requests[:0]
+	b.uploads, p.serve.requests = b.uploads[:0], p.serve.requests[:0]
 }
 
 // reject tells the peer that a request will not be served, if it speaks the fast extension (BEP 6); else silence says so.
@@ -78,20 +47,20 @@ func (p *peerConn) reject(r request) {
 func (t *Torrent) requested(p *peerConn, r request) error {
 	if int64(r.index) >= int64(t.pieces) || r.length == 0 || r.length > longestRequest ||
 		int64(r.begin)+int64(r.length) > int64(t.sizeOf(int(r.index))) {
-		return fmt.Errorf("peer asked for bytes %d+%d of piece %d, which do not exist", r.begin, r.length, r.index)
+		return violates("peer asked for bytes %d+%d of piece %d, which do not exist", r.begin, r.length, r.index)
 	}
 	if r.length > peer.BlockSize && !p.remote.fast {
 		// BEP 3: "close connections which request an amount greater than that".
-		return fmt.Errorf("peer asked for a block of %d bytes", r.length)
+		return violates("peer asked for a block of %d bytes", r.length)
 	}
-	if !p.remote.fast && len(p.requests) >= muteQueue {
-		return fmt.Errorf("peer asked for %d blocks and more", muteQueue)
+	if !p.remote.fast && len(p.serve.requests) >= muteQueue {
+		return violates("peer asked for %d blocks and more", muteQueue)
 	}
-	full := p.remote.fast && len(p.requests) >= ourQueue
-	if p.choked || full || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
+	full := p.remote.fast && len(p.serve.requests) >= ourQueue
+	if !p.slot.held || full || r.length > peer.BlockSize || !t.have.Has(int(r.index)) {
 		p.reject(r)
 	} else {
-		p.requests = append(p.requests, r)
+		p.serve.requests = append(p.serve.requests, r)
 	}
 	t.touch(p)
 	return nil
@@ -99,40 +68,88 @@ func (t *Torrent) requested(p *peerConn, r request) error {
 
 // cancelled handles CANCEL. With the fast extension every request is answered, this one by a reject (BEP 6).
 func (t *Torrent) cancelled(p *peerConn, r request) {
-	i := slices.Index(p.requests, r)
+	i := slices.Index(p.serve.requests, r)
 	if i < 0 {
 		return
 	}
-	p.requests = slices.Delete(p.requests, i, i+1)
+	p.serve.requests = slices.Delete(p.serve.requests, i, i+1)
 	p.reject(r)
 	t.touch(p)
 }
 
 // feed hands the writer requests to serve.
 func (t *Torrent) feed(now time.Time, p *peerConn) {
-	if len(p.requests) == 0 {
+	v := &p.serve
+	if len(v.requests) == 0 {
 		return
 	}
-	limit := int(min(max(p.up.rate(now), leastHanded), mostHanded))
-	if p.handed > limit/2 {
+	most := int(min(max(p.tally.up.rate(now), leastHanded), mostHanded))
+	if v.handed > most/2 {
 		return
 	}
-	n := 0
-	for n < len(p.requests) && p.handed < limit {
-		p.handed += int(p.requests[n].length)
+	most -= v.handed
+	if t.up().limited() {
+		most = min(most, t.granted(now, v))
+	}
+	n, bytes := 0, 0
+	for n < len(v.requests) && bytes+int(v.requests[n].length) <= most {
+		bytes += int(v.requests[n].length)
 		n++
 	}
+	if n == 0 {
+		return
+	}
+	v.handed += bytes
 	b := p.sending()
-	b.uploads = append(b.uploads, p.requests[:n]...)
-	p.requests = slices.Delete(p.requests, 0, n)
+	b.uploads = append(b.uploads, v.requests[:n]...)
+	v.requests = slices.Delete(v.requests, 0, n)
 }
+
+// granted returns how many bytes may be handed over now within the limits, enough for the next request, or 0.
+func (t *Torrent) granted(now time.Time, v *serving) int {
+	if v.grant != nil && t.up().void(v.grant) {
+		v.grant.giveUp(now)
+		v.grant = nil
+	}
+	for range 2 {
+		if v.grant == nil {
+			v.grant = t.up().ask(now, v.wish(t.up().step()))
+		}
+		g := v.grant
+		if g == nil {
+			return mostHanded // there is no limit any more
+		}
+		if g.due.After(now) {
+			t.alarm(g.due)
+			return 0
+		}
+		v.grant = nil
+		if g.bytes >= int(v.requests[0].length) {
+			return g.bytes
+		}
+	}
+	return 0
+}
+
+// wish is how many bytes of requests to ask leave for, at most the given number.
+func (v *serving) wish(most int) int {
+	bytes := 0
+	for _, r := range v.requests {
+		if bytes+int(r.length) > most {
+			break
+		}
+		bytes += int(r.length)
+	}
+	return bytes
+}
+
+func (t *Torrent) up() rates { return rates{&t.c.Shared.up, &t.limits.up} }
 
 // wrote counts payload that the writer has sent.
 func (t *Torrent) wrote(now time.Time, p *peerConn, n int) {
-	p.handed -= n
-	p.payload += int64(n)
-	p.up.add(now, n)
-	t.uploaded += int64(n)
-	t.up.add(now, n)
+	p.serve.handed -= n
+	p.tally.send(now, n)
+	t.total.uploaded += int64(n)
+	t.total.up.add(now, n)
 	t.touch(p)
 }

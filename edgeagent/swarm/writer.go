@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"simplebit/edgeagent/storage"
@@ -33,7 +34,7 @@ type writer struct {
 	conn     net.Conn
 	storage  *storage.Torrent
 	pool     *storage.Pool
-	gather   int
+	gather   *atomic.Int32 // how many blocks go into one system call, at most maxGather
 	deadline time.Time
 	heads    []byte
 	blocks   []*storage.Block
@@ -95,7 +96,7 @@ func (w *writer) sendSome(ctx context.Context, control []byte, todo []request) (
 	if len(control) > 0 {
 		w.bufs = append(w.bufs, control)
 	}
-	for _, r := range todo[:min(len(todo), w.gather)] {
+	for _, r := range todo[:min(len(todo), int(w.gather.Load()), maxGather)] {
 		var b *storage.Block
 		if n == 0 {
 			if b, err = w.pool.Get(ctx); err != nil {
