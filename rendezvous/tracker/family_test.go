@@ -77,7 +77,7 @@ func TestANameOfBothFamiliesIsAnnouncedToOverBoth(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for _, u := range []*udpTracker{four, six} {
-		if got := u.seen(); !slices.Equal(got, []uint32{actionConnect, actionAnnounce}) || binary.BigEndian.Uint32(u.requests[1][88:]) != 0xabc {
+		if got := u.seen(); !slices.Equal(got, []uint32{actionConnect, actionAnnounce}) || binary.BigEndian.Uint32(u.sent()[1][88:]) != 0xabc {
 			t.Errorf("%s was asked %v", u.addr, got)
 		}
 	}

@@ -89,6 +89,13 @@ func (u *udpTracker) seen() []uint32 {
 	return a
 }
 
+// sent returns all datagrams that came.
+func (u *udpTracker) sent() [][]byte {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.requests)
+}
+
 // good is the answer of a good tracker: one peer, one seeder, two leechers, three downloads.
 func good(r request) []byte {
 	switch r.action {
@@ -129,11 +136,11 @@ func TestUDPAnnounceAndScrape(t *testing.T) {
 		if got := u.seen(); !slices.Equal(got, []uint32{actionConnect, actionAnnounce, actionScrape}) {
 			t.Errorf("it was asked %v", got)
 		}
-		if got := string(u.requests[1][98:]); got != "\x02\x13/announce?passkey=k" {
+		if got := string(u.sent()[1][98:]); got != "\x02\x13/announce?passkey=k" {
 			t.Errorf("options %q", got)
 		}
-		if binary.BigEndian.Uint64(u.requests[1]) != trackerConnection || len(u.requests[2]) != 36 {
-			t.Errorf("requests %x", u.requests)
+		if binary.BigEndian.Uint64(u.sent()[1]) != trackerConnection || len(u.sent()[2]) != 36 {
+			t.Errorf("requests %x", u.sent())
 		}
 	}
 }
@@ -147,11 +154,11 @@ func TestTransactionIDsCannotBeGuessed(t *testing.T) {
 		}
 	}
 	seen := make(map[uint32]bool)
-	for _, r := range u.requests {
+	for _, r := range u.sent() {
 		seen[binary.BigEndian.Uint32(r[12:])] = true
 	}
-	if len(seen) != len(u.requests) || len(seen) != 21 {
-		t.Errorf("%d transaction ids in %d requests", len(seen), len(u.requests))
+	if len(seen) != len(u.sent()) || len(seen) != 21 {
+		t.Errorf("%d transaction ids in %d requests", len(seen), len(u.sent()))
 	}
 }
 
@@ -219,7 +226,7 @@ func TestHostileUDPTrackers(t *testing.T) {
 				t.Errorf("the error is not fit to be shown: %q", err)
 			}
 			if len(u.seen()) > 8 {
-				t.Errorf("it was sent %d datagrams", len(u.requests))
+				t.Errorf("it was sent %d datagrams", len(u.sent()))
 			}
 		})
 	}
