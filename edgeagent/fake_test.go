@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -81,6 +82,8 @@ type guest struct {
 	frames *control.Reader
 	hello  control.Hello
 	device control.DeviceID
+
+	useless map[netip.AddrPort]control.UnusableReason // told so far
 }
 
 // accept waits for an agent that says Hello.
@@ -93,7 +96,9 @@ func (h *home) accept() *guest {
 	h.t.Cleanup(func() { conn.CloseWithError(0, "") })
 	stream, err := conn.AcceptStream(ctx)
 	ok(h.t, err)
-	g := &guest{t: h.t, conn: conn, stream: stream, frames: control.NewReader(stream)}
+	g := &guest{
+		t: h.t, conn: conn, stream: stream, frames: control.NewReader(stream), useless: map[netip.AddrPort]control.UnusableReason{},
+	}
 	g.device, err = control.PeerDevice(conn.ConnectionState().TLS)
 	ok(h.t, err)
 	g.hello = next[control.Hello](g)
@@ -123,12 +128,31 @@ func (g *guest) send(m control.Message) {
 	ok(g.t, control.WriteMessage(g.stream, m))
 }
 
+// next returns the next message. Addresses of no use, which come at any time,
+// are noted on the way.
 func (g *guest) next() control.Message {
+	g.t.Helper()
+	for {
+		if m := g.read(); m != nil {
+			return m
+		}
+	}
+}
+
+// read is next, but returns nil after addresses of no use.
+func (g *guest) read() control.Message {
 	g.t.Helper()
 	g.stream.SetReadDeadline(time.Now().Add(patience))
 	m, err := g.frames.Next()
 	ok(g.t, err)
-	return m
+	u, told := m.(control.Unusable)
+	if !told {
+		return m
+	}
+	for _, p := range u.Peers {
+		g.useless[p.Addr] = p.Reason
+	}
+	return nil
 }
 
 func next[T control.Message](g *guest) T {
