@@ -345,14 +345,15 @@ func (b *book) failed(now time.Time, e *entry, hopeless bool) {
 	}
 }
 
-// left notes that the connection to e, which had succeeded, is gone; useful says whether it was of any use.
-func (b *book) left(now time.Time, e *entry, useful bool) {
+// left notes that the connection to e, which had succeeded, is gone; useful says whether it was of any use. It is not dialled
+// again before the pause, or longer if there was no use in it again and again.
+func (b *book) left(now time.Time, e *entry, useful bool, pause time.Duration) {
 	e.busy = false
 	if useful {
 		e.useless = 0
 	}
 	e.useless++
-	e.next = now.Add(backOff(e.useless))
+	e.next = now.Add(max(pause, backOff(e.useless)))
 }
 
 // backOff is the pause after so many failures in a row, at least one.
@@ -375,7 +376,8 @@ func (b *book) mute(now time.Time, addr netip.AddrPort, d time.Duration) {
 		b.shun[addr] = until
 	}
 	if e := b.byAddr[addr]; e != nil {
-		e.muted, e.reported = until, time.Time{}
+		// After that it is as if it were new.
+		e.muted, e.verified, e.reported, e.fails = until, time.Time{}, time.Time{}, 0
 		b.version++
 	}
 }

@@ -262,12 +262,12 @@ func (c *core) drop(now time.Time, k *link, why error, forEver bool) {
 
 func (c *core) remove(now time.Time, k *link, forEver bool) {
 	c.links = slices.DeleteFunc(c.links, func(o *link) bool { return o == k })
-	useful := k.helped
+	useful, pause := k.helped, pexRedial
 	if c.fetch != nil {
-		useful = c.fetch.gone(k.id) || useful
+		useful, pause = c.fetch.gone(k.id) || useful, redialAfter
 	}
 	if !k.guest {
-		c.book.left(now, k.entry, useful)
+		c.book.left(now, k.entry, useful, pause)
 	}
 	if !forEver {
 		return

@@ -117,13 +117,15 @@ func (p *Presence) write(k *wire) {
 				return
 			}
 			o.message = extended(o.ask.extID, piece.AppendMarshal(nil))
-			p.post(k, func(time.Time) { p.core.served(k.id) })
 		}
 		if err := k.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 			return
 		}
 		if _, err := k.conn.Write(o.message); err != nil {
 			return
+		}
+		if o.info != nil {
+			p.post(k, func(time.Time) { p.core.served(k.id) })
 		}
 	}
 }

@@ -13,7 +13,10 @@ func (c *core) extended(now time.Time, id uint64, ext peer.Extensions) {
 	if k == nil {
 		return
 	}
-	k.ext, k.told = ext, true
+	if !k.told {
+		k.told, k.pex.next = true, now.Add(pexFirst)
+	}
+	k.ext = ext
 	k.entry.noPEX = ext.PexID == 0
 	k.entry.seed = k.entry.seed || ext.UploadOnly
 	if k.guest && ext.Port != 0 {

@@ -12,6 +12,10 @@ const (
 	pexID = 1
 	// pexEvery is the least time between two PEX messages to one peer: "no more than once a minute" (BEP 11).
 	pexEvery = time.Minute
+	// pexFirst is how long after its extension handshake a peer gets the first: a little later there is more to tell.
+	pexFirst = time.Second
+	// pexRedial is the time before a peer is connected to again for PEX alone.
+	pexRedial = 5 * time.Minute
 	// pexMost is how many addresses one message adds, and how many it drops: "should not exceed 50 entries" (BEP 11).
 	pexMost = 50
 	// pexKept is how many new addresses are taken from one message.
