@@ -15,14 +15,14 @@ import (
 )
 
 // maxTables bounds the memory for files and pieces of all torrents that are not
-// paused, in bytes: a million files, or eight million pieces. A surrogate could
-// name 200,000 files in every torrent.
+// paused, in bytes: a million files, or six million pieces. A surrogate could name
+// 200,000 files in every torrent.
 const maxTables = 128 << 20
 
 // Estimates of what a torrent takes in storage and swarm beside its paths.
 const (
 	fileMemory  = 64 // bytes a file
-	pieceMemory = 16 // bytes a piece
+	pieceMemory = 20 // bytes a piece
 )
 
 var (

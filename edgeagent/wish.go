@@ -14,8 +14,9 @@ import (
 // time.
 //
 // The counters are stored whenever the rest is, every five minutes while they
-// change, and when the torrent stops: a kill loses five minutes of them at most.
-// More often would wear out flash.
+// change, and when the torrent stops: SIGKILL loses five minutes of them at most.
+// More often would wear out flash, and so would the seeding time of an idle
+// torrent: where seeding does not end by time, it is stored with the others only.
 type assignment struct {
 	Generation uint64
 	Paused     bool

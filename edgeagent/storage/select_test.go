@@ -197,7 +197,7 @@ func TestAnyChangesOfTheSelectionGiveTheRightNames(t *testing.T) {
 			m := names{r: r, named: make([]bool, len(files)), wished: make([]bool, len(files))}
 			left := rng.Perm(c.pieces())
 			for step := 0; step < 12 || len(left) > 0 && step < 200; step++ {
-				switch rng.IntN(8) {
+				switch rng.IntN(9) {
 				case 0, 1:
 					var skip []byte
 					if rng.IntN(4) > 0 {
@@ -217,6 +217,11 @@ func TestAnyChangesOfTheSelectionGiveTheRightNames(t *testing.T) {
 				case 2:
 					r.reopen()
 				case 3:
+					if _, err := os.Stat(r.config.Journal); err == nil {
+						r.kill()
+						r.open()
+					}
+				case 4:
 					r.verified()
 					have := bitfield(r.Have()) // of padding alone, the check finds what was never written
 					left = slices.DeleteFunc(left, have.has)
