@@ -23,8 +23,8 @@ func TestAMagnetBecomesAnAssignment(t *testing.T) {
 		t.Errorf("the device should already hold %v", got)
 	}
 	s := w.member()
-	if s.InfoHash != infoHash || s.InfoSize != 0 || len(s.Tiers) != 1 || !s.hungry {
-		t.Errorf("it takes part as %+v", s)
+	if s.InfoHash != infoHash || s.InfoSize != 0 || len(s.Tiers) != 1 || !s.now().hungry {
+		t.Errorf("it takes part as %+v", s.Participation)
 	}
 	s.find("198.18.1.2:6881") // the device could not use it
 	s.Learned(torrentInfo)
@@ -39,7 +39,7 @@ func TestAMagnetBecomesAnAssignment(t *testing.T) {
 		t.Errorf("the swarm may serve %q, %v", b, err)
 	}
 	w.report(m, v, control.StateDownloading, nil)
-	w.eventually("addresses are asked for", func() bool { return w.count(&s.offers) == 1 && w.count(&s.infoSize) == len(torrentInfo) })
+	w.eventually("addresses are asked for", func() bool { return s.now().offers == 1 && s.now().infoSize == len(torrentInfo) })
 	s.find("198.18.1.2:6881", "198.18.1.3:6881")
 	if len(w.sent) != 1 || w.sent[0].ID != infoHash || len(w.sent[0].Peers) != 2 {
 		t.Errorf("the device was sent %+v", w.sent)
@@ -116,13 +116,13 @@ func TestAPausedJobTakesNoPart(t *testing.T) {
 	if _, err := m.Pause(context.Background(), v.ID); err != nil {
 		t.Fatal(err)
 	}
-	if !s.left {
+	if !s.now().left {
 		t.Error("it is still in the swarm")
 	}
 	if _, err := m.Resume(context.Background(), v.ID); err != nil {
 		t.Fatal(err)
 	}
-	if s == w.member() || w.member().left {
+	if s == w.member() || w.member().now().left {
 		t.Error("it is not in the swarm again")
 	}
 }

@@ -94,16 +94,16 @@ func TestAFinishedJobGoesOnWhenItsGoalsAreRaised(t *testing.T) {
 	}
 	w.report(m, v, control.StateFinished, func(p *control.Progress) { p.Have, p.Uploaded = 16, 33 })
 	v = w.get(m, v.ID, "finished", func(v View) bool { return v.State == StateFinished })
-	if v.Message != "finished: seeded to ratio 2.0" || !w.member().left {
-		t.Errorf("it is %q, and has left: %v", v.Message, w.member().left)
+	if v.Message != "finished: seeded to ratio 2.0" || !w.member().now().left {
+		t.Errorf("it is %q, and has left: %v", v.Message, w.member().now().left)
 	}
 	if v, err = m.SetOptions(context.Background(), v.ID, OptionsChange{Ratio: new(3.0)}); err != nil || v.State != StateWaiting {
 		t.Errorf("with a higher goal it is %s, %v", v.State, err)
 	}
 	w.report(m, v, control.StateSeeding, func(p *control.Progress) { p.Have, p.Uploaded = 16, 33 })
 	v = w.get(m, v.ID, "seeding", func(v View) bool { return v.State == StateSeeding })
-	if v.Message != "complete, seeding to 0 peers until ratio 3.0 (2.06 now)" || w.member().left {
-		t.Errorf("it is %q, and has left: %v", v.Message, w.member().left)
+	if v.Message != "complete, seeding to 0 peers until ratio 3.0 (2.06 now)" || w.member().now().left {
+		t.Errorf("it is %q, and has left: %v", v.Message, w.member().now().left)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestAFinishedJobWhoseDeviceDownloadsAgainIsInTheSwarm(t *testing.T) {
 	w.get(m, v.ID, "finished", func(v View) bool { return v.State == StateFinished })
 	w.report(m, v, control.StateDownloading, nil)
 	w.get(m, v.ID, "downloading", func(v View) bool { return v.State == StateDownloading })
-	if w.member().left {
+	if w.member().now().left {
 		t.Error("it downloads outside of the swarm")
 	}
 }

@@ -18,7 +18,7 @@ func TestADeviceThatStartsAgainIsOfferedAllPeersAgain(t *testing.T) {
 	m := w.open()
 	v := w.withInfo(m)
 	s := w.member()
-	offered := func(n int) func() bool { return func() bool { return w.count(&s.offers) == n } }
+	offered := func(n int) func() bool { return func() bool { return s.now().offers == n } }
 	w.report(m, v, control.StateChecking, nil)
 	w.report(m, v, control.StateSeeding, nil)
 	w.eventually("offered when it begins", offered(1))
@@ -78,26 +78,26 @@ func TestAJobKeepsItsPlaceInTheSwarmWhileTheDeviceIsAway(t *testing.T) {
 		defer m.Close()
 		v := w.withInfo(m)
 		s := w.member()
-		if s.endpoint != w.endpoint {
-			t.Errorf("the swarm was told that the device is at %v", s.endpoint)
+		if s.now().endpoint != w.endpoint {
+			t.Errorf("the swarm was told that the device is at %v", s.now().endpoint)
 		}
 		w.report(m, v, control.StateDownloading, nil)
 		home := w.endpoint
 		w.locked(func() { w.endpoint = netip.AddrPort{} })
 		m.Connected(attic)
 		synctest.Wait()
-		offers, pokes := s.offers, s.pokes
+		offers, pokes := s.now().offers, s.now().pokes
 		time.Sleep(5 * time.Hour)
 		synctest.Wait()
-		if s.left || s.endpoint.IsValid() || s.hungry || s.offers != offers || s.pokes != pokes {
-			t.Errorf("while the device is away the job is %+v", s)
+		if s.now().left || s.now().endpoint.IsValid() || s.now().hungry || s.now().offers != offers || s.now().pokes != pokes {
+			t.Errorf("while the device is away the job is %+v", s.now())
 		}
 		w.locked(func() { w.endpoint = home })
 		m.Connected(attic)
 		w.report(m, v, control.StateDownloading, nil)
 		synctest.Wait()
-		if s.offers != offers+1 || s.endpoint != home || !s.hungry || len(w.members) != 1 {
-			t.Errorf("when it is back the job is %+v", s)
+		if s.now().offers != offers+1 || s.now().endpoint != home || !s.now().hungry || len(w.members) != 1 {
+			t.Errorf("when it is back the job is %+v", s.now())
 		}
 	})
 }
@@ -111,7 +111,7 @@ func TestADownloadThatEndsWhileTheDeviceIsAwayIsToldToTheTracker(t *testing.T) {
 	m.Connected(attic) // and back
 	w.report(m, v, control.StateSeeding, nil)
 	s := w.member()
-	w.eventually("completed", func() bool { return w.count(&s.completed) == 1 })
+	w.eventually("completed", func() bool { return s.now().completed == 1 })
 }
 
 func TestContentThatWasThereIsNotToldAsDownloaded(t *testing.T) {
@@ -121,7 +121,7 @@ func TestContentThatWasThereIsNotToldAsDownloaded(t *testing.T) {
 	w.report(m, v, control.StateChecking, nil)
 	w.report(m, v, control.StateSeeding, nil)
 	w.get(m, v.ID, "complete", func(v View) bool { return v.Completed })
-	if n := w.count(&w.member().completed); n != 0 {
+	if n := w.member().now().completed; n != 0 {
 		t.Errorf("told %d times", n)
 	}
 }
@@ -136,7 +136,7 @@ func TestCompletionIsToldToTheTrackerOnce(t *testing.T) {
 	}
 	w.get(m, v.ID, "seeding", func(v View) bool { return v.State == StateSeeding && v.Completed })
 	s := w.member()
-	w.eventually("one completed", func() bool { return w.count(&s.completed) == 1 })
+	w.eventually("one completed", func() bool { return s.now().completed == 1 })
 	if got := s.Stats(); got.Left != 0 {
 		t.Errorf("a complete job announces %+v", got)
 	}
@@ -151,11 +151,11 @@ func TestAllThatIsWantedIsNotEverything(t *testing.T) {
 	w.report(m, v, control.StateSeeding, func(p *control.Progress) { p.Have, p.Selected, p.SelectedHave = 10, 9, 9 })
 	got := w.get(m, v.ID, "seeding", func(v View) bool { return v.State == StateSeeding })
 	s := w.member()
-	if got.Completed || w.count(&s.completed) != 0 || s.Stats().Left != 6 {
-		t.Errorf("told %d times, announced %+v, the job is %+v", s.completed, s.Stats(), got)
+	if got.Completed || s.now().completed != 0 || s.Stats().Left != 6 {
+		t.Errorf("told %d times, announced %+v, the job is %+v", s.now().completed, s.Stats(), got)
 	}
 	w.report(m, v, control.StateSeeding, func(p *control.Progress) { p.Have, p.Selected, p.SelectedHave = 16, 9, 9 })
-	w.eventually("completed", func() bool { return w.count(&s.completed) == 1 })
+	w.eventually("completed", func() bool { return s.now().completed == 1 })
 }
 
 func TestTrackersAreToldWhatWasMovedSinceTheyWereToldOfAStart(t *testing.T) {
@@ -211,33 +211,33 @@ func TestAJobWithFewPeersLooksForMoreThoughTheDeviceReportsNothing(t *testing.T)
 		v := w.add(m)
 		s := w.member()
 		time.Sleep(feedEvery + time.Second)
-		if s.pokes != 2 {
-			t.Errorf("without metadata more were asked for %d times, want at once and after %v", s.pokes, feedEvery)
+		if s.now().pokes != 2 {
+			t.Errorf("without metadata more were asked for %d times, want at once and after %v", s.now().pokes, feedEvery)
 		}
 		s.Learned(torrentInfo)
 		synctest.Wait()
 		w.report(m, v, control.StateDownloading, nil) // of an older generation, but it downloads
 		synctest.Wait()
-		before := s.pokes
+		before := s.now().pokes
 		time.Sleep(time.Minute)
-		if got := s.pokes - before; got != 6 {
+		if got := s.now().pokes - before; got != 6 {
 			t.Errorf("in a minute of silence more were asked for %d times", got)
 		}
 		w.report(m, v, control.StateDownloading, func(p *control.Progress) { p.Peers = make([]control.Peer, fewPeers) })
 		synctest.Wait()
-		before = s.pokes
+		before = s.now().pokes
 		time.Sleep(time.Minute)
-		if s.hungry || s.pokes != before {
+		if s.now().hungry || s.now().pokes != before {
 			t.Error("a device with peers is short of them")
 		}
 		w.report(m, v, control.StateDownloading, nil)
 		synctest.Wait()
-		if !s.hungry {
+		if !s.now().hungry {
 			t.Error("a device that has lost its peers has to wait")
 		}
 		w.report(m, v, control.StateSeeding, nil)
 		synctest.Wait()
-		if s.hungry {
+		if s.now().hungry {
 			t.Error("a complete job asks for more peers")
 		}
 	})
@@ -253,7 +253,7 @@ func TestTheSwarmIsToldWhatTheDeviceFoundBad(t *testing.T) {
 	m.Unusable(attic, control.Unusable{ID: [20]byte{1}, Peers: bad})
 	m.Unusable("barn-id", control.Unusable{ID: infoHash, Peers: bad})
 	s := w.member()
-	w.eventually("told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return slices.Equal(s.unusable, bad) })
+	w.eventually("told", func() bool { return slices.Equal(s.now().unusable, bad) })
 }
 
 func TestADescriptionThatAnotherJobStoredIsTaken(t *testing.T) {
@@ -264,7 +264,7 @@ func TestADescriptionThatAnotherJobStoredIsTaken(t *testing.T) {
 		v := w.add(m)
 		w.locked(func() { w.infos[infoHash.String()] = torrentInfo })
 		time.Sleep(feedEvery + time.Second)
-		if got, err := m.Get(v.ID); err != nil || got.Size != 16 || w.member().infoSize != len(torrentInfo) {
+		if got, err := m.Get(v.ID); err != nil || got.Size != 16 || w.member().now().infoSize != len(torrentInfo) {
 			t.Errorf("the job is %+v, %v", got, err)
 		}
 	})
@@ -298,7 +298,7 @@ func TestAFinishedJobLeavesTheSwarmUntilItsGoalsChange(t *testing.T) {
 	s := w.member()
 	w.report(m, v, control.StateFinished, nil)
 	w.get(m, v.ID, "finished", func(v View) bool { return v.State == StateFinished })
-	if !s.left {
+	if !s.now().left {
 		t.Error("it is still in the swarm")
 	}
 	m.Close()
@@ -314,7 +314,7 @@ func TestAFinishedJobLeavesTheSwarmUntilItsGoalsChange(t *testing.T) {
 	w.report(m, v, control.StateFinished, nil) // of before
 	w.report(m, later, control.StateChecking, nil)
 	got := w.get(m, v.ID, "it goes on", func(v View) bool { return v.State == StateChecking })
-	if got.finished() || w.member().left {
+	if got.finished() || w.member().now().left {
 		t.Errorf("a late report ended it: %+v", got)
 	}
 }

@@ -112,40 +112,45 @@ func (s infoStore) Delete(_ context.Context, key string) error {
 // fakeMember is a job's part in a swarm.
 type fakeMember struct {
 	Participation
-	w *world
+	w    *world
+	told told // under the world's lock
+}
 
+// told is what a swarm was told by a job.
+type told struct {
 	pokes, offers, completed int // calls: Hungry(true), Offer, Completed
 	hungry, left             bool
 	endpoint                 netip.AddrPort
-	infoSize                 int // as told by Known
+	infoSize                 int // by Known
 	unusable                 []control.UnusablePeer
-	status                   SwarmStatus
 }
 
-func (f *fakeMember) Known(size int, private bool) {
-	f.w.locked(func() { f.infoSize, f.Private = size, private })
+// now is what the job has told so far.
+func (f *fakeMember) now() told {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.told
 }
+
+func (f *fakeMember) Known(size int, _ bool) { f.w.locked(func() { f.told.infoSize = size }) }
 
 func (f *fakeMember) Hungry(hungry bool) {
 	f.w.locked(func() {
-		if f.hungry = hungry; hungry {
-			f.pokes++
+		if f.told.hungry = hungry; hungry {
+			f.told.pokes++
 		}
 	})
 }
 
-func (f *fakeMember) Offer()                     { f.w.locked(func() { f.offers++ }) }
-func (f *fakeMember) Endpoint(at netip.AddrPort) { f.w.locked(func() { f.endpoint = at }) }
-func (f *fakeMember) Completed()                 { f.w.locked(func() { f.completed++ }) }
-func (f *fakeMember) Leave()                     { f.w.locked(func() { f.left = true }) }
+func (f *fakeMember) Offer()                     { f.w.locked(func() { f.told.offers++ }) }
+func (f *fakeMember) Endpoint(at netip.AddrPort) { f.w.locked(func() { f.told.endpoint = at }) }
+func (f *fakeMember) Completed()                 { f.w.locked(func() { f.told.completed++ }) }
+func (f *fakeMember) Leave()                     { f.w.locked(func() { f.told.left = true }) }
 func (f *fakeMember) Unusable(l []control.UnusablePeer) {
-	f.w.locked(func() { f.unusable = append(f.unusable, l...) })
+	f.w.locked(func() { f.told.unusable = append(f.told.unusable, l...) })
 }
 
-func (f *fakeMember) Status() (s SwarmStatus) {
-	f.w.locked(func() { s = f.status })
-	return s
-}
+func (f *fakeMember) Status() SwarmStatus { return SwarmStatus{Known: 7, Reachable: 2} }
 
 // find gives the job what a swarm finds.
 func (f *fakeMember) find(addrs ...string) {
@@ -208,13 +213,6 @@ func (w *world) locked(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
-}
-
-// count reads one of a fakeMember's counters.
-func (w *world) count(n *int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return *n
 }
 
 // eventually waits for a condition that other goroutines bring about.
