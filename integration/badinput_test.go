@@ -275,9 +275,19 @@ func TestHostilePeersDoNotStopADownload(t *testing.T) {
 		magnet += "&x.pe=" + p.addr.String()
 	}
 	s.simplebit("add", magnet, "--to", "attic")
-	s.until("the surrogate, for the metadata, and the agent, for the content, have met each of them", 15*time.Second, func() bool {
-		return !slices.ContainsFunc(hostile, func(p *puppet) bool { return p.met.Load() < 2 })
+	s.until("the surrogate has met each of them and keeps them from the device", 15*time.Second, func() bool {
+		return !slices.ContainsFunc(hostile, func(p *puppet) bool { return p.met.Load() == 0 })
 	})
+	s.until("the device downloads", 15*time.Second, func() bool { return s.show("album").State == apiclient.StateDownloading })
+	for _, p := range hostile {
+		s.ok(p.visit(t.Context(), attic.Addr()))
+	}
+	for _, why := range []string{"corrupt data and is banned", "not asked for", "longer than the limit", "not a BitTorrent handshake"} {
+		s.until("the device says: "+why, 15*time.Second, func() bool {
+			b, err := os.ReadFile(attic.Log())
+			return err == nil && bytes.Contains(b, []byte(why))
+		})
+	}
 	s.ok(seeder.Shape(0, 0))
 	s.until("download", 30*time.Second, func() bool { return seeding(s.show("album")) })
 	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))

@@ -19,8 +19,9 @@ import (
 
 	"github.com/anacrolix/torrent/bencode"
 
+	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
-	"simplebit/wire/dial"
+
 	"simplebit/wire/peer"
 )
 
@@ -85,6 +86,8 @@ func noise(seed byte, n int) []byte {
 // puppet is a scripted peer.
 type puppet struct {
 	crafted
+	host   *natlab.Host
+	play   func(*puppet, net.Conn)
 	addr   netip.AddrPort
 	met    atomic.Int64 // connections
 	blocks atomic.Int64 // requests for blocks
@@ -94,7 +97,7 @@ type puppet struct {
 func (s *scene) puppet(host string, c crafted, play func(*puppet, net.Conn)) *puppet {
 	s.Helper()
 	h := s.host(host)
-	p := &puppet{crafted: c, addr: netip.AddrPortFrom(h.Addr(), 51413)}
+	p := &puppet{crafted: c, host: h, play: play, addr: netip.AddrPortFrom(h.Addr(), 51413)}
 	ln, err := h.Listen("tcp", p.addr.String())
 	s.ok(err)
 	s.Cleanup(func() { ln.Close() })
@@ -114,18 +117,34 @@ func (s *scene) puppet(host string, c crafted, play func(*puppet, net.Conn)) *pu
 	return p
 }
 
-// greet shakes hands, says that it has everything and that it gives the info dictionary, and unchokes.
+// visit has the puppet dial somebody.
+func (p *puppet) visit(ctx context.Context, at netip.AddrPort) error {
+	c, err := p.host.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer c.Close()
+		p.play(p, c)
+	}()
+	return nil
+}
+
+// greet shakes hands, as either side, says that it has everything and that it gives the info dictionary, and unchokes.
 func (p *puppet) greet(c net.Conn) bool {
 	ours := peer.Handshake{Reserved: peer.Reserved(true, true), InfoHash: sha1.Sum(p.info)}
 	copy(ours.PeerID[:], "-XX0001-"+p.addr.String())
-	_, err := dial.Accept(context.Background(), c, func(h [20]byte) (peer.Handshake, bool) { return ours, h == ours.InfoHash })
-	if err != nil {
+	var theirs [peer.HandshakeSize]byte
+	if _, err := c.Write(ours.AppendMarshal(nil)); err != nil {
+		return false
+	}
+	if _, err := io.ReadFull(c, theirs[:]); err != nil {
 		return false
 	}
 	ext := peer.Extensions{MetadataID: 1, MetadataSize: int64(len(p.info)), Version: "puppet"}
 	b := peer.Message{Type: peer.TypeHaveAll}.Append(nil)
 	b = peer.Message{Type: peer.TypeExtended, Payload: ext.AppendMarshal(nil)}.Append(b)
-	_, err = c.Write(peer.Message{Type: peer.TypeUnchoke}.Append(b))
+	_, err := c.Write(peer.Message{Type: peer.TypeUnchoke}.Append(b))
 	return err == nil
 }
 

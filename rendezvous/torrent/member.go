@@ -57,11 +57,13 @@ func (m *member) Hungry(hungry bool) {
 	})
 }
 
-// Offer sends the device all addresses that are reachable, and from now on those that follow (job.Member).
+// Offer sends the device all addresses that are reachable, and from now on those that follow (job.Member). It takes peers of
+// the torrent now, so front looks whether they can reach it.
 func (m *member) Offer() {
 	t := m.torrent
 	t.post(func() {
 		m.open = true
+		m.introduce()
 		if t.presence != nil {
 			m.send(time.Now(), t.presence.Reachable(), control.CandidateReachable)
 		}
@@ -72,14 +74,18 @@ func (m *member) Offer() {
 func (m *member) Endpoint(at netip.AddrPort) {
 	t := m.torrent
 	t.post(func() {
-		if at == m.endpoint {
-			return
-		}
-		m.endpoint = at
-		if t.presence != nil && at.IsValid() {
-			t.presence.Add([]netip.AddrPort{at}, front.SourceDevice)
+		if at != m.endpoint {
+			m.endpoint = at
+			m.introduce()
 		}
 	})
+}
+
+// introduce makes the device a peer like others.
+func (m *member) introduce() {
+	if t := m.torrent; t.presence != nil && m.open && m.endpoint.IsValid() {
+		t.presence.Add([]netip.AddrPort{m.endpoint}, front.SourceDevice)
+	}
 }
 
 // Completed takes that the device has downloaded everything (job.Member).

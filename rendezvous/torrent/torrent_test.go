@@ -162,6 +162,11 @@ func TestAddressesOfEverySourceReachFront(t *testing.T) {
 		w.searches[0].Peers([]netip.AddrPort{cellar})
 		a.Endpoint(attic)
 		synctest.Wait()
+		if _, ok := w.presences[0].added[attic]; ok {
+			t.Error("front looks for the torrent on a device that does not have it yet")
+		}
+		a.Offer()
+		synctest.Wait()
 		for at, from := range map[netip.AddrPort]front.Source{
 			alice: front.SourceMagnet, bob: front.SourceTracker, cellar: front.SourceDHT, attic: front.SourceDevice,
 		} {
