@@ -163,8 +163,8 @@ func chosen(t *metainfo.Torrent, runs []control.FileRun, choices []Choice) ([]co
 			}
 		}
 	}
-	if !slices.ContainsFunc(shown, func(i int) bool { return priorities[i] != control.FileSkip }) {
-		return nil, errorf(ErrInvalid, "this skips every file: pause or remove the job instead")
+	if !slices.ContainsFunc(shown, func(i int) bool { return priorities[i] != control.FileSkip && t.Files[i].Length > 0 }) {
+		return nil, errorf(ErrInvalid, "this skips every file that has content: pause or remove the job instead")
 	}
 	// Padding belongs to the file before it, whose last piece it fills.
 	for i, f := range t.Files {

@@ -210,7 +210,7 @@ func TestChoicesThatCannotBeObeyedChangeNothing(t *testing.T) {
 		"slash":            {known.ID, []Choice{{Patterns: []string{"/"}}}, ErrInvalid, "malformed"},
 		"index":            {known.ID, []Choice{{Indexes: []int{4}}}, ErrInvalid, "there is no file 4: the torrent has files 0 to 3"},
 		"negative index":   {known.ID, []Choice{{Indexes: []int{-1}}}, ErrInvalid, "there is no file -1"},
-		"nothing wanted":   {known.ID, []Choice{{Priority: skip, Patterns: []string{"*"}}}, ErrInvalid, "this skips every file: pause or remove the job instead"},
+		"nothing wanted":   {known.ID, []Choice{{Priority: skip, Patterns: []string{"*"}}}, ErrInvalid, "this skips every file that has content: pause or remove the job instead"},
 		"many patterns":    {known.ID, []Choice{{Patterns: many}}, ErrInvalid, "101 patterns, the limit is 100"},
 		"long pattern":     {known.ID, []Choice{{Patterns: []string{strings.Repeat("a", 513)}}}, ErrInvalid, "513 bytes"},
 		"index, not known": {unknown.ID, []Choice{{Indexes: []int{0}}}, ErrConflict, "the torrent's files are not known yet"},
