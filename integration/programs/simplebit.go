@@ -201,6 +201,9 @@ func StartAgent(ctx context.Context, c OursConfig) (*Agent, error) {
 	return a, a.Restart(ctx)
 }
 
+// Host is where the agent runs.
+func (a *Agent) Host() *natlab.Host { return a.cfg.Host }
+
 // State is the agent's state folder.
 func (a *Agent) State() string { return filepath.Join(a.cfg.Dir, "state") }
 
