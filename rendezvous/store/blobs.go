@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,12 +36,22 @@ func (s *Store) OpenBlobs(ctx context.Context, bucket string) (*Blobs, error) {
 	if !bucketName.MatchString(bucket) {
 		return nil, fmt.Errorf("%s: the name is %w: want %s", what, ErrInvalid, bucketName)
 	}
-	objects, err := s.js.ObjectStore(ctx, bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	op, end, err := s.begin(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	name := s.prefix + bucket
+	config := jetstream.ObjectStoreConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: s.replicas}
+	objects, err := s.js.ObjectStore(op, name)
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound):
 		if err := s.room(0); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		objects, err = s.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: bucket, Storage: jetstream.FileStorage})
+		objects, err = s.js.CreateObjectStore(op, config)
+	case err == nil:
+		err = s.spread(op, "OBJ_"+name)
 	}
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
@@ -48,7 +59,8 @@ func (s *Store) OpenBlobs(ctx context.Context, bucket string) (*Blobs, error) {
 	return &Blobs{store: s, bucket: bucket, objects: objects}, nil
 }
 
-// Put stores data under the name, replacing what was there.
+// Put stores data under the name, replacing what was there. It writes nothing where the same is stored already, so that whoever
+// reads it meanwhile is not disturbed: a replaced blob loses its chunks at once.
 func (b *Blobs) Put(ctx context.Context, name string, data []byte) error {
 	what := b.what("writing", name)
 	if err := checkBlob(name, len(data)); err != nil {
@@ -57,11 +69,32 @@ func (b *Blobs) Put(ctx context.Context, name string, data []byte) error {
 	if err := b.store.room(len(data)); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, blobTime)
+	op, end, err := b.store.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
+	op, cancel := context.WithTimeout(op, blobTime)
 	defer cancel()
+	if b.holds(op, name, data) {
+		return nil
+	}
 	meta := jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}
-	_, err := b.objects.Put(ctx, meta, bytes.NewReader(data))
+	_, err = b.objects.Put(op, meta, bytes.NewReader(data))
 	return b.store.explain(ctx, what, err)
+}
+
+// holds reports whether exactly data is stored under the name. It reads all of it: a description alone could belong to chunks that
+// the disk has lost, which this Put is to mend.
+func (b *Blobs) holds(ctx context.Context, name string, data []byte) bool {
+	info, err := b.objects.GetInfo(ctx, name)
+	if err != nil || info.Size != uint64(len(data)) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, blobTime/6)
+	defer cancel()
+	stored, err := b.objects.GetBytes(ctx, name)
+	return err == nil && bytes.Equal(stored, data)
 }
 
 // Get returns a copy of what is stored under the name, or ErrNotFound, or ErrDamaged when it is not what was stored.
@@ -70,9 +103,14 @@ func (b *Blobs) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := checkBlob(name, 0); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, blobTime)
+	op, end, err := b.store.begin(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	op, cancel := context.WithTimeout(op, blobTime)
 	defer cancel()
-	data, err := b.objects.GetBytes(ctx, name)
+	data, err := b.objects.GetBytes(op, name)
 	if errors.Is(err, jetstream.ErrDigestMismatch) {
 		return nil, fmt.Errorf("%s: %w: restore a backup", what, ErrDamaged)
 	}
@@ -85,11 +123,39 @@ func (b *Blobs) Delete(ctx context.Context, name string) error {
 	if err := checkBlob(name, 0); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	err := b.objects.Delete(ctx, name)
+	op, end, err := b.store.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
+	err = b.objects.Delete(op, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil
 	}
 	return b.store.explain(ctx, what, err)
+}
+
+// names lists the blobs, by name.
+func (b *Blobs) names(ctx context.Context) ([]string, error) {
+	what := "listing blobs " + b.bucket
+	op, end, err := b.store.begin(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	infos, err := b.objects.List(op)
+	if errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, b.store.explain(ctx, what, err)
+	}
+	var names []string
+	for _, i := range infos {
+		names = append(names, i.Name)
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 func (b *Blobs) what(doing, name string) string {

@@ -75,3 +75,36 @@ func TestReplacedAndDeletedBlobsFreeTheirSpace(t *testing.T) {
 }
 
 func usage(s *Store) uint64 { return s.server.GlobalAccount().JetStreamUsage().Store }
+
+// A replaced blob loses its chunks, so whoever is reading it waits for them in vain.
+func TestPuttingTheSameAgainDoesNotDisturbReaders(t *testing.T) {
+	s := open(t, t.TempDir())
+	bl := blobs(t, s, "meta")
+	data := content(4*chunkSize, 1)
+	check(t, bl.Put(t.Context(), "b", data))
+	before := usage(s)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for range 50 {
+			if err == nil {
+				err = bl.Put(t.Context(), "b", data)
+			}
+		}
+		done <- err
+	}()
+	for running := true; running; {
+		select {
+		case err := <-done:
+			check(t, err)
+			running = false
+		default:
+		}
+		if got, err := bl.Get(t.Context(), "b"); err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("reading meanwhile: %d bytes, %v", len(got), err)
+		}
+	}
+	if after := usage(s); after != before {
+		t.Errorf("%d bytes used instead of %d", after, before)
+	}
+}

@@ -33,6 +33,10 @@ func runChild(part, dir string) error {
 		return writeUntilKilled(dir)
 	case "unprivileged":
 		return openUnprivileged(dir)
+	case "nats":
+		return runNATS(dir)
+	case "hold external":
+		return holdExternal(dir)
 	case "small disk":
 		return fillSmallDisk(dir)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,12 +22,20 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrFull means that the disk is (nearly) full, or that Config.MaxStore is reached. Nothing was written; reads work.
 	ErrFull = errors.New("disk full")
-	// ErrInUse means that another process has the folder open.
+	// ErrInUse means that another process has the folder, or the external store, open.
 	ErrInUse = errors.New("store not opened")
 	// ErrDamaged means that something acknowledged cannot be read back. Only a backup helps.
 	ErrDamaged = errors.New("store damaged")
 	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("store closed")
+	// ErrUnreachable means that the external server is away, or does not answer. Operations work again when it is back.
+	ErrUnreachable = errors.New("store not reachable")
+	// ErrLost means that another process took the external store over, since this one was cut off from it for too long.
+	ErrLost = errors.New("store taken over")
+	// ErrNotEmpty means that there is something in a store into which a backup was to be restored.
+	ErrNotEmpty = errors.New("store not empty")
+	// ErrBadBackup means that a backup is damaged, truncated or none.
+	ErrBadBackup = errors.New("not a whole backup")
 	// ErrFailed means that the embedded server stopped answering, as it does for good after a disk error.
 	ErrFailed = errors.New("store failed")
 )
@@ -38,6 +47,9 @@ const defaultReserve = 32 << 20
 // room refuses a write of size bytes that the disk cannot take with the reserve to spare, or that exceeds the limit. Deletions
 // are not asked: they make room.
 func (s *Store) room(size int) error {
+	if s.server == nil {
+		return nil // the external server says so itself
+	}
 	if used := int64(s.server.GlobalAccount().JetStreamUsage().Store); used+int64(size) > s.max {
 		return fmt.Errorf("%w: the store in %s holds %d of at most %d bytes: remove something or raise the limit", ErrFull, s.dir, used, s.max)
 	}
@@ -56,9 +68,35 @@ func freeBytes(dir string) (int64, error) {
 	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
+// begin returns the context for one operation and what ends it, or why it cannot be done now: the lease of an external store is
+// lost, or its server is away. It waits a moment for a server that is just being restarted. The operation's context also
+// ends when the server goes away, so that nobody waits for an answer that is lost.
+func (s *Store) begin(ctx context.Context, what string) (context.Context, context.CancelFunc, error) {
+	if s.lease == nil {
+		return ctx, func() {}, nil
+	}
+	for patience := time.Now().Add(awayPatience); ; {
+		switch {
+		case s.lease.isLost():
+			return nil, nil, fmt.Errorf("%s: %w", what, s.lease.err())
+		case s.conn.IsClosed():
+			return nil, nil, fmt.Errorf("%s: %w", what, ErrClosed)
+		case s.conn.IsConnected() && s.link.isUp() && s.lease.valid(time.Now()):
+			op, end := s.link.follow(ctx)
+			return op, end, nil
+		case time.Now().After(patience):
+			return nil, nil, fmt.Errorf("%s: %w: no connection to the NATS server %s: check it; all goes on when it is back", what, ErrUnreachable, s.where)
+		}
+		if sleep(ctx, 50*time.Millisecond) != nil {
+			return nil, nil, fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
 // explain turns an error of the server or its client into one of ours. what names the operation and the record; ctx is the
 // caller's, to tell his deadline from our own.
 func (s *Store) explain(ctx context.Context, what string, err error) error {
+	var api *jetstream.APIError
 	switch {
 	case err == nil:
 		return nil
@@ -72,10 +110,35 @@ func (s *Store) explain(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", what, ErrExists)
 	case errors.Is(err, nats.ErrConnectionClosed), s.conn.IsClosed():
 		return fmt.Errorf("%s: %w", what, ErrClosed)
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-		free, _ := freeBytes(s.dir)
-		return fmt.Errorf("%s: %w: the store in %s does not answer, most likely after a disk error (%d bytes free): see the log, then restart: %w", what, ErrFailed, s.dir, free, err)
-	default:
-		return fmt.Errorf("%s: the store in %s: %w", what, s.dir, err)
+	case errors.As(err, &api) && isFull(api.ErrorCode):
+		return fmt.Errorf("%s: %w: the NATS server of the store %s takes no more: free some space or raise its limits: %w", what, ErrFull, s.where, err)
+	case !isSilence(err):
+		return fmt.Errorf("%s: the store %s: %w", what, s.where, err)
+	case s.server == nil:
+		return fmt.Errorf("%s: %w: the NATS server %s does not answer: check it; all goes on when it is back: %w", what, ErrUnreachable, s.where, err)
 	}
+	free, _ := freeBytes(s.dir)
+	return fmt.Errorf("%s: %w: the store in %s does not answer, most likely after a disk error (%d bytes free): see the log, then restart: %w", what, ErrFailed, s.dir, free, err)
+}
+
+// isSilence tells whether an error is that no answer came.
+func isSilence(err error) bool {
+	for _, silence := range []error{
+		nats.ErrTimeout, context.DeadlineExceeded, context.Canceled, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrStaleConnection,
+	} {
+		if errors.Is(err, silence) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFull tells whether a server's error code means that it has no room left: for the server's, the account's or a stream's.
+func isFull(code jetstream.ErrorCode) bool {
+	switch code {
+	case 10023, 10028, 10047, 10077: // of nats-server/server/errors.json
+		return true
+	}
+	return false
 }

@@ -40,16 +40,16 @@ func decodeKey(s string) (string, error) {
 		case c == '=' && i+2 < len(s):
 			v, err := hex.DecodeString(s[i+1 : i+3])
 			if err != nil || plain(v[0]) || s[i+1:i+3] != strings.ToUpper(s[i+1:i+3]) {
-				return "", fmt.Errorf("%q was not written by us: %w", s, ErrInvalid)
+				return "", fmt.Errorf("%.64q was not written by us: %w", s, ErrInvalid)
 			}
 			b.WriteByte(v[0])
 			i += 2
 		default:
-			return "", fmt.Errorf("%q was not written by us: %w", s, ErrInvalid)
+			return "", fmt.Errorf("%.64q was not written by us: %w", s, ErrInvalid)
 		}
 	}
 	if b.Len() == 0 || b.Len() > MaxKey {
-		return "", fmt.Errorf("%q was not written by us: %w", s, ErrInvalid)
+		return "", fmt.Errorf("%.64q was not written by us: %w", s, ErrInvalid)
 	}
 	return b.String(), nil
 }

@@ -32,18 +32,28 @@ func OpenTable[T any](ctx context.Context, s *Store, bucket string) (*Table[T], 
 	if !bucketName.MatchString(bucket) {
 		return nil, fmt.Errorf("%s: the name is %w: want %s", what, ErrInvalid, bucketName)
 	}
-	kv, err := s.js.KeyValue(ctx, bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	op, end, err := s.begin(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	name := s.prefix + bucket
+	config := jetstream.KeyValueConfig{Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas}
+	kv, err := s.js.KeyValue(op, name)
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound):
 		if err := s.room(0); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		// Two who create at once get the same bucket, since their configurations are the same.
-		kv, err = s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, History: 1, Storage: jetstream.FileStorage})
+		kv, err = s.js.CreateKeyValue(op, config)
+	case err == nil:
+		err = s.spread(op, "KV_"+name)
 	}
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
 	}
-	stream, err := s.js.Stream(ctx, "KV_"+bucket)
+	stream, err := s.js.Stream(op, "KV_"+name)
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
 	}
@@ -62,7 +72,12 @@ func (t *Table[T]) get(ctx context.Context, key string) (v T, e jetstream.KeyVal
 	if err != nil {
 		return v, nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if e, err = t.kv.Get(ctx, k); err != nil {
+	op, end, err := t.store.begin(ctx, what)
+	if err != nil {
+		return v, nil, err
+	}
+	defer end()
+	if e, err = t.kv.Get(op, k); err != nil {
 		return v, nil, t.store.explain(ctx, what, err)
 	}
 	if v, err = decodeRecord[T](e.Value()); err != nil {
@@ -78,7 +93,12 @@ func (t *Table[T]) Create(ctx context.Context, key string, v T) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.kv.Create(ctx, k, b)
+	op, end, err := t.store.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = t.kv.Create(op, k, b)
 	return t.store.explain(ctx, what, err)
 }
 
@@ -89,7 +109,12 @@ func (t *Table[T]) Put(ctx context.Context, key string, v T) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.kv.Put(ctx, k, b)
+	op, end, err := t.store.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = t.kv.Put(op, k, b)
 	return t.store.explain(ctx, what, err)
 }
 
@@ -114,7 +139,12 @@ func (t *Table[T]) Update(ctx context.Context, key string, change func(*T) error
 		if bytes.Equal(b, e.Value()) {
 			return v, nil
 		}
-		_, err = t.kv.Update(ctx, k, b, e.Revision())
+		op, end, err := t.store.begin(ctx, what)
+		if err != nil {
+			return none, err
+		}
+		_, err = t.kv.Update(op, k, b, e.Revision())
+		end()
 		if err == nil {
 			return v, nil
 		}
@@ -132,20 +162,30 @@ func (t *Table[T]) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	op, end, err := t.store.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
 	// Without this a marker would be left for every key that somebody asked to delete.
-	if _, err := t.kv.Get(ctx, k); errors.Is(err, jetstream.ErrKeyNotFound) {
+	if _, err := t.kv.Get(op, k); errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
-	return t.store.explain(ctx, what, t.kv.Delete(ctx, k))
+	return t.store.explain(ctx, what, t.kv.Delete(op, k))
 }
 
 // All returns every record by key, as of the moment at which it returns. It reads them one by one, some 10,000 a second.
 func (t *Table[T]) All(ctx context.Context) (map[string]T, error) {
 	what := "reading table " + t.bucket
+	op, end, err := t.store.begin(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	all := make(map[string]T)
-	prefix := "$KV." + t.bucket + "."
+	prefix := "$KV." + t.store.prefix + t.bucket + "."
 	// A record that changes meanwhile moves to the end, so each is seen in its last state, however many change.
-	err := eachMessage(ctx, t.stream, prefix+">", func(m *jetstream.RawStreamMsg) error {
+	err = eachMessage(op, t.stream, prefix+">", func(m *jetstream.RawStreamMsg) error {
 		key, err := decodeKey(m.Subject[len(prefix):])
 		if err != nil {
 			return fmt.Errorf("%w: the key %w", ErrDamaged, err)
