@@ -48,7 +48,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 		t.Errorf("options are %+v", o)
 	}
 	c := o.config()
-	if c.MaxPeers != 30 || c.Listen != ":2" || c.Dir != "/file" || c.Memory != 10000000 || c.Up != 500_000 || c.Down != 2_000_000 {
+	if c.MaxPeers != 30 || c.Listen != ":2" || c.Dir != "/file" || c.Memory != 10000000 || c.Up != 500<<10 || c.Down != 2_000_000 {
 		t.Errorf("the agent gets %+v", c)
 	}
 
@@ -79,7 +79,7 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{args: []string{"join"}, want: "no invite"},
 		{args: []string{"run", "--memory", "4 parsecs"}, want: "4 parsecs"},
 		{args: []string{"run", "--memory", "1023KiB"}, want: "--memory"},
-		{args: []string{"run", "--up", "500"}, want: "1K at least"},
+		{args: []string{"run", "--up", "500"}, want: "1KiB at least"},
 		{args: []string{"run", "--down", "fast"}, want: `"fast"`},
 		{args: []string{"run", "--down", "-1M"}, want: "-1M"},
 		{args: []string{"run", "--memory", "17GiB"}, want: "--memory"},
@@ -156,23 +156,23 @@ func TestStatusIsForPeopleToRead(t *testing.T) {
 	st := edgeagent.Status{
 		Device: "abc", Name: "attic", Surrogate: "home.example.org:4433", Connected: true, Since: now.Add(-90 * time.Second),
 		Observed: "203.0.113.1:6882", MemoryBytes: 4 << 20, MemoryFree: 1 << 20,
-		MaxPeers: 40, UpLimit: 500_000,
+		MaxPeers: 40, UpLimit: 500 << 10,
 		Torrents: []edgeagent.TorrentStatus{{
 			InfoHash: "0123", State: "failed", Size: 3 << 20, Have: 1 << 20, Partial: 16 << 10, DownRate: 2048, Peers: 3, Error: "disk full",
 		}, {
 			InfoHash: "4567", State: "finished", Size: 3 << 20, Have: 2 << 20, Selected: 1 << 20, SelectedHave: 1 << 20,
 			Uploaded: 2 << 20, Seeded: 3600, Limits: edgeagent.TorrentLimits{
-				Down: 2e6, Up: 1 << 20, MaxPeers: 30, SeedRatio: 1.5, SeedTime: 7200, Sequential: true},
+				Down: 2 << 20, Up: 1 << 20, MaxPeers: 30, SeedRatio: 1.5, SeedTime: 7200, Sequential: true},
 		}},
 	}
 	const want = `device     attic (abc)
 surrogate  home.example.org:4433, connected for 1m30s, sees this device at 203.0.113.1:6882
 memory     4 MiB for blocks, 1 MiB free
-limits     down no limit, up 500K/s, 40 connections
+limits     down no limit, up 500KiB/s, 40 connections
 0123  failed       1 MiB of 3 MiB  down 2 KiB/s  up 0 B/s  3 peers  unfinished pieces 16 KiB
   disk full
 4567  finished     1 MiB of 1 MiB wanted (3 MiB in all)  down 0 B/s  up 0 B/s  0 peers  unfinished pieces 0 B
-  in order, down at most 2M/s, up at most 1MiB/s, 30 connections at most, seeds to ratio 1.5 (now 2.00), seeds for 2h0m0s (so far 1h0m0s)
+  in order, down at most 2MiB/s, up at most 1MiB/s, 30 connections at most, seeds to ratio 1.5 (now 2.00), seeds for 2h0m0s (so far 1h0m0s)
 `
 	var out bytes.Buffer
 	printStatus(&out, now, st)

@@ -10,19 +10,19 @@ import (
 // 1.5MiB; 0 is no limit.
 type rate int64
 
-// The bounds of a rate. Blocks are 16 KiB: with less than a thousand bytes a
-// second, peers would give up before one is through.
+// The bounds of a rate. Blocks are 16 KiB: with less than a KiB a second, peers
+// would give up before one is through.
 const (
-	minRate rate = 1000
-	maxRate rate = 1 << 50
+	minRate rate = 1 << 10
+	maxRate rate = 1 << 40
 )
 
-// rateUnits are tried in this order for printing.
+// rateUnits are binary, as in simplebit and as in the rates of other clients.
 var rateUnits = []struct {
 	name  string
 	bytes rate
 }{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"G", 1e9}, {"M", 1e6}, {"K", 1e3},
+	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
 }
 
 // String prints what Set reads, with the largest unit that is exact.
@@ -35,15 +35,14 @@ func (r rate) String() string {
 	return strconv.FormatInt(int64(r), 10)
 }
 
-// Set reads a number with an optional unit: K, M, G (or KB, MB, GB) for powers
-// of 1000, KiB, MiB, GiB for powers of 1024.
+// Set reads a number with an optional unit, K, M or G, which may end in iB.
 func (r *rate) Set(text string) error {
 	number := strings.TrimSuffix(strings.TrimSpace(text), "/s")
 	factor := rate(1)
 	for _, u := range rateUnits {
 		cut, ok := strings.CutSuffix(number, u.name)
-		if !ok && len(u.name) == 1 {
-			cut, ok = strings.CutSuffix(number, u.name+"B")
+		if !ok {
+			cut, ok = strings.CutSuffix(number, u.name[:1])
 		}
 		if ok {
 			number, factor = cut, u.bytes
