@@ -40,14 +40,18 @@ func StartAria2(ctx context.Context, c Config) (*Aria2, error) {
 		return nil, err
 	}
 	port := strconv.Itoa(int(c.Port))
-	p, err := start(ctx, c.Host, c.Dir, Aria2c,
+	args := []string{
 		"--no-conf", "--enable-rpc", "--rpc-listen-port=6800", "--rpc-listen-all=false", "--rpc-max-request-size=64M", "--rpc-save-upload-metadata=false",
-		"--listen-port="+port, "--dht-listen-port="+port,
-		"--enable-dht="+strconv.FormatBool(c.DHT), "--enable-dht6="+strconv.FormatBool(c.DHT), "--dht-file-path=dht.dat", "--dht-file-path6=dht6.dat",
-		"--enable-peer-exchange="+strconv.FormatBool(c.PEX), "--bt-enable-lpd=false",
+		"--listen-port=" + port, "--dht-listen-port=" + port,
+		"--enable-dht=" + strconv.FormatBool(c.DHT), "--enable-dht6=" + strconv.FormatBool(c.DHT), "--dht-file-path=dht.dat", "--dht-file-path6=dht6.dat",
+		"--enable-peer-exchange=" + strconv.FormatBool(c.PEX), "--bt-enable-lpd=false",
 		"--check-integrity=true", "--seed-ratio=0.0", "--file-allocation=none", "--bt-max-peers=0", "--max-concurrent-downloads=1000",
 		"--console-log-level=notice", "--show-console-readout=false", "--summary-interval=0", "--enable-color=false",
-	)
+	}
+	if len(c.Bootstrap) > 0 {
+		args = append(args, "--dht-entry-point="+c.Bootstrap[0].String()) // it takes one
+	}
+	p, err := start(ctx, c.Host, c.Dir, Aria2c, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func (a *Aria2) Status(ctx context.Context) (Status, error) {
 			s.Size += d.TotalLength
 			s.Have += d.CompletedLength
 			s.Downloaded += d.CompletedLength
-		s.Uploaded += d.UploadLength
+			s.Uploaded += d.UploadLength
 			s.Peers += d.Connections
 			s.Checking = s.Checking || d.VerifiedLength != "" || d.VerifyIntegrityPending == "true" || d.Status == "waiting"
 			s.Error += d.ErrorMessage

@@ -37,6 +37,9 @@ type Config struct {
 	Port uint16
 	// DHT lets the client take part in the distributed hash table (BEP 5). Default off.
 	DHT bool
+	// Bootstrap are DHT nodes that the client asks for others when it starts. Without DHT they are ignored. qBittorrent knows
+	// its own by name: it takes at most five, on port 6881. aria2 takes one.
+	Bootstrap []netip.AddrPort
 	// PEX lets the client exchange peers with its peers (BEP 11). Default off.
 	PEX bool
 	// UTP lets the client use uTP (BEP 29) beside TCP. Default off. aria2 and rtorrent have none and ignore it.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -27,6 +28,8 @@ const qbittorrentAPI = "http://127.0.0.1:8080/api/v2/"
 //   - LocalHostAuth=false spares the login for connections from loopback only.
 //   - Adding answers "Ok." before the torrent is listed, and 415 if it is not a torrent.
 //   - What the API tells is up to RefreshInterval old: 1.5 s by default, 0.25 s here.
+//   - Its first DHT nodes are fixed names: a mount of its own gives it an /etc/hosts in which they are ours. It announces a
+//     torrent that comes before it has nodes only a quarter of an hour later, so StartQBittorrent waits for nodes.
 //   - It keeps one connection with each address, whatever the ports and peer ids.
 //   - After a SIGKILL it checks all content anew.
 type QBittorrent struct {
@@ -44,12 +47,20 @@ func StartQBittorrent(ctx context.Context, c Config) (*QBittorrent, error) {
 	if err := c.writeQBittorrentConf(); err != nil {
 		return nil, fmt.Errorf("programs: configure qbittorrent-nox: %w", err)
 	}
-	p, err := start(ctx, c.Host, c.Dir, QBittorrentNox, "--profile="+c.Dir)
+	hosts, err := c.writeHosts()
+	if err != nil {
+		return nil, fmt.Errorf("programs: configure qbittorrent-nox: %w", err)
+	}
+	p, err := startAs(ctx, c.Host, c.Dir, QBittorrentNox, "unshare", "--mount", "--", "sh", "-ec", `mount --bind "$1" /etc/hosts; shift; exec "$@"`, "sh",
+		hosts, QBittorrentNox, "--profile="+c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	q := &QBittorrent{Process: p, addr: c.addr(), client: httpFrom(c.Host)}
 	err = p.waitAnswer(ctx, func(ctx context.Context) error {
+		if c.DHT && len(c.Bootstrap) > 0 {
+			return q.hasNodes(ctx)
+		}
 		_, err := q.get(ctx, "app/version")
 		return err
 	})
@@ -57,6 +68,28 @@ func StartQBittorrent(ctx context.Context, c Config) (*QBittorrent, error) {
 		return nil, err
 	}
 	return q, nil
+}
+
+// routers are the DHT nodes that qBittorrent starts with, on port 6881; the last one's is another.
+var routers = []string{"router.bittorrent.com", "router.utorrent.com", "dht.transmissionbt.com", "dht.aelitis.com", "dht.libtorrent.org"}
+
+// writeHosts writes the client's own table of names, in which the routers are the nodes to start with.
+func (c Config) writeHosts() (file string, err error) {
+	text := "127.0.0.1 localhost\n"
+	for i, name := range routers {
+		// All are there, because a name that nobody resolves would keep it waiting.
+		addr := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if len(c.Bootstrap) > 0 {
+			n := c.Bootstrap[i%len(c.Bootstrap)]
+			if n.Port() != 6881 {
+				return "", fmt.Errorf("DHT node %v: want port 6881", n)
+			}
+			addr = n.Addr()
+		}
+		text += fmt.Sprintln(addr, name)
+	}
+	file = filepath.Join(c.Dir, "hosts")
+	return file, os.WriteFile(file, []byte(text), 0o644)
 }
 
 func (c Config) writeQBittorrentConf() error {
@@ -98,6 +131,21 @@ WebUI\UseUPnP=false
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "qBittorrent.conf"), []byte(conf), 0o644)
+}
+
+// hasNodes fails while the client has no neighbours in the DHT.
+func (q *QBittorrent) hasNodes(ctx context.Context) error {
+	var info struct {
+		Nodes int `json:"dht_nodes"`
+	}
+	reply, err := q.get(ctx, "transfer/info")
+	if err == nil {
+		err = json.Unmarshal(reply, &info)
+	}
+	if err == nil && info.Nodes == 0 {
+		err = errors.New("it has no DHT nodes")
+	}
+	return err
 }
 
 // Addr returns where peers reach the client.

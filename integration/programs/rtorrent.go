@@ -4,6 +4,7 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -26,6 +27,7 @@ const rtorrentSCGI = "127.0.0.1:5000"
 //   - What it does goes to a log only if one is opened, which empties that file.
 //   - A killed rtorrent leaves a lock behind that names its process. It is taken over, unless another process has that number
 //     by now, which is likely in a lab; so StartRtorrent removes it.
+//   - It looks for peers in the DHT when a torrent starts, and after a failure only minutes later: StartRtorrent waits for nodes.
 //   - It takes a bitfield for an error once other messages have come: see Aria2.
 type RtorrentClient struct {
 	*Process
@@ -68,6 +70,10 @@ dht.port.set = %[2]d
 protocol.pex.set = %[4]s
 protocol.encryption.set = allow_incoming,enable_retry
 `, rtorrentSCGI, c.Port, dht, pex)
+	for i, n := range c.Bootstrap {
+		// Later: the DHT is not up yet when this is read.
+		rc += fmt.Sprintf("schedule2 = bootstrap%d, 1, 0, \"dht.add_node=%s\"\n", i, n)
+	}
 	if err := os.WriteFile(filepath.Join(c.Dir, "rtorrent.rc"), []byte(rc), 0o644); err != nil {
 		return nil, fmt.Errorf("programs: configure rtorrent: %w", err)
 	}
@@ -77,6 +83,9 @@ protocol.encryption.set = allow_incoming,enable_retry
 	}
 	r := &RtorrentClient{Process: p, addr: c.addr(), rpc: scgi{host: c.Host, addr: rtorrentSCGI}}
 	err = p.waitAnswer(ctx, func(ctx context.Context) error {
+		if c.DHT && len(c.Bootstrap) > 0 {
+			return r.hasNodes(ctx)
+		}
 		_, err := r.rpc.call(ctx, "system.client_version")
 		return err
 	})
@@ -84,6 +93,20 @@ protocol.encryption.set = allow_incoming,enable_retry
 		return nil, err
 	}
 	return r, nil
+}
+
+// hasNodes fails while the client has no neighbours in the DHT.
+func (r *RtorrentClient) hasNodes(ctx context.Context) error {
+	statistics, err := r.rpc.call(ctx, "dht.statistics")
+	if err != nil {
+		return err
+	}
+	for _, m := range statistics.Struct {
+		if n := m.Value.scalar(); m.Name == "nodes" && n != "0" {
+			return nil
+		}
+	}
+	return errors.New("it has no DHT nodes")
 }
 
 // Addr returns where peers reach the client.

@@ -21,13 +21,17 @@ type scgi struct {
 	addr string
 }
 
-// xmlValue is an XML-RPC value: a scalar or an array.
+// xmlValue is an XML-RPC value: a scalar, an array or a structure.
 type xmlValue struct {
 	I4     *string    `xml:"i4"`
 	I8     *string    `xml:"i8"`
 	Int    *string    `xml:"int"`
 	String string     `xml:"string"`
 	Array  []xmlValue `xml:"array>data>value"`
+	Struct []struct {
+		Name  string   `xml:"name"`
+		Value xmlValue `xml:"value"`
+	} `xml:"struct>member"`
 }
 
 // scalar returns an integer or a string.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const transmissionRPC = "http://127.0.0.1:9091/transmission/rpc"
@@ -25,6 +26,7 @@ const sessionHeader = "X-Transmission-Session-Id"
 //   - It unchokes on a tick of ten seconds, so the first piece takes up to that long, whatever the bandwidth.
 //   - Unfinished files have the suffix ".part". Empty files are not made at all.
 //   - With its default, encryption preferred, it opens with MSE and insists on RC4 there; here it prefers plaintext.
+//   - It uses the DHT only when it knows of more than eight nodes, four of which have answered it.
 //   - It refuses peers on loopback addresses and rewrites settings.json when it ends.
 type Transmission struct {
 	*Process
@@ -64,6 +66,13 @@ func StartTransmission(ctx context.Context, c Config) (*Transmission, error) {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(c.Dir, "settings.json"), settings, 0o644); err != nil {
+		return nil, fmt.Errorf("programs: configure transmission-daemon: %w", err)
+	}
+	var nodes strings.Builder
+	for _, n := range c.Bootstrap {
+		fmt.Fprintln(&nodes, n.Addr(), n.Port())
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "dht.bootstrap"), []byte(nodes.String()), 0o644); err != nil {
 		return nil, fmt.Errorf("programs: configure transmission-daemon: %w", err)
 	}
 	p, err := start(ctx, c.Host, c.Dir, TransmissionDaemon, "--foreground", "--config-dir", c.Dir)
