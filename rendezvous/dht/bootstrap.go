@@ -61,6 +61,7 @@ func (f *family) maintain(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-f.found:
 		case <-time.After(wait):
 		}
 	}

@@ -21,9 +21,12 @@ type Config struct {
 	// Bootstrap names nodes (HOST:PORT) that are asked while no other is known. Names are resolved when needed. Nil: the
 	// public routers. Empty but not nil: none.
 	Bootstrap []string
+	// Public are addresses under which others see this machine, as far as they are known: node ids have to fit them (BEP 42).
+	// What is not known is learned from others, and heeded from the next start on.
+	Public []netip.Addr
 	// Load returns what Save was given last, or nil. It is called once, by Open. Nil: nothing is loaded.
 	Load func(ctx context.Context) ([]byte, error)
-	// Save stores the node table, at most 30 KB. It is called every five minutes and when Run ends, from one goroutine.
+	// Save stores the node table, at most 20 KB. It is called every five minutes and when Run ends, from one goroutine.
 	// Nil: nothing is saved.
 	Save func(ctx context.Context, b []byte) error
 	// Dialable reports whether an address that a stranger named may be contacted and believed. It is called from any

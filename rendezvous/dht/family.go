@@ -33,6 +33,7 @@ type family struct {
 	saved     []node      // by the run before
 	bootstrap []string
 	hints     chan netip.AddrPort
+	found     chan struct{}                  // the first good node
 	reachable func()                         // told when there are nodes to ask; must not wait
 	lost      func(family string, err error) // told when nobody answers; must not wait
 	standing  atomic.Int32                   // looking, ready or alone
@@ -65,7 +66,17 @@ func newFamily(conn net.PacketConn, is6 bool, saved savedFamily, c Config) *fami
 		announced: newAnnounced(id),
 		refused:   refused{log: c.Log},
 	}
-	return &family{guard: g, saved: saved.nodes, bootstrap: c.Bootstrap, hints: make(chan netip.AddrPort, maxHints), log: c.Log}
+	f := &family{
+		guard: g, saved: saved.nodes, bootstrap: c.Bootstrap, log: c.Log,
+		hints: make(chan netip.AddrPort, maxHints), found: make(chan struct{}, 1),
+	}
+	g.firstNode = func() {
+		select {
+		case f.found <- struct{}{}:
+		default:
+		}
+	}
+	return f
 }
 
 // identity returns the id to use: the saved one, or a new one, and one that fits our address if that is known (BEP 42).

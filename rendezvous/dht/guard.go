@@ -36,6 +36,7 @@ type guard struct {
 	dialable  func(netip.AddrPort) bool
 	other     func([20]byte, time.Time) []node // nodes of the other family for those who want them; nil: there is none
 	maybeNode func(netip.AddrPort)             // told addresses of either family at which there may be a node; must not wait
+	firstNode func()                           // told when there is a good node and was none; must not wait
 	buf       []byte                           // the reader's
 	tokens    tokens
 	closing   chan struct{}
@@ -134,7 +135,11 @@ func (g *guard) answered(m message, from netip.AddrPort, now time.Time) (message
 	if m.seen.IsValid() && m.seen.Addr().Is6() == g.is6 {
 		g.votes.vote(from.Addr(), m.seen.Addr())
 	}
+	none := g.contacts.good(now) == 0
 	enters := g.contacts.met(node{m.id, from}, now)
+	if none && enters {
+		g.firstNode()
+	}
 	r := message{kind: kindResponse, t: t, id: m.id, token: m.token, readOnly: !enters || m.readOnly}
 	hosts := make(map[netip.Prefix]bool)
 	for _, n := range m.nodes {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ func TestMain(m *testing.M) {
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		natlab.Enter()
 	}
+	// The tests wait for networks most of the time: processors do not limit how many can run at once.
+	flag.Set("test.parallel", "8")
 	os.Exit(m.Run())
 }
 
@@ -42,6 +45,7 @@ type network struct {
 func newNetwork(t *testing.T, v6 bool) *network {
 	t.Helper()
 	natlab.Require(t)
+	t.Parallel()
 	lab, err := natlab.New(natlab.Config{Name: "dht"})
 	if err != nil {
 		t.Fatal(err)
@@ -156,59 +160,71 @@ func (s *syncBuffer) String() string {
 // swarm collects what a session finds.
 type swarm struct {
 	*dht.Session
-	found chan netip.AddrPort
+	mu    sync.Mutex
+	found []netip.AddrPort
 }
 
-func (o *ours) search(t *testing.T, hash [20]byte) swarm {
-	s := swarm{found: make(chan netip.AddrPort, 1000)}
+func (o *ours) search(t *testing.T, hash [20]byte) *swarm {
+	s := &swarm{}
 	s.Session = o.Search(dht.Search{InfoHash: hash, Peers: func(list []netip.AddrPort) {
-		for _, a := range list {
-			select {
-			case s.found <- a:
-			default:
-			}
-		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.found = append(s.found, list...)
 	}})
 	t.Cleanup(s.Stop)
 	return s
 }
 
+func (s *swarm) has(a netip.AddrPort) bool { return slices.Contains(s.all(), a) }
+
+func (s *swarm) all() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.found)
+}
+
 // await waits until a peer is found, and returns how long that took.
-func (s swarm) await(t *testing.T, want netip.AddrPort, most time.Duration) time.Duration {
+func (s *swarm) await(t *testing.T, want netip.AddrPort, most time.Duration) time.Duration {
 	t.Helper()
 	start := time.Now()
-	timeout := time.After(most)
-	for {
-		select {
-		case a := <-s.found:
-			if a == want {
-				return time.Since(start)
-			}
-		case <-timeout:
+	for ; !s.has(want); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > most {
 			t.Fatalf("%v was not found in %v: %+v", want, most, s.Status())
+		}
+	}
+	return time.Since(start)
+}
+
+// awaitEnd waits until a search that found something has ended.
+func (s *swarm) awaitEnd(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); s.Status().Peers == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the search does not end: %+v", s.Status())
 		}
 	}
 }
 
-func (n *network) waitAnnounced(t *testing.T, hash [20]byte, want netip.AddrPort) {
+// waitAnnounced waits until so many nodes keep a peer.
+func (n *network) waitAnnounced(t *testing.T, hash [20]byte, want netip.AddrPort, least int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		keep := 0
 		for _, node := range n.nodes {
 			if slices.Contains(node.Announced(hash), want) {
 				keep++
 			}
 		}
-		if keep >= 8 {
+		if keep >= least {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%v was announced to %d nodes, want 8", want, keep)
+			t.Fatalf("%v was announced to %d nodes, want %d", want, keep, least)
 		}
 	}
 }
 
-func TestPeersOfOthersAreFoundAndOursAreAnnounced(t *testing.T) {
+func TestPeersAreFoundAlsoAfterARestart(t *testing.T) {
 	n := newNetwork(t, false)
 	hash := [20]byte{1, 2, 3}
 	if _, err := n.nodes[7].Announce(t.Context(), hash, 51413); err != nil {
@@ -216,25 +232,81 @@ func TestPeersOfOthersAreFoundAndOursAreAnnounced(t *testing.T) {
 	}
 	peer := netip.AddrPortFrom(n.nodes[7].Addr().Addr(), 51413)
 
-	for i, nn := range n.nodes {
-		t.Log(i, nn.Nodes(), nn.Announced(hash))
-	}
 	node := n.run(t, dht.Config{})
 	s := node.search(t, hash)
 	t.Logf("found after %v", s.await(t, peer, 20*time.Second))
-	home := netip.AddrPortFrom(n.home.Addr(), 6881)
-	n.waitAnnounced(t, hash, home)
-	t.Logf("%+v", s.Status())
-	start := time.Now()
+	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr(), 6881), 8)
 	node.stop()
-	t.Logf("ended after %v", time.Since(start))
 
-	// The node that helped us in is gone, and those that it knew are asked.
-	n.nodes[0].Stop()
-	n.nodes = n.nodes[1:]
+	// The node that let us in is gone, and others too.
+	for _, gone := range n.nodes[:3] {
+		gone.Stop()
+	}
+	n.nodes = n.nodes[3:]
 	again := n.run(t, dht.Config{
 		Bootstrap: []string{"198.18.200.1:6881"},
 		Load:      func(context.Context) ([]byte, error) { return node.saved(), nil },
 	})
-	t.Logf("found again after %v", again.search(t, hash).await(t, peer, time.Minute))
+	took := again.search(t, hash).await(t, peer, time.Minute)
+	t.Logf("found again after %v", took)
+	if took > 30*time.Second {
+		t.Errorf("after a restart peers were found after %v", took)
+	}
+}
+
+func TestIPv6HasATableOfItsOwn(t *testing.T) {
+	n := newNetwork(t, true)
+	hash := [20]byte{6, 6, 6}
+	if _, err := n.nodes[7].Announce(t.Context(), hash, 51413); err != nil {
+		t.Fatal(err)
+	}
+	v4, err := n.home.ListenPacket("udp4", ":6881")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v6, err := n.home.ListenPacket("udp6", ":6881")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := n.run(t, dht.Config{V4: v4, V6: v6})
+	s := node.search(t, hash)
+	t.Logf("found after %v", s.await(t, netip.AddrPortFrom(n.nodes[7].Addr().Addr(), 51413), 20*time.Second))
+	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr6(), 6881), 8)
+	if got := s.Status(); got.Error != "" || got.Nodes < plainNodes/2 {
+		t.Errorf("the session stands at %+v", got)
+	}
+	if strings.Contains(node.log.String(), "level=WARN") {
+		t.Errorf("that IPv4 is out of reach is logged as %s", node.log)
+	}
+}
+
+// An IPv4 node of BEP 32 names nodes of the other table to those who want them.
+func TestOneTableLeadsToTheOther(t *testing.T) {
+	n := newNetwork(t, true)
+	both := n.host(t, "both")
+	run := func(host *natlab.Host, bootstrap string) *ours {
+		v4, err := host.ListenPacket("udp4", ":6881")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v6, err := host.ListenPacket("udp6", ":6881")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.run(t, dht.Config{V4: v4, V6: v6, Bootstrap: []string{bootstrap}})
+	}
+	other := run(both, n.nodes[0].Addr().String())
+	first := other.search(t, [20]byte{1})
+	for deadline := time.Now().Add(10 * time.Second); first.Status().Nodes < plainNodes/2; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the first node stands at %+v", first.Status())
+		}
+	}
+	ours := run(n.home, netip.AddrPortFrom(both.Addr(), 6881).String())
+	s := ours.search(t, [20]byte{2})
+	for deadline := time.Now().Add(20 * time.Second); s.Status().Nodes < plainNodes/2; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("by way of an IPv4 node we come to %+v", s.Status())
+		}
+	}
 }

@@ -75,6 +75,11 @@ func closeAll(conns ...net.PacketConn) error {
 
 // open adds a family.
 func (n *Node) open(conn net.PacketConn, is6 bool, saved savedFamily) *family {
+	for _, a := range n.config.Public {
+		if a = a.Unmap(); a.Is6() == is6 {
+			saved.seen = a
+		}
+	}
 	f := newFamily(conn, is6, saved, n.config)
 	f.guard.maybeNode, f.reachable, f.lost = n.AddNode, n.reachable, n.lost
 	n.families = append(n.families, f)

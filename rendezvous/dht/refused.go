@@ -7,7 +7,7 @@ import (
 )
 
 // refusalEvery is how often one reason for refusing is logged.
-const refusalEvery = time.Minute
+const refusalEvery = 10 * time.Minute
 
 // refused counts what was refused, for the log. Reasons are constants, so there are few.
 type refused struct {
@@ -20,7 +20,7 @@ type refusal struct {
 	since  int
 }
 
-// note counts a refusal, and logs the first of its reason and then one a minute.
+// note counts a refusal, and logs the first of its reason and then one every refusalEvery.
 func (r *refused) note(reason string, from netip.AddrPort, now time.Time) {
 	if r.reasons == nil {
 		r.reasons = make(map[string]*refusal)
