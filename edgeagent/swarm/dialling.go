@@ -29,12 +29,8 @@ type dialResult struct {
 // dialMore dials as many addresses as there is room for: all that are reachable and, while there are few peers, a few of
 // the others. It reports whether some are left that may be dialled soon.
 func (t *Torrent) dialMore(ctx context.Context, now time.Time) (left bool) {
-	for t.sure < maxDials {
-		a := t.book.next(now, true, t.seeding())
-		if a == nil {
-			break
-		}
-		if !t.takePlace(now) {
+	for a := t.book.next(now, true, t.seeding()); a != nil; a = t.book.next(now, true, t.seeding()) {
+		if t.sure == maxDials || !t.takePlace(now) {
 			return true
 		}
 		t.dial(ctx, a, false)

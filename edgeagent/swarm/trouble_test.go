@@ -221,32 +221,6 @@ func (s *slowNet) DialContext(ctx context.Context, _, _ string) (net.Conn, error
 	return nil, ctx.Err()
 }
 
-func TestDeadAddressesAreDialledTenAtATimeAndLessAndLessOften(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(4*block, block)
-		var slow slowNet
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: &slow}})
-		var dead []netip.AddrPort
-		for i := range 30 {
-			dead = append(dead, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, byte(i + 1)}), 6881))
-		}
-		n.AddCandidates(reachable(dead...))
-		time.Sleep(35 * time.Second)
-		if got := slow.total.Load(); got != 30 && got > 45 {
-			t.Errorf("%d dials in the first 35 s", got)
-		}
-		if got := slow.most.Load(); got != 10 {
-			t.Errorf("%d dials at once, want 10", got)
-		}
-		time.Sleep(6 * time.Hour)
-		before := slow.total.Load()
-		time.Sleep(time.Hour)
-		if got := slow.total.Load() - before; got < 30 || got > 60 {
-			t.Errorf("%d dials in the seventh hour, want 30 addresses once or twice", got)
-		}
-	})
-}
-
 func TestNoMoreAreDialledThanMayConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4*block, block)

@@ -89,7 +89,7 @@ func (t *Torrent) feed(now time.Time, p *peerConn) {
 	}
 	most -= v.handed
 	if t.up().limited() {
-		most = min(most, t.granted(now, v))
+		most = t.granted(now, v)
 	}
 	n, bytes := 0, 0
 	for n < len(v.requests) && bytes+int(v.requests[n].length) <= most {

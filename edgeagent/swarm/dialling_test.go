@@ -1,0 +1,162 @@
+package swarm
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simplebit/wire/dial"
+)
+
+// guesses makes unverified candidates.
+func guesses(addrs ...netip.AddrPort) []Candidate {
+	list := make([]Candidate, len(addrs))
+	for i, at := range addrs {
+		list[i] = Candidate{Addr: at}
+	}
+	return list
+}
+
+func addrs(from, to int) []netip.AddrPort {
+	var list []netip.AddrPort
+	for i := from; i < to; i++ {
+		list = append(list, addr(i))
+	}
+	return list
+}
+
+// A swarm of 2,000 addresses of which 50 live: the surrogate finds these out and tells them at once, and of the others one a
+// second. They come before, so that they are in the way if they can be.
+func TestASwarmOfDeadAddressesCostsFewConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64<<20, 256<<10)
+		world := newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		for i := range 50 {
+			world.add(addr(5000+i), &scripted{c: c, each: 200 * time.Millisecond})
+		}
+		for i := range 10 {
+			n.AddCandidates(guesses(addr(1 + i)))
+			time.Sleep(time.Second)
+		}
+		n.AddCandidates(reachable(addr(5000)))
+		start := time.Now()
+		for n.Status().Downloaded == 0 && time.Since(start) < time.Minute {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the first block came %v after the first live address", took)
+		}
+		for i := 1; !n.Status().Seeding && i < 600; i++ {
+			n.AddCandidates(guesses(addr(10 + i)))
+			if i < 50 {
+				n.AddCandidates(reachable(addr(5000 + i)))
+			}
+			time.Sleep(time.Second)
+		}
+		n.stop()
+		world.running.Wait()
+		begun, most := world.dead()
+		t.Logf("%d connections, %d of them to dead addresses, %d at once", world.total(), len(begun), most)
+		if world.total() > 70 || most > maxGuesses {
+			t.Errorf("%d connections, %d to dead addresses at once", world.total(), most)
+		}
+		c.compare(t, n)
+	})
+}
+
+func TestUnverifiedAddressesAreDialledSparingly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		world := newScriptedNet(t)
+		device := NewShared(SharedConfig{})
+		dialer := &dial.Dialer{Net: world}
+		a, b := c.start(t, "a", nil, Config{Dialer: dialer, Shared: device}), c.start(t, "b", nil, Config{Dialer: dialer, Shared: device})
+		a.AddCandidates(guesses(addrs(1, 100)...))
+		b.AddCandidates(guesses(addrs(100, 200)...))
+		time.Sleep(time.Minute)
+		begun, most := world.dead()
+		if n := len(begun); most != maxGuesses || n < 10 || n > 14 {
+			t.Errorf("%d dials in a minute, %d at once, of both torrents; want two at a time, each of 10 s", n, most)
+		}
+		slices.SortFunc(begun, time.Time.Compare)
+		for i := range begun[1:] {
+			if gap := begun[i+1].Sub(begun[i]); gap < guessInterval {
+				t.Errorf("two dials within %v", gap)
+			}
+		}
+	})
+}
+
+func TestWithEnoughPeersNoUnverifiedAddressIsDialled(t *testing.T) {
+	for name, conf := range map[string]struct {
+		peers int
+		conf  Config
+	}{
+		"20 peers":      {20, Config{}},
+		"its share":     {5, Config{Shared: NewShared(SharedConfig{MaxPeers: 5})}},
+		"its own limit": {3, Config{Policy: Policy{MaxPeers: 3}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newContent(4<<20, 64<<10)
+				world := newScriptedNet(t)
+				conf.conf.Dialer = &dial.Dialer{Net: world}
+				n := c.start(t, "node", nil, conf.conf)
+				for i := range conf.peers {
+					world.add(addr(5000+i), &scripted{c: c, each: time.Minute})
+				}
+				n.AddCandidates(reachable(addrs(5000, 5000+conf.peers)...))
+				n.AddCandidates(guesses(addrs(1, 100)...))
+				time.Sleep(30 * time.Second)
+				if begun, _ := world.dead(); len(begun) != 0 {
+					t.Errorf("%d unverified addresses were dialled", len(begun))
+				}
+			})
+		})
+	}
+}
+
+func TestDeadAddressesThatWereReachableAreDialledTenAtATimeAndThenSparingly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		world := newScriptedNet(t)
+		var said verdicts
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}, Unusable: said.add})
+		n.AddCandidates(reachable(addrs(1, 31)...))
+		time.Sleep(16 * time.Second)
+		if begun, most := world.dead(); len(begun) != 30 || most != maxDials {
+			t.Errorf("%d dials in the first 16 s, %d at once", len(begun), most)
+		}
+		if got := said.of(Unreachable); !slices.Equal(got, addrs(1, 31)) {
+			t.Errorf("said to be unreachable: %v", got)
+		}
+		time.Sleep(6 * time.Hour)
+		before, _ := world.dead()
+		time.Sleep(time.Hour)
+		after, _ := world.dead()
+		if got := len(after) - len(before); got < 30 || got > 60 {
+			t.Errorf("%d dials in the seventh hour, want 30 addresses once or twice", got)
+		}
+	})
+}
+
+// The first block must come within 2 s of the first live address, whatever was in the way.
+func TestAReachableAddressDoesNotWaitForDeadOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4<<20, 64<<10)
+		world := newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		world.add(addr(5000), &scripted{c: c, each: 50 * time.Millisecond, mute: true})
+		world.add(addr(5001), &scripted{c: c, each: 50 * time.Millisecond})
+		n.AddCandidates(append(guesses(addrs(1, 400)...), reachable(addr(5000))...))
+		time.Sleep(5 * time.Second)
+		n.AddCandidates(reachable(addr(5001)))
+		time.Sleep(time.Second)
+		if s := n.Status(); s.Have == 0 {
+			t.Errorf("no piece after a second: %+v", s)
+		}
+	})
+}
