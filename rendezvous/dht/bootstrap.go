@@ -142,6 +142,9 @@ func (f *family) resolve(ctx context.Context, name string) ([]netip.AddrPort, er
 	if err != nil || errPort != nil || port == 0 {
 		return nil, fmt.Errorf("%q is no HOST:PORT: correct --dht-bootstrap", name)
 	}
+	if ip, err := netip.ParseAddr(hostname); err == nil && ip.Unmap().Is6() != f.guard.is6 {
+		return nil, nil // for the other family
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, f.name(), hostname)

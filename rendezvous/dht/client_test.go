@@ -52,7 +52,7 @@ func TestARealClientIsFoundAndFindsUs(t *testing.T) {
 	defer ln.Close()
 	node := n.run(t, dht.Config{Dialable: testNet})
 	t.Logf("it is found after %v", node.search(t, torrent.InfoHash).await(t, peer, 10*time.Second))
-	n.waitAnnounced(t, torrent.InfoHash, netip.AddrPortFrom(n.home.Addr(), 6881), 8)
+	n.waitAnnounced(t, torrent.InfoHash, netip.AddrPortFrom(n.home.Addr(), 6881), 6)
 
 	// Ours is the only peer that is left.
 	if err := client.Kill(); err != nil {

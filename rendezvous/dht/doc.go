@@ -14,8 +14,8 @@
 //
 //   - Answers: at most six bytes for a byte received, 1,200 bytes each, 50 in ten seconds to one IPv4 address or IPv6 /64, 3,000
 //     to all.
-//   - Questions: 100 datagrams a second for each family. A search asks about 100 nodes, 150 at the most, announces to eight, and
-//     ends within 66 seconds; eight searches run at once. Strangers are asked whether they are nodes at most twice a second.
+//   - Questions: 100 datagrams a second for each family. A search asks about 100 nodes at the most, announces to eight, and ends
+//     within 66 seconds; eight searches run at once. Strangers are asked whether they are nodes at most twice a second.
 //   - Peers: 100 believed of one node, 500 of one search, only where Config.Dialable permits.
 //   - Nodes: one for each host, eight for each /24 or /48, sixteen for each bucket, and only those that have answered us.
 //   - Announced peers: 100 for each torrent, 100 by one host, 2,000 torrents, 20,000 in all, for 30 minutes; the address is always

@@ -61,7 +61,6 @@ func newFamily(conn net.PacketConn, is6 bool, saved savedFamily, c Config) *fami
 		tokens:    newTokens(),
 		closing:   closing,
 		close:     sync.OnceValue(func() error { close(closing); return conn.Close() }),
-		done:      make(chan struct{}),
 		contacts:  newContacts(id),
 		announced: newAnnounced(id),
 		refused:   refused{log: c.Log},
@@ -118,7 +117,7 @@ func (f *family) run(ctx context.Context) {
 	wg.Go(func() { f.greet(ctx) })
 	wg.Go(func() { f.maintain(ctx) })
 	wg.Wait()
-	<-f.guard.done
+	f.guard.awaitReader()
 }
 
 // end closes the socket, upon which the library's goroutines end within questionTime.

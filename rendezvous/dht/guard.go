@@ -41,7 +41,7 @@ type guard struct {
 	tokens    tokens
 	closing   chan struct{}
 	close     func() error
-	done      chan struct{} // closed when the library has read for the last time
+	reading   sync.Mutex // held while the library reads
 
 	mu        sync.Mutex
 	quota     quota
@@ -55,6 +55,8 @@ type guard struct {
 // ReadFrom waits for an answer to a question of the library's. It returns an error only after Close, because the library
 // takes any other for the end of the world.
 func (g *guard) ReadFrom(b []byte) (int, net.Addr, error) {
+	g.reading.Lock()
+	defer g.reading.Unlock()
 	for {
 		n, source, err := g.conn.ReadFrom(g.buf)
 		if err != nil {
@@ -66,7 +68,6 @@ func (g *guard) ReadFrom(b []byte) (int, net.Addr, error) {
 			case <-pause:
 				continue
 			case <-g.closing:
-				close(g.done)
 				return 0, nil, net.ErrClosed
 			}
 		}
@@ -180,6 +181,12 @@ func (g *guard) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	_, err = g.conn.WriteTo(m.appendMarshal(nil), net.UDPAddrFromAddrPort(a))
 	return len(b), err
+}
+
+// awaitReader returns after Close when the library reads no more, or is about to find out that it cannot.
+func (g *guard) awaitReader() {
+	g.reading.Lock()
+	defer g.reading.Unlock()
 }
 
 // Close closes the socket, which ends ReadFrom.

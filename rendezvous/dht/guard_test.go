@@ -309,6 +309,5 @@ func TestASocketThatFailsIsReadUntilItIsClosed(t *testing.T) {
 		if err := <-read; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("reading ended by %v", err)
 		}
-		<-p.done
 	}
 }

@@ -235,7 +235,7 @@ func TestPeersAreFoundAlsoAfterARestart(t *testing.T) {
 	node := n.run(t, dht.Config{})
 	s := node.search(t, hash)
 	t.Logf("found after %v", s.await(t, peer, 20*time.Second))
-	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr(), 6881), 8)
+	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr(), 6881), 6)
 	node.stop()
 
 	// The node that let us in is gone, and others too.
@@ -271,7 +271,8 @@ func TestIPv6HasATableOfItsOwn(t *testing.T) {
 	node := n.run(t, dht.Config{V4: v4, V6: v6})
 	s := node.search(t, hash)
 	t.Logf("found after %v", s.await(t, netip.AddrPortFrom(n.nodes[7].Addr().Addr(), 51413), 20*time.Second))
-	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr6(), 6881), 8)
+	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr6(), 6881), 6)
+	s.awaitEnd(t)
 	if got := s.Status(); got.Error != "" || got.Nodes < plainNodes/2 {
 		t.Errorf("the session stands at %+v", got)
 	}

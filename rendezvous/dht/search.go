@@ -10,8 +10,8 @@ import (
 	"github.com/anacrolix/dht/v2/krpc"
 )
 
-// Bounds of one search, for each family. What is sent comes to at most maxContacted + about 10 questions until the limit is
-// noticed, and 8 announcements, of less than 200 bytes each.
+// Bounds of one search, for each family. It sends maxContacted questions, a few more while the limit is noticed, and eight
+// announcements, of less than 200 bytes each.
 const (
 	maxPeers     = 500 // given to the torrent
 	maxContacted = 100 // nodes asked
@@ -106,11 +106,14 @@ func (f *family) search(ctx context.Context, hash [20]byte, port uint16, found f
 	for reply := range a.Peers {
 		nodes++
 		found(addrPorts(reply.Peers))
+		if a.NumContacted() >= maxContacted {
+			a.StopTraversing()
+		}
 	}
 	return nodes
 }
 
-// stopInTime ends a traversal that asks too much.
+// stopInTime ends a traversal that takes too long, or that asks too many who do not answer.
 func stopInTime(a *dht.Announce, ended <-chan struct{}) {
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
