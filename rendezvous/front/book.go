@@ -1,10 +1,8 @@
 package front
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -24,7 +22,8 @@ const (
 
 // String names the source for the log.
 func (s Source) String() string {
-	return [...]string{"PEX", "DHT", "incoming peers", "a tracker", "the magnet link", "a device", "an unknown source"}[min(s, numSources)]
+	names := [...]string{"PEX", "DHT", "incoming peers", "a tracker", "the magnet link", "a device", "an unknown source"}
+	return names[min(s, numSources)]
 }
 
 // sources is a set of them; the larger number is the more trusted set.
@@ -41,9 +40,14 @@ const (
 	maxPerIP = 64
 	// maxReachable is how many addresses are called reachable, to devices and peers.
 	maxReachable = 200
+	// fewReachable is how many are so few that others are tried again even if nobody is hungry.
+	fewReachable = 10
 	// redialAfter is the time before an address is dialled again; it doubles with every failure in a row, up to redialMost.
 	redialAfter = 30 * time.Second
 	redialMost  = 30 * time.Minute
+	// redialSoon is the time instead of the first where somebody took the connection and hung up: clients do so while they
+	// start (seen in qBittorrent 4.5).
+	redialSoon = 5 * time.Second
 	// hopelessFor is the time before an address is dialled again where something answered that is no peer of this torrent.
 	hopelessFor = 24 * time.Hour
 	// freshFor is how long a verification holds for a torrent that is short of peers.
@@ -72,6 +76,7 @@ type entry struct {
 	fails    int       // handshakes in a row that failed
 	useless  int       // links in a row that were of no use
 	busy     bool      // linked or being dialled
+	guests   int       // connections that it has made to us: dialled meanwhile, some clients close both
 	plain    bool      // verified, but has no extension protocol: of no use to front itself
 	noPEX    bool      // does not speak PEX
 	seed     bool      // said that it has everything
@@ -107,7 +112,7 @@ const (
 
 // due returns for what e is to be dialled, and from when on.
 func (n need) due(now time.Time, e *entry) (purpose, time.Time) {
-	if e.busy || e.banned {
+	if e.busy || e.guests > 0 || e.banned {
 		return forNothing, time.Time{}
 	}
 	at := later(e.next, e.muted)
@@ -153,7 +158,9 @@ type book struct {
 }
 
 func newBook(rnd *rand.Rand) book {
-	return book{version: 1, rnd: rnd, byAddr: map[netip.AddrPort]*entry{}, perIP: map[netip.Addr]int{}, shun: map[netip.AddrPort]time.Time{}}
+	return book{
+		version: 1, rnd: rnd, byAddr: map[netip.AddrPort]*entry{}, perIP: map[netip.Addr]int{}, shun: map[netip.AddrPort]time.Time{},
+	}
 }
 
 func (b *book) len() int { return len(b.order) }
@@ -195,7 +202,7 @@ func (b *book) makeRoom(now time.Time, from sources) bool {
 	for i, e := range b.order {
 		score := 0
 		switch {
-		case e.busy || e.from.has(SourceDevice) || e.reachable(now):
+		case e.busy || e.guests > 0 || e.from.has(SourceDevice) || e.reachable(now):
 		case e.suspect || e.banned:
 			score = 1
 		case e.fails > 0:
@@ -330,15 +337,18 @@ func (b *book) reached(now time.Time, e *entry) bool {
 	return true
 }
 
-// failed notes that no handshake came about.
-func (b *book) failed(now time.Time, e *entry, hopeless bool) {
+// failed notes that no handshake came about: because what is there is no peer of this torrent, or somebody hung up, or neither.
+func (b *book) failed(now time.Time, e *entry, hopeless, hungUp bool) {
 	was := e.reachable(now)
 	e.busy = false
 	e.fails++
 	e.next = now.Add(backOff(e.fails))
-	if hopeless {
+	switch {
+	case hopeless:
 		e.fails += 10
 		e.next = now.Add(hopelessFor)
+	case hungUp && e.fails == 1 && e.verified.IsZero():
+		e.next = now.Add(redialSoon)
 	}
 	if was && !e.reachable(now) {
 		b.version++
@@ -359,77 +369,4 @@ func (b *book) left(now time.Time, e *entry, useful bool, pause time.Duration) {
 // backOff is the pause after so many failures in a row, at least one.
 func backOff(failures int) time.Duration {
 	return min(redialAfter<<min(failures-1, 10), redialMost)
-}
-
-// mute sees to it that the address is not told of for a while, whether it is known or comes to be.
-func (b *book) mute(now time.Time, addr netip.AddrPort, d time.Duration) {
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	until := later(b.shun[addr], now.Add(d))
-	if len(b.shun) >= maxKnown {
-		for a, end := range b.shun {
-			if !end.After(now) {
-				delete(b.shun, a)
-			}
-		}
-	}
-	if len(b.shun) < maxKnown {
-		b.shun[addr] = until
-	}
-	if e := b.byAddr[addr]; e != nil {
-		// After that it is as if it were new.
-		e.muted, e.verified, e.reported, e.fails = until, time.Time{}, time.Time{}, 0
-		b.version++
-	}
-}
-
-// shunned reports whether whoever dials us from ip is to be refused.
-func (b *book) shunned(now time.Time, ip netip.Addr) bool {
-	return b.shun[netip.AddrPortFrom(ip, 0)].After(now)
-}
-
-// reachable returns the reachable addresses, the last verified first, at most [maxReachable].
-func (b *book) reachable(now time.Time) []*entry {
-	var all []*entry
-	for _, e := range b.order {
-		if e.reachable(now) {
-			all = append(all, e)
-		}
-	}
-	slices.SortFunc(all, func(x, y *entry) int {
-		return cmp.Or(y.verified.Compare(x.verified), x.addr.Compare(y.addr))
-	})
-	return all[:min(len(all), maxReachable)]
-}
-
-// countReachable returns how many addresses are reachable.
-func (b *book) countReachable(now time.Time) (n int) {
-	for _, e := range b.order {
-		if e.reachable(now) {
-			n++
-		}
-	}
-	return n
-}
-
-// offer returns the address to tell of although it is not verified: of those that were not tried yet the one known longest;
-// where there is none, and none reachable either, of those that failed the one that failed least.
-func (b *book) offer(now time.Time) *entry {
-	var best *entry
-	better := false // something better than those that failed is there
-	for _, e := range b.order {
-		if e.reachable(now) || e.untried() && !e.banned {
-			better = true
-		}
-		if e.banned || e.muted.After(now) || e.reachable(now) || e.fails >= 10 || now.Sub(e.offered) < offerAgain || now.Sub(e.added) < offerAfter {
-			continue
-		}
-		if best == nil || e.fails < best.fails || e.fails == best.fails && e.added.Before(best.added) {
-			best = e
-		}
-	}
-	if best == nil || best.fails > 0 && better {
-		return nil
-	}
-	best.offered = now
-	return best
 }

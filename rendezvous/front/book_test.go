@@ -30,7 +30,7 @@ func TestBackOffDoublesFromHalfAMinuteToHalfAnHour(t *testing.T) {
 		if e == nil {
 			t.Fatalf("nothing to dial after %v", now.Sub(epoch))
 		}
-		b.failed(now, e, false)
+		b.failed(now, e, false, false)
 		if _, wake := b.survey(now, everything); wake.Sub(now) != want {
 			t.Errorf("failure %d: again after %v, want %v", e.fails, wake.Sub(now), want)
 		}
@@ -113,14 +113,14 @@ func TestFullBookLetsGoOfTheLeastPromising(t *testing.T) {
 		{"none tried, same trust", SourceTracker, func(*book) {}, SourceTracker, false, 0},
 		{"none tried, more trust", SourcePEX, func(*book) {}, SourceTracker, true, -1},
 		{"none tried, less trust", SourceTracker, func(*book) {}, SourcePEX, false, 0},
-		{"devices stay", SourceDevice, func(b *book) { b.failed(epoch, b.byAddr[addr(3)], false) }, SourceTracker, false, 0},
+		{"devices stay", SourceDevice, func(b *book) { b.failed(epoch, b.byAddr[addr(3)], false, false) }, SourceTracker, false, 0},
 		{"the one that failed most", SourceTracker, func(b *book) {
-			b.failed(epoch, b.byAddr[addr(8)], false)
-			b.failed(epoch, b.byAddr[addr(9)], false)
-			b.failed(epoch, b.byAddr[addr(9)], false)
+			b.failed(epoch, b.byAddr[addr(8)], false, false)
+			b.failed(epoch, b.byAddr[addr(9)], false, false)
+			b.failed(epoch, b.byAddr[addr(9)], false, false)
 		}, SourcePEX, true, 9},
 		{"not one that is connected", SourceTracker, func(b *book) {
-			b.failed(epoch, b.byAddr[addr(9)], false)
+			b.failed(epoch, b.byAddr[addr(9)], false, false)
 			b.byAddr[addr(9)].busy = true
 		}, SourcePEX, false, 0},
 		{"rather a stranger than a suspect", SourcePEX, func(b *book) {
@@ -215,9 +215,9 @@ func TestReachableOnesAreTheLastVerifiedFirst(t *testing.T) {
 	for i := range 300 {
 		met(&b, epoch.Add(time.Duration(i)*time.Second), i)
 	}
-	b.failed(epoch, b.byAddr[addr(299)], false)
-	b.failed(epoch, b.byAddr[addr(298)], false)
-	b.failed(epoch, b.byAddr[addr(298)], false)
+	b.failed(epoch, b.byAddr[addr(299)], false, false)
+	b.failed(epoch, b.byAddr[addr(298)], false, false)
+	b.failed(epoch, b.byAddr[addr(298)], false, false)
 	list := b.reachable(epoch.Add(time.Hour))
 	if len(list) != maxReachable || list[0].addr != addr(299) || list[1].addr != addr(297) {
 		t.Errorf("%d reachable, %v first", len(list), list[0].addr)
@@ -248,9 +248,9 @@ func TestUnverifiedAddressesAreOfferedInTheOrderOfHope(t *testing.T) {
 		t.Errorf("%v is offered before it could be verified", e.addr)
 	}
 	now := epoch.Add(time.Minute)
-	b.failed(epoch, b.byAddr[addr(0)], false)
-	b.failed(epoch, b.byAddr[addr(0)], false)
-	b.failed(epoch, b.byAddr[addr(1)], false)
+	b.failed(epoch, b.byAddr[addr(0)], false, false)
+	b.failed(epoch, b.byAddr[addr(0)], false, false)
+	b.failed(epoch, b.byAddr[addr(1)], false, false)
 	var got []netip.AddrPort
 	next := func() {
 		now = now.Add(time.Second)
@@ -261,8 +261,8 @@ func TestUnverifiedAddressesAreOfferedInTheOrderOfHope(t *testing.T) {
 	next() // 2, new
 	next() // 3, new
 	next() // nothing: 2 and 3 may still be alive
-	b.failed(epoch, b.byAddr[addr(2)], true)
-	b.failed(epoch, b.byAddr[addr(3)], false)
+	b.failed(epoch, b.byAddr[addr(2)], true, false)
+	b.failed(epoch, b.byAddr[addr(3)], false, false)
 	next() // 1, failed once
 	next() // 0, failed twice
 	next() // 2 is hopeless, the others have been offered

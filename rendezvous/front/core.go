@@ -14,8 +14,10 @@ import (
 const (
 	// helloPatience is the time in which a peer has to send its extension handshake.
 	helloPatience = 30 * time.Second
-	// guestTurn is how long who dialled us may stay where others wait for its place.
+	// guestTurn is how long who dialled us may stay where others wait for its place, or where it is to be dialled in its turn;
+	// guestRest is the time between the two.
 	guestTurn = time.Minute
+	guestRest = 10 * time.Second
 	// trickleEvery is the least time between two unverified addresses, and trickleQuiet how long there is none after a
 	// verified one.
 	trickleEvery = time.Second
@@ -30,6 +32,7 @@ var (
 	errFull     = errors.New("there is no place left for another who dials us")
 	errShunned  = errors.New("it sent wrong metadata before")
 	errReplaced = errors.New("others who dial us wait for its place")
+	errInTurn   = errors.New("it is to be dialled in its turn")
 )
 
 // core decides what a presence does. It does no I/O: events come in by its methods, and poll gives back what is to be done. It
@@ -62,8 +65,8 @@ type attempt struct {
 type link struct {
 	id      uint64
 	entry   *entry // of a guest: not in the book
+	home    *entry // where it may be reached, in the book; nil: unknown
 	guest   bool   // it dialled us
-	listens netip.AddrPort
 	since   time.Time
 	ext     peer.Extensions
 	told    bool // its extension handshake has come
@@ -172,7 +175,7 @@ func (c *core) dial(now time.Time) (id uint64, addr netip.AddrPort, first, ok bo
 func (c *core) failed(now time.Time, id uint64, err error) {
 	if a, ok := c.dialling[id]; ok {
 		delete(c.dialling, id)
-		c.book.failed(now, a.entry, hopeless(err))
+		c.book.failed(now, a.entry, hopeless(err), hungUp(err))
 	}
 }
 
@@ -195,7 +198,7 @@ func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
 		e.next = now.Add(redialAfter)
 		return false
 	}
-	c.join(now, &link{id: id, entry: e, listens: e.addr, since: now})
+	c.join(now, &link{id: id, entry: e, home: e, since: now})
 	return true
 }
 
@@ -268,18 +271,21 @@ func (c *core) remove(now time.Time, k *link, forEver bool) {
 	}
 	if !k.guest {
 		c.book.left(now, k.entry, useful, pause)
+	} else if k.home != nil {
+		k.home.guests--
+		k.home.next = later(k.home.next, now.Add(guestRest))
 	}
 	if !forEver {
 		return
 	}
 	k.entry.banned = true
-	c.book.version++
+	if k.home != nil {
+		k.home.banned = true
+	}
 	if k.guest {
 		c.book.mute(now, netip.AddrPortFrom(k.entry.addr.Addr(), 0), liedFor)
-		if e := c.book.byAddr[k.listens]; e != nil {
-			e.banned = true
-		}
 	}
+	c.book.version++
 }
 
 // places returns how many more links may be dialled.
@@ -303,8 +309,8 @@ func (c *core) places() int {
 
 // need returns what addresses are to be dialled for now.
 func (c *core) need(now time.Time) need {
-	short := c.hungry || c.fetch != nil
-	n := need{fresh: short || c.book.countReachable(now) < maxReachable, again: short, anyLink: c.fetch != nil}
+	short, reachable := c.hungry || c.fetch != nil, c.book.countReachable(now)
+	n := need{fresh: short || reachable < maxReachable, again: short || reachable < fewReachable, anyLink: c.fetch != nil}
 	if !c.private {
 		n.links = max(0, c.places())
 	}

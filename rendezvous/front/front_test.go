@@ -206,7 +206,7 @@ func TestOnlyPeerThatLeavesAgainAndAgainServesItAllInTheEnd(t *testing.T) {
 			}
 		})
 		mustFetch(t, s, info, hash, 5*redialAfter)
-		if n := len(s.dials[addr(0)]); n != 5 {
+		if n := len(s.dialled(addr(0))); n != 5 {
 			t.Errorf("dialled %d times, want once for each piece", n)
 		}
 	})
@@ -255,7 +255,7 @@ func TestPeerThatAloneSentTheWrongMetadataIsNeverDialledAgain(t *testing.T) {
 		if got := s.fetch(t, hash); got != nil {
 			t.Errorf("got %d bytes", len(got))
 		}
-		if n := len(s.dials[addr(0)]); n != 1 {
+		if n := len(s.dialled(addr(0))); n != 1 {
 			t.Errorf("dialled %d times within an hour, want once", n)
 		}
 	})
@@ -347,7 +347,7 @@ func TestAddressesThatRepeatAreDialledOnce(t *testing.T) {
 		if s.fetch(t, hash, addr(0), addr(0), mapped) == nil {
 			t.Error("nothing came")
 		}
-		if n := len(s.dials[addr(0)]); n != 1 {
+		if n := len(s.dialled(addr(0))); n != 1 {
 			t.Errorf("dialled %d times, want once", n)
 		}
 	})

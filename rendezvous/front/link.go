@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"simplebit/wire/dial"
@@ -51,6 +53,11 @@ func hopeless(err error) bool {
 	return false
 }
 
+// hungUp reports whether err says that somebody took the connection and closed it without a word.
+func hungUp(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET)
+}
+
 // wire is a connection as its goroutines see it.
 type wire struct {
 	id     uint64
@@ -90,6 +97,7 @@ func (p *Presence) talk(k *wire) {
 	k.cancel()
 	k.conn.Close()
 	<-written
+	p.front.cfg.Log.Debug("connection closed", "infohash", p.name(), "peer", k.remote, "reason", err)
 	p.do(func(now time.Time) {
 		delete(p.wires, k.id)
 		p.core.gone(now, k.id, err)

@@ -131,6 +131,7 @@ func (p *Presence) dial(now time.Time) {
 		conn, err := dialer.Dial(p.ctx, addr, ours)
 		p.claim.done()
 		if err != nil {
+			p.front.cfg.Log.Debug("no handshake", "infohash", p.name(), "reason", err)
 			p.do(func(now time.Time) { p.core.failed(now, id, err) })
 			if hopeless(err) && !errors.Is(err, dial.ErrSelf) {
 				p.front.reasons.info("no peer of this torrent", "infohash", p.name(), "peer", addr, "reason", err)

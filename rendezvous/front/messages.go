@@ -19,9 +19,12 @@ func (c *core) extended(now time.Time, id uint64, ext peer.Extensions) {
 	k.ext = ext
 	k.entry.noPEX = ext.PexID == 0
 	k.entry.seed = k.entry.seed || ext.UploadOnly
-	if k.guest && ext.Port != 0 {
-		k.listens = netip.AddrPortFrom(k.entry.addr.Addr(), ext.Port)
-		c.add(now, []netip.AddrPort{k.listens}, SourceIncoming, 1)
+	if k.guest && k.home == nil && ext.Port != 0 {
+		listens := netip.AddrPortFrom(k.entry.addr.Addr(), ext.Port)
+		c.add(now, []netip.AddrPort{listens}, SourceIncoming, 1)
+		if k.home = c.book.byAddr[listens]; k.home != nil {
+			k.home.guests++
+		}
 	}
 	if c.fetch != nil {
 		c.fetch.extended(id, ext)
@@ -109,8 +112,8 @@ func (c *core) node(id uint64, port uint16) {
 func (c *core) seeds(id uint64) {
 	if k := c.find(id); k != nil {
 		k.entry.seed = true
-		if e := c.book.byAddr[k.listens]; e != nil {
-			e.seed = true
+		if k.home != nil {
+			k.home.seed = true
 		}
 	}
 }

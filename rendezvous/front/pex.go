@@ -34,9 +34,8 @@ type pexOut struct {
 	seen int       // version of the book that it reflects; 0: none
 }
 
-// message returns what to tell a peer of these addresses, and whether there is anything. own is where the peer itself may be
-// reached.
-func (p *pexOut) message(now time.Time, reachable []*entry, own netip.AddrPort) (peer.Pex, bool) {
+// message returns what to tell a peer of these addresses, and whether there is anything. own is the peer itself.
+func (p *pexOut) message(now time.Time, reachable []*entry, own *entry) (peer.Pex, bool) {
 	var m peer.Pex
 	if p.told == nil {
 		p.told = map[netip.AddrPort]bool{}
@@ -46,7 +45,7 @@ func (p *pexOut) message(now time.Time, reachable []*entry, own netip.AddrPort) 
 	for _, e := range reachable {
 		is[e.addr] = true
 		switch {
-		case e.addr == own || p.told[e.addr]:
+		case e == own || p.told[e.addr]:
 		case len(m.Added) == pexMost:
 			whole = false
 		default:

@@ -20,7 +20,8 @@ func entries(i, n int) (list []*entry) {
 func TestPeerIsToldOfChangesOnlyAndOfFiftyAtATime(t *testing.T) {
 	var p pexOut
 	now := epoch
-	own := addr(3)
+	all := entries(0, 120)
+	own := all[3]
 	send := func(reachable []*entry) (added, dropped int) {
 		t.Helper()
 		m, ok := p.message(now, reachable, own)
@@ -28,14 +29,13 @@ func TestPeerIsToldOfChangesOnlyAndOfFiftyAtATime(t *testing.T) {
 			t.Errorf("a message of nothing is sent, or one of something is not")
 		}
 		for _, a := range m.Added {
-			if a.Addr == own {
+			if a.Addr == own.addr {
 				t.Error("the peer is told of itself")
 			}
 		}
 		now = now.Add(pexEvery)
 		return len(m.Added), len(m.Dropped)
 	}
-	all := entries(0, 120)
 	for i, c := range []struct {
 		reachable      []*entry
 		added, dropped int
@@ -64,7 +64,7 @@ func TestFlagsSayWhatWasSeen(t *testing.T) {
 	var p pexOut
 	list := entries(0, 2)
 	list[1].seed = true
-	m, _ := p.message(epoch, list, netip.AddrPort{})
+	m, _ := p.message(epoch, list, nil)
 	want := []peer.PexPeer{{Addr: addr(0), Flags: peer.PexReachable}, {Addr: addr(1), Flags: peer.PexReachable | peer.PexSeed}}
 	if len(m.Added) != 2 || m.Added[0] != want[0] || m.Added[1] != want[1] {
 		t.Errorf("told %v, want %v", m.Added, want)

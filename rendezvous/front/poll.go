@@ -13,14 +13,7 @@ func (c *core) poll(now time.Time) (out steps, handshakes int, wake time.Time) {
 		wake = now.Add(tick)
 	}
 	for _, k := range slices.Clone(c.links) {
-		if k.told {
-			continue
-		}
-		if now.Sub(k.since) >= helloPatience {
-			c.drop(now, k, errNoHello, false)
-			continue
-		}
-		wake = sooner(wake, k.since.Add(helloPatience))
+		wake = sooner(wake, c.overstayed(now, k))
 	}
 	wake = sooner(wake, c.exchange(now))
 	wake = sooner(wake, c.trickle(now))
@@ -30,6 +23,22 @@ func (c *core) poll(now time.Time) (out steps, handshakes int, wake time.Time) {
 	}
 	out, c.out = c.out, steps{}
 	return out, handshakes, wake
+}
+
+// overstayed drops a link that has been there for too long, or returns when to come back.
+func (c *core) overstayed(now time.Time, k *link) time.Time {
+	end, why := k.since.Add(helloPatience), errNoHello
+	if k.told {
+		if k.home == nil || !k.home.untried() || !k.guest || c.fetch != nil || k.serving.waiting > 0 {
+			return now.Add(time.Hour)
+		}
+		end, why = k.since.Add(guestTurn), errInTurn
+	}
+	if end.After(now) {
+		return end
+	}
+	c.drop(now, k, why, false)
+	return now.Add(time.Hour)
 }
 
 // pollFetch lets the fetch go on, and ends it when it is done.
@@ -75,7 +84,7 @@ func (c *core) exchange(now time.Time) (wake time.Time) {
 			reachable = c.book.reachable(now)
 		}
 		k.pex.seen = c.book.version
-		if m, ok := k.pex.message(now, reachable, k.listens); ok {
+		if m, ok := k.pex.message(now, reachable, k.home); ok {
 			c.out.pexes = append(c.out.pexes, pexStep{k.id, k.ext.PexID, m})
 		}
 		if k.pex.seen != c.book.version {

@@ -140,7 +140,9 @@ func TestPrivateTorrentShowsNothing(t *testing.T) {
 		if _, err := f.next(); err == nil {
 			t.Error("the guest may stay")
 		}
-		if want := netip.AddrPortFrom(addr(1).Addr(), 99); len(h.swarm.dials[want]) != 1 {
+		time.Sleep(guestRest)
+		synctest.Wait()
+		if want := netip.AddrPortFrom(addr(1).Addr(), 99); len(h.swarm.dialled(want)) != 1 {
 			t.Errorf("its address is not verified: %v", h.swarm.dials)
 		}
 		h.leave()

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,13 @@ func (s *swarm) DialContext(ctx context.Context, _, address string) (net.Conn, e
 		p(far)
 	})
 	return &countedConn{Conn: near, closed: sync.OnceFunc(closed)}, nil
+}
+
+// dialled returns when an address was dialled.
+func (s *swarm) dialled(a netip.AddrPort) []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.dials[a])
 }
 
 type countedConn struct {

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simplebit/wire/dial"
@@ -128,6 +130,7 @@ func TestFiftyLivePeersAmongTwoThousandAddressesAreFoundWithinTheBudget(t *testi
 		if s := p.Status(); s.Known != 2000 || s.Reachable != 50 || s.Links > DefaultMaxLinks {
 			t.Errorf("status %+v", s)
 		}
+		synctest.Wait()
 		if len(unverified) > 5 {
 			t.Errorf("%d unverified addresses were told of while verified ones came", len(unverified))
 		}
@@ -191,6 +194,7 @@ func TestConnectionThatIsNotNeededIsClosedAtOnce(t *testing.T) {
 		p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true})
 		p.Add(addrs(0, 60), SourceTracker)
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		if st := p.Status(); st.Reachable != 60 || st.Links != 0 || s.open != 0 {
 			t.Errorf("%+v, %d connections", st, s.open)
 		}
@@ -199,23 +203,34 @@ func TestConnectionThatIsNotNeededIsClosedAtOnce(t *testing.T) {
 	})
 }
 
-func TestHungryTorrentVerifiesAgainWhatIsOld(t *testing.T) {
-	for _, hungry := range []bool{true, false} {
+func TestTorrentThatIsShortOfPeersVerifiesAgainWhatIsOld(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hungry bool
+		live   int
+		want   int // verifications of each in an hour
+	}{
+		{"hungry", true, fewReachable, 3},
+		{"not hungry, but few are reachable", false, fewReachable - 1, 3},
+		{"not hungry", false, fewReachable, 1},
+	} {
 		inBubble(t, func(t *testing.T) {
-			s := newSwarm(bare)
-			told, reachable := 0, func([]netip.AddrPort) {}
-			reachable = func(list []netip.AddrPort) { told += len(list) }
-			p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: reachable})
-			p.Hungry(hungry)
-			p.Add([]netip.AddrPort{addr(0), addr(1)}, SourceTracker) // nobody is at the second
+			s := newSwarm()
+			for i := range c.live {
+				s.peers[addr(i)] = bare
+			}
+			told := 0
+			p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []netip.AddrPort) { told += len(list) }})
+			p.Hungry(c.hungry)
+			p.Add(addrs(0, c.live+1), SourceTracker) // nobody is at the last
 			time.Sleep(61 * time.Minute)
 			p.Leave()
 			s.wg.Wait()
-			if want := map[bool]int{true: 3, false: 1}[hungry]; told != want || len(s.dials[addr(0)]) != want {
-				t.Errorf("hungry is %v: verified %d times and told %d times in an hour, want %d", hungry, len(s.dials[addr(0)]), told, want)
+			if n := len(s.dialled(addr(0))); n != c.want || told != c.want*c.live {
+				t.Errorf("%s: verified %d times and told %d times in an hour, want %d", c.name, n, told, c.want)
 			}
-			if n := len(s.dials[addr(1)]); hungry != (n > 1) || n > 7 {
-				t.Errorf("hungry is %v: a dead address was dialled %d times in an hour", hungry, n)
+			if n := len(s.dialled(addr(c.live))); (c.want > 1) != (n > 1) || n > 7 {
+				t.Errorf("%s: a dead address was dialled %d times in an hour", c.name, n)
 			}
 		})
 	}
@@ -232,11 +247,13 @@ func TestUnverifiedAddressesTrickleWhileHungry(t *testing.T) {
 		}})
 		p.Add(addrs(0, 100), SourceTracker)
 		time.Sleep(30 * time.Second)
+		synctest.Wait()
 		if len(got) != 0 {
 			t.Errorf("%d addresses were told of while nobody was hungry", len(got))
 		}
 		p.Hungry(true)
 		time.Sleep(40 * time.Second)
+		synctest.Wait()
 		if len(got) < 35 || len(got) > 41 {
 			t.Errorf("%d addresses in 40s", len(got))
 		}
@@ -256,24 +273,25 @@ func TestUnverifiedAddressesTrickleWhileHungry(t *testing.T) {
 func TestUnusableAddressIsNotToldOfForHalfAnHour(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newSwarm(bare, bare)
-		told, reachable := 0, func([]netip.AddrPort) {}
-		reachable = func(list []netip.AddrPort) { told += len(list) }
-		p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: reachable})
+		var told atomic.Int32
+		p := s.enter(t, Torrent{
+			InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []netip.AddrPort) { told.Add(int32(len(list))) },
+		})
 		p.Add(addrs(0, 2), SourceTracker)
 		time.Sleep(time.Minute)
 		p.Hungry(true)
 		p.Unusable(addr(0), false)
 		p.Unusable(addr(1), true)
-		if list := p.Reachable(); len(list) != 0 || told != 2 {
-			t.Errorf("reachable are %v, %d reports", list, told)
+		if list := p.Reachable(); len(list) != 0 || told.Load() != 2 {
+			t.Errorf("reachable are %v, %d reports", list, told.Load())
 		}
 		time.Sleep(29 * time.Minute)
-		if told != 2 {
-			t.Errorf("%d reports within half an hour", told)
+		if told.Load() != 2 {
+			t.Errorf("%d reports within half an hour", told.Load())
 		}
 		time.Sleep(2 * time.Minute)
-		if list := p.Reachable(); told != 3 || !slices.Equal(list, addrs(0, 1)) {
-			t.Errorf("after half an hour %d reports, reachable are %v", told, list)
+		if list := p.Reachable(); told.Load() != 3 || !slices.Equal(list, addrs(0, 1)) {
+			t.Errorf("after half an hour %d reports, reachable are %v", told.Load(), list)
 		}
 		p.Leave()
 		s.wg.Wait()
@@ -293,7 +311,8 @@ func TestStrangersMayNotNameWhatMayNotBeDialled(t *testing.T) {
 		}
 		p.Add([]netip.AddrPort{addr(1)}, SourceDevice)
 		time.Sleep(time.Second)
-		if len(s.dials[addr(0)]) != 0 || len(s.dials[addr(1)]) != 1 {
+		synctest.Wait()
+		if len(s.dialled(addr(0))) != 0 || len(s.dialled(addr(1))) != 1 {
 			t.Errorf("dialled %v", s.dials)
 		}
 		p.Leave()
