@@ -11,7 +11,8 @@ import (
 	"simplebit/wire/peer"
 )
 
-// TestPeersThatBreakTheProtocolAreDropped sends each bad input to a node that has the first of its four pieces.
+// TestPeersThatBreakTheProtocolAreDropped sends each bad input to a node that has the first of its four pieces, beside an
+// honest peer, for which everything goes on.
 func TestPeersThatBreakTheProtocolAreDropped(t *testing.T) {
 	const block = peer.BlockSize
 	c := newContent(4*4*block-100, 4*block)
@@ -25,52 +26,68 @@ func TestPeersThatBreakTheProtocolAreDropped(t *testing.T) {
 		name string
 		as   features
 		send []peer.Message
+		raw  []byte // sent after it
 		why  string // in the log; "" where the peer must stay
 	}{
-		{"bitfield too short", plain, []peer.Message{bits()}, "does not fit 4 pieces"},
-		{"bitfield too long", plain, []peer.Message{bits(0xf0, 0)}, "does not fit 4 pieces"},
-		{"bitfield with a spare bit", plain, []peer.Message{bits(0xf8)}, "does not fit 4 pieces"},
-		{"have all after unchoke", fast, []peer.Message{unchoke, all}, "after other messages"},
-		{"have all after have none", fast, []peer.Message{none, all}, "after other messages"},
-		{"bitfield after the extension handshake", fast, []peer.Message{extensions(peer.Extensions{}), bits(0xf0)}, ""},
-		{"have all without the fast extension", plain, []peer.Message{all}, "without the fast extension"},
-		{"reject without the fast extension", plain, []peer.Message{request3(peer.TypeReject, 0, 0, block)}, "without the fast extension"},
-		{"allowed fast without the fast extension", plain, []peer.Message{simple(peer.TypeAllowedFast, 1)}, "without the fast extension"},
-		{"extension handshake without the bit", plain, []peer.Message{extensions(peer.Extensions{})}, "without the extension protocol"},
-		{"extension handshake that is none", fast, []peer.Message{{Type: peer.TypeExtended, Payload: []byte("i1e")}}, "bad extension handshake"},
-		{"have out of range", plain, []peer.Message{simple(peer.TypeHave, 4)}, "for piece 4 of 4"},
-		{"have far out of range", plain, []peer.Message{simple(peer.TypeHave, math.MaxUint32)}, "of 4"},
-		{"allowed fast out of range", fast, []peer.Message{simple(peer.TypeAllowedFast, 4)}, "for piece 4 of 4"},
-		{"suggest out of range is ignored like any suggest", fast, []peer.Message{simple(peer.TypeSuggest, 9)}, ""},
-		{"message of a wrong length", plain, []peer.Message{{Type: 99, Payload: make([]byte, 70<<10)}}, "longer than the limit"},
-		{"unknown message", plain, []peer.Message{{Type: 99, Payload: []byte("hello")}}, ""},
-		{"request beyond the torrent", fast, []peer.Message{interested, request3(peer.TypeRequest, 4, 0, block)}, "do not exist"},
-		{"request beyond the piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 3*block+1, block)}, "do not exist"},
-		{"request beyond the last piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 3, 3*block, block)}, "do not exist"},
-		{"request that overflows", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, math.MaxUint32, block)}, "do not exist"},
-		{"request for nothing", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 0)}, "do not exist"},
-		{"request above 128 KiB", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 128<<10+1)}, "do not exist"},
-		{"request above 16 KiB", plain, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, "asked for a block of"},
-		{"request above 16 KiB, fast", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, ""},
-		{"a block that was not asked for", plain, []peer.Message{stray}, ""},
-		{"a flood of blocks", plain, slices.Repeat([]peer.Message{stray}, 65), "blocks that were not asked for"},
-		{"a flood of rejects", fast, slices.Repeat([]peer.Message{request3(peer.TypeReject, 1, 0, block)}, 65), "rejects that were not asked for"},
-		{"block longer than 16 KiB", plain, []peer.Message{{Type: peer.TypePiece, Payload: make([]byte, block+1)}}, "longer than the limit"},
-		{"another torrent", features{name: "x", otherHash: true}, nil, "another torrent"},
-		{"our own peer id", features{name: "x", selfID: true}, nil, "this client itself"},
-		{"choke while choking", plain, []peer.Message{choke, choke, unchoke, unchoke, choke}, ""},
-		{"requests while choked", plain, []peer.Message{request3(peer.TypeRequest, 0, 0, block)}, ""},
+		{"bitfield too short", plain, []peer.Message{bits()}, nil, "does not fit 4 pieces"},
+		{"bitfield too long", plain, []peer.Message{bits(0xf0, 0)}, nil, "does not fit 4 pieces"},
+		{"bitfield with a spare bit", plain, []peer.Message{bits(0xf8)}, nil, "does not fit 4 pieces"},
+		{"have all after unchoke", fast, []peer.Message{unchoke, all}, nil, "after other messages"},
+		{"have all after have none", fast, []peer.Message{none, all}, nil, "after other messages"},
+		{"bitfield after the extension handshake", fast, []peer.Message{extensions(peer.Extensions{}), bits(0xf0)}, nil, ""},
+		{"have all without the fast extension", plain, []peer.Message{all}, nil, "without the fast extension"},
+		{"reject without the fast extension", plain, []peer.Message{request3(peer.TypeReject, 0, 0, block)}, nil, "without the fast extension"},
+		{"allowed fast without the fast extension", plain, []peer.Message{simple(peer.TypeAllowedFast, 1)}, nil, "without the fast extension"},
+		{"extension handshake without the bit", plain, []peer.Message{extensions(peer.Extensions{})}, nil, "without the extension protocol"},
+		{"extension handshake that is none", fast, []peer.Message{{Type: peer.TypeExtended, Payload: []byte("i1e")}}, nil, "bad extension handshake"},
+		{"have out of range", plain, []peer.Message{simple(peer.TypeHave, 4)}, nil, "for piece 4 of 4"},
+		{"have far out of range", plain, []peer.Message{simple(peer.TypeHave, math.MaxUint32)}, nil, "of 4"},
+		{"allowed fast out of range", fast, []peer.Message{simple(peer.TypeAllowedFast, 4)}, nil, "for piece 4 of 4"},
+		{"suggest out of range is ignored like any suggest", fast, []peer.Message{simple(peer.TypeSuggest, 9)}, nil, ""},
+		{"message of a wrong length", plain, []peer.Message{{Type: 99, Payload: make([]byte, 70<<10)}}, nil, "longer than the limit"},
+		{"unknown message", plain, []peer.Message{{Type: 99, Payload: []byte("hello")}}, nil, ""},
+		{"request beyond the torrent", fast, []peer.Message{interested, request3(peer.TypeRequest, 4, 0, block)}, nil, "do not exist"},
+		{"request beyond the piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 3*block+1, block)}, nil, "do not exist"},
+		{"request beyond the last piece", fast, []peer.Message{interested, request3(peer.TypeRequest, 3, 3*block, block)}, nil, "do not exist"},
+		{"request that overflows", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, math.MaxUint32, block)}, nil, "do not exist"},
+		{"request for nothing", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 0)}, nil, "do not exist"},
+		{"request above 128 KiB", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, 128<<10+1)}, nil, "do not exist"},
+		{"request above 16 KiB", plain, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, nil, "asked for a block of"},
+		{"request above 16 KiB, fast", fast, []peer.Message{interested, request3(peer.TypeRequest, 0, 0, block+1)}, nil, ""},
+		{"a block that was not asked for", plain, []peer.Message{stray}, nil, ""},
+		{"a flood of blocks", plain, slices.Repeat([]peer.Message{stray}, 65), nil, "blocks that were not asked for"},
+		{"a flood of rejects", fast, slices.Repeat([]peer.Message{request3(peer.TypeReject, 1, 0, block)}, 65), nil, "rejects that were not asked for"},
+		{"block longer than 16 KiB", plain, []peer.Message{{Type: peer.TypePiece, Payload: make([]byte, block+1)}}, nil, "longer than the limit"},
+		{"a block of 2 GB", fast, nil, []byte{0x7f, 0xff, 0xff, 0xff, byte(peer.TypePiece)}, "longer than the limit"},
+		{"a bitfield of 4 GB", fast, nil, []byte{0xff, 0xff, 0xff, 0xff, byte(peer.TypeBitfield)}, "longer than the limit"},
+		{"an extended message of 2 GB", fast, nil, []byte{0x80, 0, 0, 0, byte(peer.TypeExtended)}, "longer than the limit"},
+		{"an unknown message of 1 GB", fast, nil, []byte{0x40, 0, 0, 0, 200}, "longer than the limit"},
+		{"another torrent", features{name: "x", otherHash: true}, nil, nil, "another torrent"},
+		{"our own peer id", features{name: "x", selfID: true}, nil, nil, "this client itself"},
+		{"choke while choking", plain, []peer.Message{choke, choke, unchoke, unchoke, choke}, nil, ""},
+		{"requests while choked", plain, []peer.Message{request3(peer.TypeRequest, 0, 0, block)}, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				onDisk := make([]byte, len(c.data))
 				copy(onDisk, c.data[:c.piece])
 				n := c.start(t, "node", onDisk, Config{})
+				honest := n.connect(t, features{name: "honest"})
+				honest.send(interested, simple(peer.TypeHave, 2), unchoke)
 				p := n.connect(t, tt.as)
 				p.send(tt.send...)
+				p.conn.Write(tt.raw)
+				synctest.Wait()
 				log := n.log.String()
 				if closed := p.isClosed(); closed != (tt.why != "") || !strings.Contains(log, tt.why) {
 					t.Fatalf("closed: %v, want the reason %q; log:\n%s", closed, tt.why, log)
+				}
+				if met := tt.as.otherHash || tt.as.selfID; tt.why != "" && !met && !strings.Contains(log, "INFO peer disconnected") {
+					t.Errorf("not for people to see:\n%s", log)
+				}
+				honest.send(request3(peer.TypeRequest, 0, 0, block))
+				if got := honest.take(); !strings.Contains(got, "piece 0 0 16384") || !strings.Contains(got, "request 2 0 16384") {
+					t.Errorf("the honest peer heard %q", got)
 				}
 			})
 		})

@@ -213,7 +213,7 @@ func (r *recorder) WithGroup(string) slog.Handler            { return r }
 func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprint(&r.lines, rec.Message)
+	fmt.Fprint(&r.lines, rec.Level, " ", rec.Message)
 	rec.Attrs(func(a slog.Attr) bool {
 		fmt.Fprintf(&r.lines, " %s=%v", a.Key, a.Value)
 		return true
