@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +25,7 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{Dir: filepath.Join(cfg.Data, "store"), Log: cfg.Log})
+	db, err := store.Open(ctx, cfg.storeConfig())
 	if err != nil {
 		return err
 	}
@@ -56,10 +55,11 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), Peer: l.peers.Addr().String(), InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return db.Hold(ctx) })
 	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
 	tasks.Go(func() error { return s.peering.run(ctx, l.peers) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.http, s.handler(false)) })
-	tasks.Go(func() error { return serveHTTP(ctx, l.admin, s.handler(true)) })
+	tasks.Go(func() error { return serveHTTP(ctx, l.admin, adminHandler(db, s.handler(true), cfg.Log)) })
 	return tasks.Wait()
 }
 

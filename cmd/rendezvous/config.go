@@ -24,9 +24,19 @@ func serveFlags() []cli.Flag {
 		text("public", "", "`HOST` or HOST:PORT at which devices reach this surrogate (default: an address of this machine)"),
 		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
 		flag("insecure-http", "serve the API without TLS on an address that others reach"),
+		natsFlag(), natsCredentials(),
+		&cli.IntFlag{Name: "nats-replicas", Usage: "`N` servers of the NATS cluster keep each record", Value: 1, EnvVars: []string{variable("nats-replicas")}},
 		flag("verbose", "log what happens to single peers too"),
 		&cli.StringFlag{Name: "config", Usage: "YAML `FILE` with these flags as keys", EnvVars: []string{"SIMPLEBIT_CONFIG"}},
 	}
+}
+
+func natsFlag() cli.Flag {
+	return text("nats", "", "`URL` of an external NATS server that keeps the state, nats://HOST:PORT or tls://… (default: one in this process)")
+}
+
+func natsCredentials() cli.Flag {
+	return text("nats-creds", "", "`FILE` with the credentials of the NATS user")
 }
 
 func text(name, value, usage string) cli.Flag {
@@ -54,6 +64,7 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 	}
 	return rendezvous.Config{
 		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), Peer: c.String("peer"), Public: c.String("public"),
+		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
 		AllowPrivate: c.Bool("allow-private"), InsecureHTTP: c.Bool("insecure-http"), Software: "SimpleBit " + version,
 	}, nil

@@ -28,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := app(os.Stdout, serve).RunContext(ctx, os.Args)
+	err := app(os.Stdout, serve).RunContext(ctx, flagsFirst(os.Args))
 	if code := exitCode(err); code != 0 {
 		fmt.Fprintln(os.Stderr, "rendezvous:", err)
 		os.Exit(code)
@@ -73,6 +73,7 @@ func app(out io.Writer, serve func(*cli.Context, rendezvous.Config) error) *cli.
 				Name: "invite", Usage: "let one device join: prints what `edgeagent join` wants", ArgsUsage: " ", HideHelpCommand: true, OnUsageError: asUsageError,
 				Action: invite, Flags: []cli.Flag{data},
 			},
+			backupCommand(data), restoreCommand(data),
 		},
 	}
 }

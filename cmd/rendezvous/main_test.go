@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +52,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
 	got, _, err := run("serve", "--control", ":3", "--config", file)
 	want := rendezvous.Config{
-		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: "home.example.org", AllowPrivate: true, Software: "SimpleBit dev",
+		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: "home.example.org", AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
 		DHTBootstrap: []string{"one.example.org:1", "two.example.org:2"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -63,7 +66,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 
 func TestDefaultsServeThisMachineOnly(t *testing.T) {
 	got, _, err := run("serve")
-	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", Peer: ":6881", Software: "SimpleBit dev"}
+	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", Peer: ":6881", NATSReplicas: 1, Software: "SimpleBit dev"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
@@ -88,6 +91,10 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{[]string{"serve", "--nonsense"}, "nonsense"},
 		{[]string{"serve", "here"}, `"here"`},
 		{[]string{"invite", "attic"}, `"attic"`},
+		{[]string{"backup"}, "FILE is missing"},
+		{[]string{"backup", "a", "b"}, `"b"`},
+		{[]string{"restore"}, "FILE is missing"},
+		{[]string{"restore", "--nats-replicas", "many", "a"}, "nats-replicas"},
 		{[]string{"serve", "--config", "/does/not/exist"}, "/does/not/exist"},
 		{[]string{"serve", "--config", file("http: 127.0.0.1:1\nallow_private: true\n")}, `line 2: unknown key "allow_private"`},
 		{[]string{"serve", "--config", file("config: other.yaml\n")}, `unknown key "config"`},
@@ -173,4 +180,60 @@ func deadSocket(t *testing.T, name string) {
 	}
 	ln.SetUnlinkOnClose(false)
 	ln.Close()
+}
+
+func TestABackupComesBackByTheCommandLine(t *testing.T) {
+	// Options may come before and after the file.
+	file, data := t.TempDir()+"/backup", t.TempDir()
+	for _, args := range [][]string{
+		{"backup", file, "--data", data + "/none"},
+		{"backup", "--data=" + data + "/none", file},
+		{"restore", file, "--data", data},
+		{"backup", file, "--nats", "nats://127.0.0.1:1"},
+		{"restore", file, "--nats", "nats://127.0.0.1:1"},
+	} {
+		_, out, err := run(flagsFirst(append([]string{"rendezvous"}, args...))[1:]...)
+		if exitCode(err) != 1 || out != "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q printed %q, %v", args, out, err)
+		}
+	}
+	const one = "{\"simplebit\":\"backup\",\"version\":1,\"created\":\"2026-11-22T12:00:00Z\"}\n{\"table\":\"jobs\",\"key\":\"a\",\"value\":{}}\n"
+	end := fmt.Sprintf("{\"end\":{\"records\":1,\"blobs\":0,\"sha256\":\"%x\"}}\n", sha256.Sum256([]byte(one)))
+	if err := os.WriteFile(file, []byte(one+end), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"restore", file, "--data", data}, "restored from " + file + ": records 1, info dictionaries 0; next: `rendezvous serve` with the same --data or --nats\n"},
+		{[]string{"backup", "--data", data, file}, "written to " + file + ": records 1, info dictionaries 0; it holds private keys: keep it safe\n"},
+	} {
+		if _, out, err := run(flagsFirst(append([]string{"rendezvous"}, c.args...))[1:]...); err != nil || out != c.want {
+			t.Errorf("%q printed %q, %v", c.args, out, err)
+		}
+	}
+}
+
+func TestOptionsMayComeAfterTheFile(t *testing.T) {
+	for line, want := range map[string]string{
+		"x":                               "x",
+		"x serve --http a":                "x serve --http a",
+		"x backup f --data d":             "x backup --data d f",
+		"x backup --data d f":             "x backup --data d f",
+		"x backup f --data=d -h":          "x backup --data=d -h f",
+		"x restore f --nats u g":          "x restore --nats u f g",
+		"x backup f --data":               "x backup --data f",
+		"x backup -- -f --data d":         "x backup -- -f --data d",
+		"x restore --nats-creds c - ":     "x restore --nats-creds c -",
+		"x backup --help f":               "x backup --help f",
+		"x backup f -- --nats":            "x backup -- f --nats",
+		"x restore f --nats-replicas 3":   "x restore --nats-replicas 3 f",
+		"x invite f --data d":             "x invite f --data d",
+		"x backup --data d --nats=u f -h": "x backup --data d --nats=u -h f",
+	} {
+		if got := flagsFirst(strings.Fields(line)); !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("%s becomes %q, want %s", line, got, want)
+		}
+	}
 }

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -48,7 +46,7 @@ func (s *Store) openExternal(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	if len(buckets) == 0 && c.Dir != "" && exists(filepath.Join(c.Dir, server.JetStreamStoreDir)) {
+	if len(buckets) == 0 && c.Dir != "" && Exists(c.Dir) {
 		return fmt.Errorf("the NATS server %s is empty, and there is a store in %s: move it by `rendezvous backup` and `rendezvous restore`, or remove it", s.where, c.Dir)
 	}
 	s.lease, err = s.acquire(ctx)

@@ -137,7 +137,6 @@ func (l *lease) beat(ctx context.Context) {
 			l.mu.Lock()
 			l.why = why
 			l.mu.Unlock()
-			l.store.log.Error("lost the store", "error", why)
 			close(l.lost)
 			return
 		}

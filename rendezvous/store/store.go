@@ -91,6 +91,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// Exists reports whether the folder has the store of an embedded server in it.
+func Exists(dir string) bool { return exists(filepath.Join(dir, server.JetStreamStoreDir)) }
+
 // openAny is Open also for a store whose restore was cut off.
 func openAny(ctx context.Context, c Config) (_ *Store, err error) {
 	if c.Dir == "" && c.URL == "" {
