@@ -20,11 +20,12 @@ const (
 	Aria2c             = "aria2c"
 	RTorrent           = "rtorrent"
 	Mktorrent          = "mktorrent"
+	NATSServer         = "nats-server"
 )
 
 // All lists every program that this package can start.
 func All() []string {
-	return []string{Opentracker, TransmissionDaemon, QBittorrentNox, Aria2c, RTorrent, Mktorrent}
+	return []string{Opentracker, TransmissionDaemon, QBittorrentNox, Aria2c, RTorrent, Mktorrent, NATSServer}
 }
 
 // Missing returns an error that names those of the programs that are not installed, and the Debian packages that they are
@@ -32,7 +33,7 @@ func All() []string {
 func Missing(names ...string) error {
 	var missing, packages []string
 	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
+		if _, err := find(name); err != nil {
 			missing = append(missing, name)
 			packages = append(packages, Package(name))
 		}
@@ -41,6 +42,14 @@ func Missing(names ...string) error {
 		return nil
 	}
 	return fmt.Errorf("programs: %s not found: apt install %s", strings.Join(missing, ", "), strings.Join(packages, " "))
+}
+
+// find returns the path of a program, also of one that Debian puts where only root's PATH leads.
+func find(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/" + name)
 }
 
 // Package returns the name of the Debian package that a program is in.
