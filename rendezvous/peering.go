@@ -45,7 +45,8 @@ func (t trackers) announce(ctx context.Context, a torrent.Announce) torrent.Anno
 		id = peer.NewID()
 	}
 	s := tracker.NewSession(tracker.SessionConfig{
-		Client: t.client, InfoHash: a.InfoHash, PeerID: id, Port: t.port, Tiers: a.Tiers, Stats: a.Stats, Peers: a.Peers, Log: t.log,
+		Client: t.client, InfoHash: a.InfoHash, PeerID: id, Port: t.port, Tiers: a.Tiers, Stats: a.Stats, Peers: a.Peers, Downloads: true,
+		Log: t.log,
 	})
 	t.running.Go(func() { s.Run(ctx) })
 	return s
