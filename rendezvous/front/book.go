@@ -180,6 +180,9 @@ func (b *book) add(now time.Time, addr netip.AddrPort, from Source) bool {
 	}
 	if e := b.byAddr[addr]; e != nil {
 		e.from |= only(from)
+		if from == SourceDevice && !e.reachable(now) {
+			e.fails, e.next = 0, now // it takes peers of the torrent from now on, whatever it did before
+		}
 		return false
 	}
 	if from != SourceDevice && b.perIP[addr.Addr()] >= maxPerIP {

@@ -290,3 +290,23 @@ func TestAddressesThatNobodyCanHaveAreNotTaken(t *testing.T) {
 		t.Error("a mapped address is not taken as what it stands for")
 	}
 }
+
+func TestADeviceThatTakesPeersNowIsTriedAtOnce(t *testing.T) {
+	b := testBook()
+	b.add(epoch, addr(1), SourceDevice)
+	b.add(epoch, addr(2), SourceTracker)
+	for range 2 { // before it has the torrent it refuses
+		e, _ := b.dial(epoch, everything)
+		b.failed(epoch, e, true, false)
+	}
+	if due, _ := b.survey(epoch, everything); due != 0 {
+		t.Fatalf("%d addresses are due right after they failed", due)
+	}
+	b.add(epoch, addr(1), SourceDevice)
+	if e, _ := b.dial(epoch, everything); e == nil || e.addr != addr(1) {
+		t.Errorf("dialled %v, want the device", e)
+	}
+	if known, reachable := b.strangers(epoch); known != 1 || reachable != 0 {
+		t.Errorf("%d addresses known and %d reachable, want 1 and 0: the device does not count", known, reachable)
+	}
+}

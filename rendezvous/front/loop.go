@@ -103,7 +103,8 @@ func (p *Presence) tell(s steps) {
 }
 
 func (p *Presence) publish(now time.Time) {
-	s := Status{Known: p.core.book.len(), Reachable: p.core.book.countReachable(now), Links: len(p.core.links)}
+	s := Status{Links: len(p.core.links)}
+	s.Known, s.Reachable = p.core.book.strangers(now)
 	if p.core.fetch != nil {
 		s.Metadata = p.core.fetch.status()
 	}

@@ -31,7 +31,7 @@ type Torrent struct {
 // Status is how a presence is getting on.
 type Status struct {
 	Metadata  MetadataStatus
-	Known     int // addresses known
+	Known     int // addresses known, without those of our devices
 	Reachable int // of these, verified by a handshake
 	Links     int // connections open
 }

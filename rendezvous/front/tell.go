@@ -57,6 +57,20 @@ func (b *book) countReachable(now time.Time) (n int) {
 	return n
 }
 
+// strangers returns how many addresses are known that are not our own devices', and how many of them are reachable.
+func (b *book) strangers(now time.Time) (known, reachable int) {
+	for _, e := range b.order {
+		if e.from.has(SourceDevice) {
+			continue
+		}
+		known++
+		if e.reachable(now) {
+			reachable++
+		}
+	}
+	return known, reachable
+}
+
 // offer returns the address to tell of although it is not verified: of those that were not tried yet the one known longest;
 // where there is none, and none reachable either, of those that failed the one that failed least.
 func (b *book) offer(now time.Time) *entry {
