@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -83,6 +84,21 @@ func (n *network) host(t *testing.T, name string) *natlab.Host {
 	return h
 }
 
+// listenOn listens on a host's peer port. Programs that tests start meanwhile hold copies of sockets for a moment, also of
+// those that have just been closed.
+func listenOn(t *testing.T, h *natlab.Host, network string) net.PacketConn {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := h.ListenPacket(network, ":6881")
+		if err == nil {
+			return conn
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // ours is our node, run until stop or the test's end.
 type ours struct {
 	*dht.Node
@@ -93,11 +109,8 @@ type ours struct {
 
 func (n *network) run(t *testing.T, c dht.Config) *ours {
 	t.Helper()
-	var err error
 	if c.V4 == nil && c.V6 == nil {
-		if c.V4, err = n.home.ListenPacket("udp4", ":6881"); err != nil {
-			t.Fatal(err)
-		}
+		c.V4 = listenOn(t, n.home, "udp4")
 	}
 	if c.Bootstrap == nil {
 		c.Bootstrap = []string{n.nodes[0].Addr().String()}
@@ -118,8 +131,8 @@ func (n *network) run(t *testing.T, c dht.Config) *ours {
 		return saved
 	}
 	c.Log = slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o.Node, err = dht.Open(t.Context(), c)
-	if err != nil {
+	var err error
+	if o.Node, err = dht.Open(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -260,15 +273,7 @@ func TestIPv6HasATableOfItsOwn(t *testing.T) {
 	if _, err := n.nodes[7].Announce(t.Context(), hash, 51413); err != nil {
 		t.Fatal(err)
 	}
-	v4, err := n.home.ListenPacket("udp4", ":6881")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v6, err := n.home.ListenPacket("udp6", ":6881")
-	if err != nil {
-		t.Fatal(err)
-	}
-	node := n.run(t, dht.Config{V4: v4, V6: v6})
+	node := n.run(t, dht.Config{V4: listenOn(t, n.home, "udp4"), V6: listenOn(t, n.home, "udp6")})
 	s := node.search(t, hash)
 	t.Logf("found after %v", s.await(t, netip.AddrPortFrom(n.nodes[7].Addr().Addr(), 51413), 20*time.Second))
 	n.waitAnnounced(t, hash, netip.AddrPortFrom(n.home.Addr6(), 6881), 6)
@@ -286,15 +291,7 @@ func TestOneTableLeadsToTheOther(t *testing.T) {
 	n := newNetwork(t, true)
 	both := n.host(t, "both")
 	run := func(host *natlab.Host, bootstrap string) *ours {
-		v4, err := host.ListenPacket("udp4", ":6881")
-		if err != nil {
-			t.Fatal(err)
-		}
-		v6, err := host.ListenPacket("udp6", ":6881")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n.run(t, dht.Config{V4: v4, V6: v6, Bootstrap: []string{bootstrap}})
+		return n.run(t, dht.Config{V4: listenOn(t, host, "udp4"), V6: listenOn(t, host, "udp6"), Bootstrap: []string{bootstrap}})
 	}
 	other := run(both, n.nodes[0].Addr().String())
 	first := other.search(t, [20]byte{1})

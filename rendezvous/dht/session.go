@@ -20,7 +20,7 @@ type Search struct {
 type Status struct {
 	Nodes int       // nodes that have answered in the last 15 minutes, whatever torrent they were asked for
 	Peers int       // found in the last search
-	Next  time.Time // of the next search; zero while one is under way or waits for a place
+	Next  time.Time // of the next search, past if it waits for a place; zero while one is under way
 	Error string    // why the last search failed, and what to do; empty if it did not
 }
 
