@@ -12,7 +12,7 @@ import (
 // Bounds of an answer.
 const (
 	maxReply = 1 << 20 // bytes, unpacked
-	maxPeers = 1000    // those after are left out
+	maxPeers = 2000    // those after are left out
 	maxID    = 256     // bytes of a tracker id; a longer one is ignored
 
 	defaultInterval    = 30 * time.Minute

@@ -152,14 +152,14 @@ func TestRefusalsSayWhenToComeBack(t *testing.T) {
 	}
 }
 
-func TestNoMoreThanThousandPeersAreTaken(t *testing.T) {
+func TestNoMorePeersAreTakenThanAreKept(t *testing.T) {
 	var compact []byte
-	for i := range 2000 {
+	for i := range 2500 {
 		compact = append(compact, 192, 0, 2, byte(i), byte(1+i>>8), 1)
 	}
-	for _, in := range []string{fmt.Sprintf("d5:peers%d:%se", len(compact), compact), dictionaries(2000)} {
+	for _, in := range []string{fmt.Sprintf("d5:peers%d:%se", len(compact), compact), dictionaries(2500)} {
 		r, err := parseReply([]byte(in))
-		if err != nil || len(r.Peers) != 1000 {
+		if err != nil || len(r.Peers) != maxPeers {
 			t.Errorf("%d peers, %v", len(r.Peers), err)
 		}
 	}
