@@ -3,11 +3,13 @@ package swarm
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"simplebit/wire/dial"
+	"simplebit/wire/peer"
 )
 
 // guesses makes unverified candidates.
@@ -157,6 +159,84 @@ func TestAReachableAddressDoesNotWaitForDeadOnes(t *testing.T) {
 		time.Sleep(time.Second)
 		if s := n.Status(); s.Have == 0 {
 			t.Errorf("no piece after a second: %+v", s)
+		}
+	})
+}
+
+func TestPeersThatDialEachOtherKeepOneConnection(t *testing.T) {
+	c := newContent(1<<20, 64<<10)
+	a := c.start(t, "a", c.partly(0, 1, 2), Config{}).listen(t)
+	b := c.start(t, "b", c.partly(3, 4, 5), Config{}).listen(t)
+	for range 3 {
+		a.AddCandidates(reachable(b.addr))
+		b.AddCandidates(reachable(a.addr))
+	}
+	exchanged := func(s Status) bool { return s.Have == 6*64<<10 }
+	a.await(t, "the exchange", exchanged)
+	b.await(t, "the exchange", exchanged)
+	for _, n := range []*node{a, b} {
+		s := n.await(t, "one peer", func(s Status) bool { return len(s.Peers) == 1 })
+		if p := s.Peers[0]; p.Transport != "tcp" || p.Path != "dialled" && p.Path != "accepted" || !strings.HasPrefix(p.Client, "SimpleBit") {
+			t.Errorf("peer %+v", p)
+		}
+	}
+}
+
+func TestAClientThatDialsItselfGivesUp(t *testing.T) {
+	c := newContent(1<<20, 64<<10)
+	n := c.start(t, "a", nil, Config{}).listen(t)
+	n.AddCandidates(reachable(n.addr))
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.log.String(), "peer not reached"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("log:\n%s", n.log)
+		}
+	}
+	if s := n.Status(); len(s.Peers) != 0 {
+		t.Errorf("connected to itself: %+v", s)
+	}
+	n.stop()
+	if a := n.book.list[0]; a.failures == 0 && !a.banned {
+		t.Errorf("our own address may be dialled again at once: %+v", a)
+	}
+}
+
+func TestNoMoreAreDialledThanMayConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		world := newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Policy: Policy{MaxPeers: 3}, Dialer: &dial.Dialer{Net: world}})
+		n.connect(t, features{name: "x"})
+		n.AddCandidates(reachable(addr(1), addr(2), addr(3), addr(4)))
+		time.Sleep(time.Second)
+		if _, most := world.dead(); most != 2 {
+			t.Errorf("%d dials at once next to one peer of three, want 2", most)
+		}
+	})
+}
+
+// An accepted peer says in its extension handshake where it listens.
+func TestAnAcceptedPeerIsDialledBackOnlyWhenItIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(4*block, block)
+		world := newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		from := netip.MustParseAddrPort("198.18.3.4:50000")
+		p := n.connect(t, features{name: "x", extended: true, addr: from})
+		if s := n.Status(); s.Known != 0 {
+			t.Errorf("%d addresses known of a peer that has told none", s.Known)
+		}
+		p.send(extensions(peer.Extensions{Port: 7777, Version: "Test 1"}))
+		time.Sleep(time.Minute)
+		if s := n.Status(); s.Known != 1 || len(s.Peers) != 1 || s.Peers[0].Addr != from || s.Peers[0].Client != "Test 1" || s.Peers[0].Path != "accepted" {
+			t.Errorf("status %+v", s)
+		}
+		if got := world.total(); got != 0 {
+			t.Fatalf("%d dials to a peer that is connected", got)
+		}
+		p.conn.Close()
+		time.Sleep(time.Minute)
+		if got := world.total(); got == 0 || n.book.list[0].at != netip.MustParseAddrPort("198.18.3.4:7777") {
+			t.Errorf("%d dials after the peer has gone, to %v", got, n.book.list[0].at)
 		}
 	})
 }

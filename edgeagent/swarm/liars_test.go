@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simplebit/wire/dial"
+	"simplebit/wire/peer"
 )
 
 // verdicts collects what a torrent says of addresses.
@@ -87,7 +88,7 @@ func TestThreeLiarsAmongTenPeersCostThePiecesTheyTouched(t *testing.T) {
 					world.running.Wait()
 					touched, corrupt := 0, 0
 					for at, p := range world.peers {
-						touched += len(p.touched)
+						touched += p.touched()
 						corrupt += p.lies
 						if p.lie != nil && world.dialled(at) != 1 {
 							t.Errorf("liar %v was dialled %d times", at, world.dialled(at))
@@ -112,3 +113,54 @@ func TestThreeLiarsAmongTenPeersCostThePiecesTheyTouched(t *testing.T) {
 
 func onlyFirst(_, begin uint32, _ int) bool { return begin == 0 }
 func oneOf20(_, _ uint32, nth int) bool     { return nth%20 == 7 }
+
+func TestASeedThatLiesIsBannedAndAnotherCompletes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(32*4*block, 4*block)
+		n := c.start(t, "node", nil, Config{})
+		good := n.connect(t, features{name: "good", fast: true})
+		bad := n.connect(t, features{name: "bad", fast: true})
+		for _, p := range []*fake{good, bad} {
+			p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		}
+		bad.serve(c, func(data []byte) { data[0]++ })
+		if !bad.isClosed() || good.isClosed() && !n.Status().Seeding {
+			t.Fatalf("lying peer closed %v, honest one closed %v; log:\n%s", bad.isClosed(), good.isClosed(), n.log)
+		}
+		good.serve(c, nil)
+		if again := n.connect(t, features{name: "bad", fast: true}); !again.isClosed() {
+			t.Errorf("the banned peer was let in again; log:\n%s", n.log)
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v", s)
+		}
+		n.stop()
+		c.compare(t, n)
+	})
+}
+
+// With a piece larger than one peer's queue both peers send parts of it, so a wrong hash alone blames neither.
+func TestALiarAmongTwoSendersOfAPieceDoesNotStopTheDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64*block, 64*block)
+		n := c.start(t, "node", nil, Config{})
+		good := n.connect(t, features{name: "good", fast: true})
+		bad := n.connect(t, features{name: "bad", fast: true})
+		good.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		bad.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
+		for range 1000 {
+			if n.Status().Seeding {
+				break
+			}
+			for _, r := range bad.requests() {
+				bad.send(c.block(r, func(data []byte) { data[0]++ }))
+			}
+			for _, r := range good.requests() {
+				good.send(c.block(r, nil))
+			}
+		}
+		if s := n.Status(); !s.Seeding {
+			t.Errorf("not complete: %+v; log:\n%s", s, n.log)
+		}
+	})
+}

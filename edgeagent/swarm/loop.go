@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"simplebit/edgeagent/choker"
@@ -12,7 +11,6 @@ import (
 )
 
 const (
-	eventQueue = 256 // events that readers may be ahead of the loop
 	// tickInterval is the loop's heartbeat while anything happens, quietInterval when nothing did since the last.
 	tickInterval  = 500 * time.Millisecond
 	quietInterval = 5 * time.Second
@@ -67,25 +65,6 @@ type clock struct {
 	alarm            time.Time // when the first grant is due; zero for never
 	set              time.Time // what the timer for it is set to
 }
-
-// An event is what a connection's goroutine tells the loop.
-type event struct {
-	from *peerConn
-	kind eventKind
-	msg  peer.Message // of gotMessage
-	n    int          // of wroteBlocks: bytes
-	err  error        // of readerEnded and writerEnded
-}
-
-type eventKind uint8
-
-const (
-	gotMessage eventKind = iota
-	gotBlocks            // there are arrivals
-	wroteBlocks
-	readerEnded
-	writerEnded
-)
 
 // run is the loop. It returns when ctx ends or the disk has failed.
 func (t *Torrent) run(ctx context.Context) error {
@@ -178,46 +157,6 @@ func (t *Torrent) touchGranted() {
 		if p.serve.grant != nil {
 			t.touch(p)
 		}
-	}
-}
-
-// drain handles the events that are waiting, so that what they cause is sent together.
-func (t *Torrent) drain(now time.Time) {
-	for range eventQueue {
-		select {
-		case ev := <-t.events:
-			t.handle(now, ev)
-		default:
-			return
-		}
-	}
-}
-
-// handle deals with an event, and before it with the blocks that came before it.
-func (t *Torrent) handle(now time.Time, ev event) {
-	p := ev.from
-	if ev.kind == readerEnded || ev.kind == writerEnded {
-		t.running--
-	}
-	err := t.collect(now, p)
-	if p.gone {
-		return
-	}
-	switch {
-	case err != nil:
-	case ev.kind == gotMessage:
-		p.heard = now
-		err = t.message(now, p, ev.msg)
-	case ev.kind == wroteBlocks:
-		t.wrote(now, p, ev.n)
-	default:
-		err = ev.err
-		if disk := (*storage.DiskError)(nil); errors.As(err, &disk) {
-			t.failed = err
-		}
-	}
-	if err != nil {
-		t.drop(now, p, err)
 	}
 }
 

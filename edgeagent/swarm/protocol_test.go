@@ -1,14 +1,11 @@
 package swarm
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
-	"simplebit/edgeagent/storage"
 	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
@@ -76,58 +73,6 @@ func TestOurExtensionHandshakeSaysWhatPeersNeed(t *testing.T) {
 	}
 }
 
-func TestAPeersRequestQueueIsNeverOverfilled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(64*4*block, 4*block)
-		n := c.start(t, "node", nil, Config{})
-		p := n.connect(t, features{name: "x", fast: true, extended: true})
-		p.send(extensions(peer.Extensions{ReqQ: 10}), simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		var open []peer.Message
-		most := 0
-		for range 200 {
-			open = append(open, p.requests()...)
-			most = max(most, len(open))
-			p.send(c.block(open[0], nil))
-			open = open[1:]
-		}
-		if most != 10 {
-			t.Errorf("%d requests at a time at most, want the 10 that the peer queues", most)
-		}
-	})
-}
-
-func TestRequestsInFlightAreBoundedByThePool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(2048*block, 4*block)
-		n := c.start(t, "node", nil, Config{Pool: storage.NewPool(1 << 20)})
-		peers := make([]*fake, 3)
-		for i := range peers {
-			peers[i] = n.connect(t, features{name: fmt.Sprint(i), fast: true})
-			peers[i].send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		}
-		open, most := make([][]peer.Message, len(peers)), 0
-		for range 30 {
-			sum := 0
-			for i, p := range peers {
-				open[i] = append(open[i], p.requests()...)
-				sum += len(open[i])
-			}
-			most = max(most, sum)
-			// Each block served makes the queue longer (slow start).
-			for i, p := range peers {
-				served := len(open[i]) / 2
-				for _, r := range open[i][:served] {
-					p.send(c.block(r, nil))
-				}
-				open[i] = open[i][served:]
-			}
-		}
-		if most > 64*aheadOfMemory+2*pipelineFloor || most < 64*aheadOfMemory/2 {
-			t.Errorf("%d blocks in flight at most with a pool of 64", most)
-		}
-	})
-}
-
 func TestHavesGoToPeersThatLackThePiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(2*block, block)
@@ -178,164 +123,6 @@ func TestInterestFollowsWhatThePeerOffers(t *testing.T) {
 	})
 }
 
-// BEP 6: choke rejects nothing by itself, and allowed-fast pieces are served all the same.
-func TestAChokeWithTheFastExtension(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(8*4*block, 4*block)
-		n := c.start(t, "node", nil, Config{})
-		p := n.connect(t, features{name: "x", fast: true})
-		p.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		requests := p.requests()
-		p.send(simple(peer.TypeChoke), c.block(requests[0], nil))
-		for _, r := range requests[1:] {
-			r.Type = peer.TypeReject
-			p.send(r)
-		}
-		if s := n.Status(); len(p.requests()) != 0 || s.Downloaded != 0 && s.Downloaded != block {
-			t.Fatalf("requests went to a peer that chokes; status %+v", s)
-		}
-		other := uint32(7)
-		if requests[0].Index == other {
-			other = 6
-		}
-		time.Sleep(rejectPause)
-		p.send(simple(peer.TypeAllowedFast, other))
-		got := p.requests()
-		if len(got) == 0 || slices.ContainsFunc(got, func(m peer.Message) bool { return m.Index != other }) {
-			t.Fatalf("requests after piece %d was allowed: %v", other, got)
-		}
-		time.Sleep(time.Second)
-		if s := n.Status(); s.Downloaded != block {
-			t.Errorf("downloaded %d bytes: the block in flight at the choke was lost", s.Downloaded)
-		}
-	})
-}
-
-func TestAChokeWithoutTheFastExtensionGivesTheBlocksToOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(2*4*block, 4*block)
-		n := c.start(t, "node", nil, Config{})
-		p := n.connect(t, features{name: "plain"})
-		p.send(peer.Message{Type: peer.TypeBitfield, Payload: []byte{0x80}}, simple(peer.TypeUnchoke))
-		q, r := twoOfOnePiece(t, n)
-		if a, b := len(p.requests()), len(q.requests())+len(r.requests()); a != 4 || b != 0 {
-			t.Fatalf("%d and %d requests", a, b)
-		}
-		p.send(simple(peer.TypeChoke))
-		if got := len(q.requests()) + len(r.requests()); got != 4 {
-			t.Fatalf("%d requests to others, want 4", got)
-		}
-	})
-}
-
-func TestRequestsBeyondOurQueueAreRejected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(1<<20, 64<<10)
-		n := c.start(t, "node", c.data, Config{})
-		p := n.connect(t, features{name: "x", fast: true, extended: true, deaf: true})
-		p.send(simple(peer.TypeInterested))
-		const sent = 2 * ourQueue
-		for i := range uint32(sent) {
-			p.send(request3(peer.TypeRequest, i%16, 0, block))
-		}
-		go p.listen()
-		time.Sleep(time.Second)
-		heard := p.take()
-		pieces, rejects := strings.Count(heard, "piece"), strings.Count(heard, "reject")
-		if pieces+rejects != sent || pieces < ourQueue || pieces > ourQueue+2*mostHanded/block {
-			t.Errorf("%d pieces and %d rejects in answer to %d requests", pieces, rejects, sent)
-		}
-	})
-}
-
-// Without the fast extension there are no rejects: a request that was taken must be served, as rtorrent relies on.
-func TestRequestsOfAPeerWithoutTheFastExtensionAreServedHoweverMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(1<<20, 64<<10)
-		n := c.start(t, "node", c.data, Config{})
-		p := n.connect(t, features{name: "x", deaf: true})
-		p.send(simple(peer.TypeInterested))
-		const sent = 3 * ourQueue
-		for i := range uint32(sent) {
-			p.send(request3(peer.TypeRequest, i%16, 0, block))
-		}
-		go p.listen()
-		time.Sleep(time.Second)
-		if got := strings.Count(p.take(), "piece"); got != sent {
-			t.Errorf("%d of %d requests were served", got, sent)
-		}
-		q := n.connect(t, features{name: "y", deaf: true})
-		q.send(simple(peer.TypeInterested))
-		for range muteQueue + 2*mostHanded/block {
-			q.conn.Write(request3(peer.TypeRequest, 0, 0, block).Append(nil))
-		}
-		synctest.Wait()
-		if log := n.log.String(); !strings.Contains(log, "asked for 8192 blocks and more") {
-			t.Errorf("the queue has no end; log:\n%s", log)
-		}
-	})
-}
-
-// BEP 6: a cancelled request is answered, here by a reject.
-func TestACancelledRequestIsNotServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(1<<20, 64<<10)
-		n := c.start(t, "node", c.data, Config{})
-		p := n.connect(t, features{name: "x", fast: true, deaf: true})
-		p.send(simple(peer.TypeInterested))
-		for i := range uint32(16) {
-			p.send(request3(peer.TypeRequest, i, 0, block))
-		}
-		p.send(request3(peer.TypeCancel, 15, 0, block), request3(peer.TypeCancel, 15, 0, block))
-		go p.listen()
-		time.Sleep(time.Second)
-		heard := p.take()
-		if strings.Contains(heard, "piece 15") || strings.Count(heard, "reject 15 0 16384") != 1 || !strings.Contains(heard, "piece 14") {
-			t.Errorf("heard:\n%s", heard)
-		}
-	})
-}
-
-func TestAChokedPeersRequestsAreRejected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(1<<20, 64<<10)
-		n := c.start(t, "node", c.data, Config{UploadSlots: 1})
-		p := n.connect(t, features{name: "x", fast: true, deaf: true})
-		p.send(simple(peer.TypeInterested))
-		for i := range uint32(16) {
-			p.send(request3(peer.TypeRequest, i, 0, block))
-		}
-		q := n.connect(t, features{name: "y", fast: true})
-		q.send(simple(peer.TypeInterested))
-		q.take()
-		time.Sleep(25 * time.Second)
-		if got := q.take(); got != "unchoke" {
-			t.Fatalf("a peer that waits for the only slot of a seed heard %q", got)
-		}
-		go p.listen()
-		time.Sleep(time.Second)
-		heard := strings.Split(p.take(), "\n")
-		choke := slices.Index(heard, "choke")
-		if choke < 0 {
-			t.Fatalf("no choke in %q", heard)
-		}
-		answers := 0
-		for i, line := range heard {
-			switch {
-			case strings.HasPrefix(line, "piece") && i > choke:
-				t.Errorf("%s after the choke", line)
-			case strings.HasPrefix(line, "reject") && i < choke:
-				t.Errorf("%s before the choke", line)
-			case strings.HasPrefix(line, "piece"), strings.HasPrefix(line, "reject"):
-				answers++
-			}
-		}
-		if answers != 16 {
-			t.Errorf("%d answers to 16 requests", answers)
-		}
-	})
-}
-
 func TestTwoSeedsPart(t *testing.T) {
 	c := newContent(4*block, block)
 	all := peer.Message{Type: peer.TypeBitfield, Payload: []byte{0xf0}}
@@ -349,7 +136,7 @@ func TestTwoSeedsPart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := c.start(t, "node", c.data, Config{Dialer: &dial.Dialer{Net: &slowNet{}}})
+				n := c.start(t, "node", c.data, Config{Dialer: &dial.Dialer{Net: newScriptedNet(t)}})
 				p := n.connect(t, features{name: "x", fast: true, extended: true, addr: addr(1)})
 				p.send(extensions(peer.Extensions{Port: 6881}))
 				p.send(messages[:len(messages)-1]...)
@@ -385,34 +172,6 @@ func TestPeersAreToldWhenWeBecomeASeed(t *testing.T) {
 		last := p.messages[len(p.messages)-1]
 		if got, err := peer.ParseExtensions(last.Payload); err != nil || !got.UploadOnly {
 			t.Errorf("got %+v, %v", got, err)
-		}
-	})
-}
-
-func TestWhatAPeerRejectsIsAskedOfAnotherAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(2*4*block, 4*block)
-		n := c.start(t, "node", nil, Config{})
-		p, q := twoOfOnePiece(t, n)
-		r := p.requests()[1]
-		r.Type = peer.TypeReject
-		p.send(r)
-		if got := q.take(); got != fmt.Sprintf("have none\ninterested\nrequest 0 %d %d", block, block) {
-			t.Errorf("the other peer heard %q", got)
-		}
-	})
-}
-
-func TestANewPieceOfAnIdlePeerIsAskedForAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newContent(2*block, block)
-		n := c.start(t, "node", nil, Config{})
-		p := n.connect(t, features{name: "x"})
-		p.send(simple(peer.TypeHave, 0), simple(peer.TypeUnchoke))
-		p.take()
-		p.send(simple(peer.TypeHave, 1))
-		if got := p.take(); got != "request 1 0 16384" {
-			t.Errorf("heard %q", got)
 		}
 	})
 }

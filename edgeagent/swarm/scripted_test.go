@@ -96,10 +96,10 @@ type scripted struct {
 	lie   func(piece, begin uint32, nth int) bool // whether the nth block it sends is corrupt; nil: never
 	plain bool                                    // without the fast extension
 
-	mu      sync.Mutex
-	sent    int // blocks
-	lies    int
-	touched map[uint32]bool // pieces with corrupt blocks
+	mu     sync.Mutex
+	sent   int // blocks
+	lies   int
+	spoilt map[[2]uint32]int // how often it sent a corrupt block, by piece and begin
 }
 
 func (p *scripted) run(c net.Conn) {
@@ -197,6 +197,19 @@ func (p *scripted) answer(c net.Conn, q *requests) {
 	}
 }
 
+// touched returns how many pieces the peer has spoilt. One that it spoilt again when it was fetched again counts twice.
+func (p *scripted) touched() int {
+	times := make(map[uint32]int)
+	for at, n := range p.spoilt {
+		times[at[0]] = max(times[at[0]], n)
+	}
+	sum := 0
+	for _, n := range times {
+		sum += n
+	}
+	return sum
+}
+
 // block answers a request, with a lie if it is time for one.
 func (p *scripted) block(m peer.Message) peer.Message {
 	p.mu.Lock()
@@ -204,10 +217,10 @@ func (p *scripted) block(m peer.Message) peer.Message {
 	var spoil func([]byte)
 	if p.lie != nil && p.lie(m.Index, m.Begin, p.sent) {
 		p.lies++
-		if p.touched == nil {
-			p.touched = make(map[uint32]bool)
+		if p.spoilt == nil {
+			p.spoilt = make(map[[2]uint32]int)
 		}
-		p.touched[m.Index] = true
+		p.spoilt[[2]uint32{m.Index, m.Begin}]++
 		spoil = func(b []byte) { b[len(b)/2]++ }
 	}
 	p.sent++
