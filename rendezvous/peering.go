@@ -26,6 +26,7 @@ type peering struct {
 	node     *dht.Node // nil without DHT
 	torrents *torrent.Manager
 	trackers trackers
+	log      *slog.Logger
 }
 
 // trackers starts tracker sessions.
@@ -54,7 +55,7 @@ func (t trackers) announce(ctx context.Context, a torrent.Announce) torrent.Anno
 
 // newPeering wires what takes part in swarms. sockets are the peer port's.
 func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16, g guard, db *store.Store) (*peering, error) {
-	p := &peering{trackers: trackers{
+	p := &peering{log: cfg.Log, trackers: trackers{
 		client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
 		peerID: peer.NewID(), port: port, log: cfg.Log, running: &sync.WaitGroup{},
 	}}
@@ -71,7 +72,7 @@ func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16
 		saved := savedNodes{table}
 		p.node, err = dht.Open(ctx, dht.Config{
 			V4: sockets.v4, V6: sockets.v6, Port: port, Bootstrap: cfg.DHTBootstrap, Load: saved.load, Save: saved.save,
-			Dialable: g.candidate, Log: cfg.Log,
+			Public: publicAddrs(cfg.Public), Dialable: g.candidate, Log: cfg.Log,
 		})
 		if err != nil {
 			return nil, err
@@ -85,11 +86,24 @@ func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16
 	return p, nil
 }
 
+// publicAddrs is the address of --public where it is one and not a name.
+func publicAddrs(public string) []netip.Addr {
+	host, _, _ := splitPublic(public, "1")
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a.Unmap()}
+	}
+	return nil
+}
+
 // run takes peers and DHT queries until ctx ends.
 func (p *peering) run(ctx context.Context, ln net.Listener) error {
 	var node sync.WaitGroup
 	if p.node != nil {
-		node.Go(func() { p.node.Run(ctx) })
+		node.Go(func() {
+			if err := p.node.Run(ctx); err != nil {
+				p.log.Warn("the DHT node", "err", err)
+			}
+		})
 	}
 	defer node.Wait()
 	return p.front.Serve(ctx, ln)

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	wait T                        lets time pass
 //	rounds N                      N times an interval and a round
 //	fill                          a choice between two rounds
-//	load N KEY=VALUE …            N rounds of Slots: rate, limit (KiB/s), used (default all), waiting (default 1)
+//	load N KEY=VALUE …            N rounds of Slots: rate, limit (KiB/s), idle (%), used (default all), waiting (default 1)
 //
 // After each choice those who have a slot are printed, those who have it by chance behind a question mark.
 func TestTranscripts(t *testing.T) {
@@ -176,6 +176,8 @@ func (p *player) load(options map[string]string) {
 			l.Rate = n << 10
 		case "limit":
 			l.Limit = n << 10
+		case "idle":
+			l.Idle = float64(n) / 100
 		case "used":
 			l.Used = int(n)
 		case "waiting":

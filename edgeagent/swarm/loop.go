@@ -211,6 +211,7 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) (waiting bool) {
 	if rate {
 		t.clock.rated = now
 	}
+	t.choking.look(t.peers)
 	for i := len(t.peers) - 1; i >= 0; i-- {
 		p := t.peers[i]
 		err := t.collect(now, p)

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"simplebit/edgeagent/choker"
@@ -27,7 +28,17 @@ type choking struct {
 	rng      *rand.Rand
 	round    time.Time // when the last round was
 	uploaded int64     // in bytes, then
+	looks    int       // at what peers ask for, since then
+	idle     int       // of these, how many found nothing to send
 	now      bool      // a slot or a wait for one has begun
+}
+
+// look notes whether there is anything to send.
+func (c *choking) look(peers []*peerConn) {
+	c.looks++
+	if !slices.ContainsFunc(peers, func(p *peerConn) bool { return len(p.serve.requests) > 0 || p.serve.handed > 0 }) {
+		c.idle++
+	}
 }
 
 // interested handles INTERESTED and NOT INTERESTED.
@@ -61,10 +72,11 @@ func (t *Torrent) rechoke(now time.Time) {
 		c.slots = c.slots.Next(choker.Load{
 			Rate:    perSecond(t.total.uploaded-c.uploaded, now.Sub(c.round)),
 			Limit:   t.up().perSecond(),
+			Idle:    float64(c.idle) / float64(max(c.looks, 1)),
 			Used:    used,
 			Waiting: len(waiting) - used,
 		})
-		c.round, c.uploaded = now, t.total.uploaded
+		c.round, c.uploaded, c.looks, c.idle = now, t.total.uploaded, 0, 0
 		for _, p := range t.peers {
 			p.tally.turn(now)
 		}
