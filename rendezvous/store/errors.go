@@ -102,7 +102,7 @@ func (s *Store) explain(ctx context.Context, what string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, ErrDamaged), errors.Is(err, ErrFull):
 		return fmt.Errorf("%s: %w", what, err)
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 		return fmt.Errorf("%s: %w", what, ErrNotFound)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const (
 	// externalTimeout is how long an operation waits for an external server: shorter than answerTimeout, since a restart of the
 	// server loses what was under way, and whoever waits should hear of it.
 	externalTimeout = 10 * time.Second
+	// settleTime bounds the wait for a cluster to elect a leader for a stream and to copy it.
+	settleTime = 30 * time.Second
 	// awayPatience is how long an operation waits for an external server to come back before it fails.
 	awayPatience = 3 * time.Second
 )
@@ -133,8 +136,31 @@ func (s *Store) spread(ctx context.Context, name string) error {
 	}
 	s.log.Info("changing the number of replicas", "stream", name, "from", config.Replicas, "to", s.replicas)
 	config.Replicas = s.replicas
-	_, err = s.js.UpdateStream(ctx, config)
-	return err
+	if _, err = s.js.UpdateStream(ctx, config); err != nil {
+		return err
+	}
+	return s.settle(ctx, name)
+}
+
+// settle waits until a stream that was spread has a leader and its copies are whole. Without a leader requests get no answer.
+func (s *Store) settle(ctx context.Context, name string) error {
+	for patience := time.Now().Add(settleTime); time.Now().Before(patience); {
+		op, end := context.WithTimeout(ctx, leaseBeat)
+		stream, err := s.js.Stream(op, name)
+		end()
+		if err == nil && isWhole(stream.CachedInfo().Cluster) {
+			return nil
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	s.log.Warn("the replicas are not whole yet", "stream", name)
+	return nil
+}
+
+func isWhole(c *jetstream.ClusterInfo) bool {
+	return c == nil || c.Leader != "" && !slices.ContainsFunc(c.Replicas, func(p *jetstream.PeerInfo) bool { return !p.Current })
 }
 
 // link is the connection to an external server as operations see it: what waits for an answer when it breaks gets none.

@@ -56,9 +56,7 @@ type lease struct {
 // acquire gets the lease and keeps it alive. It fails with ErrInUse, naming the holder, while that is alive.
 func (s *Store) acquire(ctx context.Context) (*lease, error) {
 	const what = "opening the store"
-	kv, err := s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: s.prefix + leaseBucket, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas,
-	})
+	kv, err := s.openKV(ctx, leaseBucket)
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
 	}
@@ -83,37 +81,48 @@ func (s *Store) acquire(ctx context.Context) (*lease, error) {
 	return l, nil
 }
 
-// take waits for the lease to be free.
+// take waits for the lease to be free, and for a cluster that is electing a leader.
 func (l *lease) take(ctx context.Context) error {
+	patience := time.Now().Add(settleTime)
+	for {
+		err := l.tryTake(ctx)
+		if err == nil || ctx.Err() != nil || !isSilence(err) || time.Now().After(patience) {
+			return err
+		}
+	}
+}
+
+func (l *lease) tryTake(ctx context.Context) error {
 	var seen uint64 // revision of the holder that is watched
 	var free time.Time
 	for {
 		began := time.Now()
-		e, err := l.kv.Get(ctx, leaseKey)
+		op, end := context.WithTimeout(ctx, leaseBeat)
+		e, err := l.kv.Get(op, leaseKey)
 		var other leaseRecord
 		if err == nil {
 			err = json.Unmarshal(e.Value(), &other)
 		}
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
-			l.revision, err = l.kv.Create(ctx, leaseKey, l.value())
+			l.revision, err = l.kv.Create(op, leaseKey, l.value())
 		case err != nil:
-			return err
 		// Our folder is locked by us, so the process that held the lease for it is dead.
 		case other.Released || other.Folder == l.record.Folder || e.Revision() == seen && began.After(free):
-			l.revision, err = l.kv.Update(ctx, leaseKey, l.value(), e.Revision())
+			l.revision, err = l.kv.Update(op, leaseKey, l.value(), e.Revision())
 		case seen != 0 && e.Revision() != seen:
-			return fmt.Errorf("%w: the store %s is used by another surrogate (%s): stop it first, or back up through it with --data", ErrInUse, l.store.where, other.Holder)
+			err = fmt.Errorf("%w: the store %s is used by another surrogate (%s): stop it first, or back up through it with --data", ErrInUse, l.store.where, other.Holder)
 		default:
 			if seen == 0 {
 				l.store.log.Info("another surrogate used the store last: waiting to see whether it is alive", "holder", other.Holder, "seconds", int(leaseTime/time.Second))
 				seen, free = e.Revision(), began.Add(leaseTime)
 			}
-			if err := sleep(ctx, leaseWatch); err != nil {
-				return err
+			if err = sleep(op, leaseWatch); err == nil {
+				end()
+				continue
 			}
-			continue
 		}
+		end()
 		if err == nil {
 			l.extend(began)
 			return nil

@@ -37,27 +37,32 @@ func OpenTable[T any](ctx context.Context, s *Store, bucket string) (*Table[T], 
 		return nil, err
 	}
 	defer end()
-	name := s.prefix + bucket
-	config := jetstream.KeyValueConfig{Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas}
-	kv, err := s.js.KeyValue(op, name)
-	switch {
-	case errors.Is(err, jetstream.ErrBucketNotFound):
-		if err := s.room(0); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		// Two who create at once get the same bucket, since their configurations are the same.
-		kv, err = s.js.CreateKeyValue(op, config)
-	case err == nil:
-		err = s.spread(op, "KV_"+name)
-	}
+	kv, err := s.openKV(op, bucket)
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
 	}
-	stream, err := s.js.Stream(op, "KV_"+name)
+	stream, err := s.js.Stream(op, "KV_"+s.prefix+bucket)
 	if err != nil {
 		return nil, s.explain(ctx, what, err)
 	}
 	return &Table[T]{store: s, bucket: bucket, kv: kv, stream: stream}, nil
+}
+
+// openKV opens a bucket, and creates it when there is none.
+func (s *Store) openKV(ctx context.Context, bucket string) (jetstream.KeyValue, error) {
+	name := s.prefix + bucket
+	kv, err := s.js.KeyValue(ctx, name)
+	if err == nil {
+		return kv, s.spread(ctx, "KV_"+name)
+	}
+	if !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, err
+	}
+	if err := s.room(0); err != nil {
+		return nil, err
+	}
+	// Two who create at once get the same bucket, since their configurations are the same.
+	return s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas})
 }
 
 // Get returns the record with the key, or ErrNotFound.
