@@ -130,9 +130,9 @@ func TestSlotsStayWithinTheirBounds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	var s Slots
 	for range 100_000 {
-		l := Load{Rate: rng.Int64N(10 << 20), Limit: rng.Int64N(3) * 1 << 20, Idle: rng.Float64() * float64(rng.IntN(2)), Used: s.Count() - rng.IntN(2), Waiting: rng.IntN(3)}
+		l := Load{Rate: rng.Int64N(10 << 20), Limit: rng.Int64N(3) * 30 << 10, Idle: rng.Float64() * float64(rng.IntN(2)), Used: s.Count() - rng.IntN(2), Waiting: rng.IntN(3)}
 		s = s.Next(l)
-		if n := s.Count(); n < leastSlots || n > mostSlots || int64(n) > max(firstSlots, l.Rate/leastEach) {
+		if n := s.Count(); n < leastSlots || n > mostSlots || l.Limit > 0 && int64(n) > max(leastSlots, l.Limit/leastLimited) {
 			t.Fatalf("%d slots after %+v", n, l)
 		}
 	}

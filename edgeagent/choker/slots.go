@@ -4,8 +4,8 @@ const (
 	firstSlots = 4
 	leastSlots = 2
 	mostSlots  = 50
-	// leastEach is the rate in bytes/s that each slot must get before there may be more than firstSlots, and leastLimited
-	// the one below which a limit makes them fewer.
+	// leastEach is the rate in bytes/s that the line must have carried lately for each slot beyond firstSlots, and
+	// leastLimited the one below which a limit makes them fewer.
 	leastEach    = 10 << 10
 	leastLimited = 4 << 10
 	// idleTooLong is the share of a round without anything to send above which there are twoMore slots in the next.
@@ -18,8 +18,9 @@ const (
 // Slots is how many peers to serve at a time. On a line that is full, fewer slots repay better. But peers do not ask all the
 // time: when those who are served often leave nothing to send while others wait, more are served. The zero value begins with 4.
 type Slots struct {
-	extra int // beyond firstSlots; below it, negative
-	full  int // rounds on end in which there was always something to send
+	extra int   // beyond firstSlots; below it, negative
+	full  int   // rounds on end in which there was always something to send
+	peak  int64 // the best rate of late, in bytes/s: an idle line carries more than it does at the moment
 }
 
 // Load is how a round went.
@@ -37,6 +38,7 @@ func (s Slots) Count() int { return firstSlots + s.extra }
 
 // Next returns what follows from a round.
 func (s Slots) Next(l Load) Slots {
+	s.peak = max(l.Rate, s.peak-s.peak/16)
 	switch {
 	case l.Used < s.Count() || l.Waiting == 0:
 		// Whoever wants a slot has one: their number limits nobody.
@@ -54,9 +56,9 @@ func (s Slots) Next(l Load) Slots {
 	return s.within(l)
 }
 
-// within keeps the number within its bounds at the rate of the round.
+// within keeps the number within its bounds.
 func (s Slots) within(l Load) Slots {
-	least, most := int64(firstSlots), max(firstSlots, min(l.Rate/leastEach, mostSlots))
+	least, most := int64(firstSlots), max(firstSlots, min(s.peak/leastEach, mostSlots))
 	if l.Limit > 0 {
 		least = leastSlots
 		most = max(leastSlots, min(most, l.Limit/leastLimited))
