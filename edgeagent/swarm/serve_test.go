@@ -117,3 +117,48 @@ func TestAChokedPeersRequestsAreRejected(t *testing.T) {
 		}
 	})
 }
+
+// While we download, whoever sends us blocks keeps a slot; those who only take share the one that is left to chance.
+func TestWhoGivesUsBlocksIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(256*4*block, 4*block)
+		n := c.start(t, "node", c.partly(0), Config{UploadSlots: 2})
+		giver := n.connect(t, features{name: "giver", fast: true})
+		takers := []*fake{n.connect(t, features{name: "a", fast: true}), n.connect(t, features{name: "b", fast: true}), n.connect(t, features{name: "c", fast: true})}
+		for _, p := range takers {
+			p.send(simple(peer.TypeHaveNone), simple(peer.TypeInterested))
+		}
+		bits := make([]byte, 32)
+		for i := range bits {
+			bits[i] = 0xff
+		}
+		bits[0] = 0x7f // all but the piece that we have
+		giver.send(peer.Message{Type: peer.TypeBitfield, Payload: bits}, simple(peer.TypeInterested), simple(peer.TypeUnchoke))
+		open := giver.requests()
+		for range 20 {
+			time.Sleep(time.Second)
+			giver.send(c.block(open[0], nil))
+			open = append(open[1:], giver.requests()...)
+		}
+		if got := giver.take(); strings.Count(got, "unchoke") != 1 {
+			t.Fatalf("the peer that gives heard %q", got)
+		}
+		unchokes := make([]int, len(takers))
+		for range 180 {
+			time.Sleep(time.Second)
+			giver.send(c.block(open[0], nil))
+			open = append(open[1:], giver.requests()...)
+			for i, p := range takers {
+				p.send(peer.Message{KeepAlive: true})
+				unchokes[i] += strings.Count(p.take(), "unchoke")
+			}
+		}
+		if got := giver.take(); strings.Contains(got, "choke") {
+			t.Errorf("the peer that gives heard %q", got)
+		}
+		// Turns of 30 s in 200 s, and those they had before.
+		if sum := unchokes[0] + unchokes[1] + unchokes[2]; sum < 4 || slices.Contains(unchokes, 0) {
+			t.Errorf("the others were unchoked %v times", unchokes)
+		}
+	})
+}
