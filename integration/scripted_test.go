@@ -200,6 +200,7 @@ func flooding(p *puppet, c net.Conn) {
 	if !p.greet(c) {
 		return
 	}
+	time.Sleep(100 * time.Millisecond) // blocks that overtake the greeting are a breach of another kind
 	b := peer.Message{Type: peer.TypePiece, Payload: noise(1, peer.BlockSize)}.Append(nil)
 	for err := error(nil); err == nil; {
 		_, err = c.Write(b)
