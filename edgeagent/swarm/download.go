@@ -59,9 +59,21 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	p.wake.Store(wakeAfter(p.pick.Requests(), share))
 }
 
-// collect takes the blocks that have come from the peer. What comes of a peer that was dropped meanwhile was not asked for.
-func (t *Torrent) collect(now time.Time, p *peerConn) error {
+// announced takes the blocks that the reader has told of. It may have them in hand to add another: then it tells once more.
+func (t *Torrent) announced(now time.Time, p *peerConn) error {
 	in := p.in.take()
+	if in == nil {
+		p.missed.Store(true)
+		in = p.in.take() // it may have been put back meanwhile
+	}
+	return t.takeBlocks(now, p, in)
+}
+
+// collect takes the blocks that have come from the peer, told of or not.
+func (t *Torrent) collect(now time.Time, p *peerConn) error { return t.takeBlocks(now, p, p.in.take()) }
+
+// takeBlocks takes blocks, if there are any. What comes of a peer that was dropped meanwhile was not asked for.
+func (t *Torrent) takeBlocks(now time.Time, p *peerConn, in *arrivals) error {
 	if in == nil {
 		return nil
 	}

@@ -48,7 +48,11 @@ func (t *Torrent) handle(now time.Time, ev event) {
 	if ev.kind == readerEnded || ev.kind == writerEnded {
 		t.running--
 	}
-	err := t.collect(now, p)
+	collect := t.collect
+	if ev.kind == gotBlocks {
+		collect = t.announced
+	}
+	err := collect(now, p)
 	if p.gone {
 		return
 	}

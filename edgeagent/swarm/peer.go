@@ -40,6 +40,7 @@ var (
 type peerConn struct {
 	in     exchange[arrivals] // from the reader
 	wake   atomic.Int32       // how many arrivals the loop wants to be told of at once
+	missed atomic.Bool        // the loop looked for arrivals that it was told of and found none
 	held   atomic.Bool        // the reader waits for us, not for the peer
 	closed chan struct{}      // when the connection is ended
 	out    exchange[batch]    // to the writer

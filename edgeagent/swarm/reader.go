@@ -71,7 +71,7 @@ func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message
 	announce := !in.announced && len(in.list) >= int(p.wake.Load())
 	in.announced = in.announced || announce
 	p.in.offer(in)
-	if announce {
+	if p.missed.Swap(false) || announce {
 		events <- event{from: p, kind: gotBlocks}
 	}
 	return nil
