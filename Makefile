@@ -4,13 +4,12 @@ GO       = CGO_ENABLED=0 go
 COMMANDS = rendezvous edgeagent simplebit
 # What routers, boards and servers run: GOOS/GOARCH and the variant.
 TARGETS  = mipsle:GOMIPS=softfloat mips:GOMIPS=softfloat arm:GOARM=5 arm64: amd64:
-# Real torrents as input for tests, fetched by `make deps`.
 # Real torrents with their content, as input for tests; `make deps` fetches them.
 FIXTURES = SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package))
 # Packages whose tests need no network of their own: run again under the race detector.
 UNITS    = $(shell go list ./... | grep -v /integration)
 
-.PHONY: build run demo test check cross fuzz update-golden deps clean
+.PHONY: build run demo test check bench-swarm cross fuzz update-golden deps clean
 
 build: ## static, stripped binaries in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS:%=./cmd/%)
@@ -30,6 +29,9 @@ check: cross ## formatting, vet, staticcheck, tidy modules, races, all architect
 	go tool -modfile=tools.mod staticcheck -checks=all ./...
 	go mod tidy -diff
 	$(FIXTURES) go test -race -timeout 15m $(UNITS)
+
+bench-swarm: ## a swarm of twelve clients on slow links, for ten minutes; the table goes to docs/performance.md
+	go run ./integration/bench swarm --runs 3 -o docs/performance.md
 
 cross: ## the commands build for every architecture; 32-bit mistakes are vetted
 	@for t in $(TARGETS); do \
