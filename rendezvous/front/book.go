@@ -3,6 +3,7 @@ package front
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,7 @@ const (
 	SourceIncoming               // a peer that dialled front told that it takes peers there (BEP 10, p)
 	SourceTracker                // a tracker told of it
 	SourceMagnet                 // the magnet link names it (BEP 9, x.pe)
-	SourceDevice                 // a device of ours takes peers there; its address is never forgotten
+	SourceDevice                 // a device of ours takes peers there; its address is kept until it is withdrawn
 	numSources
 )
 
@@ -235,6 +236,13 @@ func (b *book) remove(i int) {
 	b.order[last] = nil
 	b.order = b.order[:last]
 	b.version++
+}
+
+// drop forgets an address, if it is known.
+func (b *book) drop(e *entry) {
+	if i := slices.Index(b.order, e); i >= 0 {
+		b.remove(i)
+	}
 }
 
 // forget drops every address that only the sources told of.

@@ -133,6 +133,25 @@ func (c *core) add(now time.Time, addrs []netip.AddrPort, from Source, most int)
 	return added
 }
 
+// withdraw notes that no device takes peers at the address any more.
+func (c *core) withdraw(addr netip.AddrPort) {
+	addr, _ = canonical(addr)
+	e := c.book.byAddr[addr]
+	if e == nil {
+		return
+	}
+	e.from &^= only(SourceDevice)
+	c.release(e)
+}
+
+// release forgets an address that nobody names any more, unless it is connected. What is bad about it is remembered.
+func (c *core) release(e *entry) {
+	linked := slices.ContainsFunc(c.links, func(k *link) bool { return k.entry == e || k.home == e })
+	if e.from == 0 && !linked && !e.banned && !e.suspect {
+		c.book.drop(e)
+	}
+}
+
 // known notes that the info dictionary is known now.
 func (c *core) known(now time.Time, infoSize int, private bool) {
 	c.fetch = nil
@@ -187,13 +206,16 @@ func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
 	}
 	delete(c.dialling, id)
 	e := a.entry
+	if c.book.byAddr[e.addr] != e {
+		return false // forgotten meanwhile: nobody is to be told of it
+	}
 	places := c.places()
 	e.plain = !theirs.Extended()
 	if c.book.reached(now, e) {
 		c.out.reachable = append(c.out.reachable, e.addr)
 		c.verified = now
 	}
-	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX || c.book.byAddr[e.addr] != e {
+	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX {
 		e.busy = false
 		e.next = now.Add(redialAfter)
 		return false
@@ -276,6 +298,9 @@ func (c *core) remove(now time.Time, k *link, forEver bool) {
 		k.home.next = later(k.home.next, now.Add(guestRest))
 	}
 	if !forEver {
+		if k.home != nil {
+			c.release(k.home)
+		}
 		return
 	}
 	k.entry.banned = true

@@ -86,6 +86,12 @@ func (p *Presence) Add(addrs []netip.AddrPort, from Source) {
 	p.do(func(now time.Time) { p.core.add(now, addrs, from, maxKnown) })
 }
 
+// Withdraw says that no device of ours takes peers at addr any more, which was added with [SourceDevice]. If others named it
+// too, or it is connected, it goes on as an address like theirs; else it is forgotten.
+func (p *Presence) Withdraw(addr netip.AddrPort) {
+	p.do(func(time.Time) { p.core.withdraw(addr) })
+}
+
 // Hungry says whether the devices are short of peers. While they are, addresses that failed are tried again, those verified
 // half an hour ago are verified anew, and unverified ones are told of.
 func (p *Presence) Hungry(hungry bool) {
