@@ -36,9 +36,9 @@ func (s sources) has(one Source) bool { return s&only(one) != 0 }
 const (
 	// maxKnown bounds the addresses of a torrent.
 	maxKnown = 2000
-	// maxPerIP bounds those that strangers named of one IP address, and with it what anybody can make front send to somebody
-	// who did not ask.
-	maxPerIP = 64
+	// maxPerHost bounds those that strangers named of one IPv4 address, or IPv6 network of 64 bits: what anybody can make front
+	// send to somebody who did not ask, and how much of the book one of them can take.
+	maxPerHost = 64
 	// maxReachable is how many addresses are called reachable, to devices and peers.
 	maxReachable = 200
 	// fewReachable is how many are so few that others are tried again even if nobody is hungry.
@@ -151,7 +151,7 @@ type book struct {
 	rnd    *rand.Rand
 	byAddr map[netip.AddrPort]*entry
 	order  []*entry
-	perIP  map[netip.Addr]int
+	byHost map[netip.Prefix]int         // how many
 	turn   int                          // of the sources, for new addresses
 	shun   map[netip.AddrPort]time.Time // those muted, known or not, with the end of that; port 0 stands for who dialled us
 	// version changes with the set of reachable addresses.
@@ -160,7 +160,7 @@ type book struct {
 
 func newBook(rnd *rand.Rand) book {
 	return book{
-		version: 1, rnd: rnd, byAddr: map[netip.AddrPort]*entry{}, perIP: map[netip.Addr]int{}, shun: map[netip.AddrPort]time.Time{},
+		version: 1, rnd: rnd, byAddr: map[netip.AddrPort]*entry{}, byHost: map[netip.Prefix]int{}, shun: map[netip.AddrPort]time.Time{},
 	}
 }
 
@@ -186,7 +186,7 @@ func (b *book) add(now time.Time, addr netip.AddrPort, from Source) bool {
 		}
 		return false
 	}
-	if from != SourceDevice && b.perIP[addr.Addr()] >= maxPerIP {
+	if from != SourceDevice && b.byHost[host(addr.Addr())] >= maxPerHost {
 		return false
 	}
 	if len(b.order) >= maxKnown && !b.makeRoom(now, only(from)) {
@@ -195,7 +195,7 @@ func (b *book) add(now time.Time, addr netip.AddrPort, from Source) bool {
 	e := &entry{addr: addr, from: only(from), added: now, muted: b.shun[addr]}
 	b.order = append(b.order, e)
 	b.byAddr[addr] = e
-	b.perIP[addr.Addr()]++
+	b.byHost[host(addr.Addr())]++
 	return true
 }
 
@@ -228,8 +228,9 @@ func (b *book) makeRoom(now time.Time, from sources) bool {
 func (b *book) remove(i int) {
 	e := b.order[i]
 	delete(b.byAddr, e.addr)
-	if b.perIP[e.addr.Addr()]--; b.perIP[e.addr.Addr()] == 0 {
-		delete(b.perIP, e.addr.Addr())
+	h := host(e.addr.Addr())
+	if b.byHost[h]--; b.byHost[h] == 0 {
+		delete(b.byHost, h)
 	}
 	last := len(b.order) - 1
 	b.order[i] = b.order[last]

@@ -153,8 +153,8 @@ func TestOneHostIsNotNamedAThousandTimes(t *testing.T) {
 	for port := range 1000 {
 		b.add(epoch, netip.AddrPortFrom(ip, uint16(port+1)), SourceDHT)
 	}
-	if b.len() != maxPerIP {
-		t.Errorf("%d addresses of one host, want %d", b.len(), maxPerIP)
+	if b.len() != maxPerHost {
+		t.Errorf("%d addresses of one host, want %d", b.len(), maxPerHost)
 	}
 	if !b.add(epoch, netip.AddrPortFrom(ip, 9999), SourceDevice) {
 		t.Error("a device of ours at that host is not taken")
@@ -163,6 +163,35 @@ func TestOneHostIsNotNamedAThousandTimes(t *testing.T) {
 	if b.len() != 1 || !b.add(epoch, addr(0), SourceTracker) {
 		t.Errorf("%d addresses after the DHT's were forgotten", b.len())
 	}
+}
+
+func TestOneNetworkDoesNotTakeTheWholeBook(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		at   func(i int) netip.Addr
+		want int
+	}{
+		{"one /64", func(i int) netip.Addr { return v6(1, i) }, maxPerHost},
+		{"two /64", func(i int) netip.Addr { return v6(i%2, i) }, 2 * maxPerHost},
+		{"a /64 for each", func(i int) netip.Addr { return v6(i, 1) }, 1000},
+		{"IPv4", func(i int) netip.Addr { return addr(i).Addr() }, 1000},
+	} {
+		b := testBook()
+		for i := range 1000 {
+			b.add(epoch, netip.AddrPortFrom(c.at(i), 6881), SourcePEX)
+		}
+		if b.len() != c.want {
+			t.Errorf("%s: %d addresses, want %d", c.name, b.len(), c.want)
+		}
+		if b.forget(only(SourcePEX)); len(b.byHost) != 0 {
+			t.Errorf("%s: %d hosts are left of none", c.name, len(b.byHost))
+		}
+	}
+}
+
+// v6 is a host of a network of 64 bits.
+func v6(network, host int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0x26, 6: byte(network >> 8), 7: byte(network), 14: byte(host >> 8), 15: byte(host)})
 }
 
 func TestForgettingASourceLeavesWhatOthersNamedToo(t *testing.T) {

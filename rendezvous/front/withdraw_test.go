@@ -84,8 +84,8 @@ func TestWithdrawnEndpointsDoNotFillTheBook(t *testing.T) {
 	}
 	c.withdraw(addr(1)) // not known
 	c.withdraw(netip.AddrPort{})
-	if c.book.len() != 0 || len(c.book.perIP) != 0 {
-		t.Errorf("%d addresses of %d hosts are left", c.book.len(), len(c.book.perIP))
+	if c.book.len() != 0 || len(c.book.byHost) != 0 {
+		t.Errorf("%d addresses of %d hosts are left", c.book.len(), len(c.book.byHost))
 	}
 }
 
