@@ -69,7 +69,7 @@ func (w *world) served() {
 func TestADeviceThatFloodsIsReadNoFasterThanItMaySend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.counting = true
+	w.locked(func() { w.counting = true })
 	d := w.joined(newKey(t))
 	const extra = 300
 	frame := frame(t, control.Progress{ID: red, Generation: 1, State: control.StateDownloading})
@@ -99,7 +99,7 @@ func TestADeviceThatFloodsIsReadNoFasterThanItMaySend(t *testing.T) {
 func TestReportsOfTorrentsOfNobodyAreAnsweredAndForgotten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.counting = true
+	w.locked(func() { w.counting = true })
 	d := w.joined(newKey(t))
 	for i := range 500 {
 		id := infoHash{byte(i), byte(i >> 8), 3}
@@ -168,7 +168,7 @@ func TestALayoutThatIsNotReadHoldsNobodyUp(t *testing.T) {
 func TestALayoutThatCouldNotBeSentIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.broken = 2
+	w.locked(func() { w.broken = 2 })
 	w.wish(red, want(red, 1))
 	d := w.joined(newKey(t))
 	next[control.Assign](d)
@@ -243,11 +243,13 @@ func TestARevocationIsNotEscapedByConnectingAtThatMoment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	asked, answer := make(chan bool), make(chan bool)
-	w.admit = func(control.DeviceID, control.Hello) (string, error) {
-		asked <- true
-		<-answer
-		return "attic", nil
-	}
+	w.locked(func() {
+		w.admit = func() (string, error) {
+			asked <- true
+			<-answer
+			return "attic", nil
+		}
+	})
 	key := newKey(t)
 	d := w.connect(key, hello)
 	<-asked

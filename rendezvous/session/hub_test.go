@@ -30,7 +30,7 @@ type world struct {
 	pin  control.Pin
 
 	mu      sync.Mutex
-	admit   func(control.DeviceID, control.Hello) (string, error)
+	admit   func() (string, error)
 	desired map[infoHash]Desired
 	layouts int      // asked for
 	broken  int      // of them, the first that fail
@@ -44,7 +44,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, desired: map[infoHash]Desired{}, events: make(chan any, 100)}
-	w.admit = func(control.DeviceID, control.Hello) (string, error) { return "attic", nil }
+	w.admit = func() (string, error) { return "attic", nil }
 	deployment, own := newKey(t), newKey(t)
 	w.pin = control.PinOf(deployment.Public().(ed25519.PublicKey))
 	conf, err := control.SurrogateTLS(own, deployment)
@@ -78,10 +78,18 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-func (w *world) Admit(_ context.Context, d control.DeviceID, h control.Hello) (string, error) {
+func (w *world) Admit(context.Context, control.DeviceID, control.Hello) (string, error) {
+	w.mu.Lock()
+	admit := w.admit
+	w.mu.Unlock()
+	return admit()
+}
+
+// locked changes what the hub's goroutines are told from now on.
+func (w *world) locked(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.admit(d, h)
+	f()
 }
 
 func (w *world) Desired(control.DeviceID) map[[20]byte]Desired {
@@ -318,9 +326,11 @@ func TestTheHubKnowsWhereADeviceAcceptsPeers(t *testing.T) {
 
 func TestARefusedDeviceLearnsWhy(t *testing.T) {
 	w := newWorld(t)
-	w.admit = func(control.DeviceID, control.Hello) (string, error) {
-		return "", control.Refused{Code: control.RefusedInvite, Reason: "the invite has expired"}
-	}
+	w.locked(func() {
+		w.admit = func() (string, error) {
+			return "", control.Refused{Code: control.RefusedInvite, Reason: "the invite has expired"}
+		}
+	})
 	d := w.connect(newKey(t), hello)
 	if got := next[control.Refused](d); got.Code != control.RefusedInvite || got.Reason != "the invite has expired" {
 		t.Errorf("refused with %+v", got)
@@ -337,7 +347,7 @@ func TestAnOlderVersionIsRefused(t *testing.T) {
 
 func TestAnErrorOfTheStoreIsNotShownToStrangers(t *testing.T) {
 	w := newWorld(t)
-	w.admit = func(control.DeviceID, control.Hello) (string, error) { return "", errors.New("secret path") }
+	w.locked(func() { w.admit = func() (string, error) { return "", errors.New("secret path") } })
 	d := w.connect(newKey(t), hello)
 	got := next[control.Refused](d)
 	if got.Code != control.RefusedBusy || bytes.Contains([]byte(got.Reason), []byte("secret")) {
