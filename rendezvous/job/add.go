@@ -53,10 +53,9 @@ func (m *Manager) Add(ctx context.Context, n New) (View, error) {
 	if old != nil && !old.view.Load().Removed {
 		return View{}, errorf(ErrConflict, fmt.Sprintf("device %s has this torrent already: job %s", device.Name, old.view.Load().ID))
 	}
-	if t == nil {
+	fresh := t != nil
+	if !fresh {
 		t = m.stored(ctx, r.InfoHash) // another job, or the one that is being removed, may have fetched it
-	} else if err := m.cfg.Infos.Put(ctx, r.InfoHash.String(), t.Info); err != nil {
-		return View{}, err
 	}
 	if t != nil {
 		r.Name = t.Name
@@ -65,6 +64,11 @@ func (m *Manager) Add(ctx context.Context, n New) (View, error) {
 		}
 	} else if byIndex(n.Choices) {
 		return View{}, errNoFiles
+	}
+	if fresh {
+		if err := m.cfg.Infos.Put(ctx, r.InfoHash.String(), t.Info); err != nil {
+			return View{}, err
+		}
 	}
 	if old != nil {
 		if err := old.do(ctx, func() error { return old.renew(ctx, r, t) }); err != nil {

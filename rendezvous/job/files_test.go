@@ -323,8 +323,8 @@ func TestFilesOfATorrentThatIsKnownAreChosenAtOnce(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if len(m.List()) != 0 || len(w.records) != 0 {
-		t.Error("a job was made all the same")
+	if len(m.List()) != 0 || len(w.records) != 0 || len(w.infos) != 0 {
+		t.Error("something was stored all the same")
 	}
 	v, err := m.Add(context.Background(), New{Torrent: file, Target: "device:attic", Choices: []Choice{{Priority: skip, Indexes: []int{0}}}})
 	if err != nil {
