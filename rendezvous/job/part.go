@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 
 	"simplebit/wire/control"
@@ -14,7 +15,7 @@ const fewPeers = 4
 // Only the job's loop uses it, but for the callbacks of join.
 type part struct {
 	Member
-	base    *Stats                // the device's figures when it joined; nil until it has reported
+	last    *Stats                // the device's figures as last reported; nil until then
 	stats   atomic.Pointer[Stats] // what the trackers are told, also after leaving
 	open    atomic.Bool           // the device uses addresses now
 	hungry  bool                  // as last told
@@ -65,14 +66,17 @@ func (j *job) tally() {
 	if p == nil {
 		return
 	}
-	s := Stats{Left: -1}
+	var s Stats
+	if told := p.stats.Load(); told != nil {
+		s = *told
+	}
+	s.Left = -1
 	if r.ID != [20]byte{} {
-		if p.base == nil {
-			p.base = &Stats{Uploaded: r.Uploaded, Downloaded: r.Downloaded}
+		if p.last != nil {
+			s.Uploaded = grown(s.Uploaded, p.last.Uploaded, r.Uploaded)
+			s.Downloaded = grown(s.Downloaded, p.last.Downloaded, r.Downloaded)
 		}
-		// A device that was killed has forgotten some.
-		p.base.Uploaded, p.base.Downloaded = min(p.base.Uploaded, r.Uploaded), min(p.base.Downloaded, r.Downloaded)
-		s.Uploaded, s.Downloaded = r.Uploaded-p.base.Uploaded, r.Downloaded-p.base.Downloaded
+		p.last = &Stats{Uploaded: r.Uploaded, Downloaded: r.Downloaded}
 	}
 	switch {
 	case j.info == nil:
@@ -82,6 +86,12 @@ func (j *job) tally() {
 		s.Left = max(0, j.info.size-r.Have)
 	}
 	p.stats.Store(&s)
+}
+
+// grown adds to a sum what a device's count has grown by. The count falls when the
+// device was killed, and has forgotten some: the sum never does.
+func grown(sum, before, now int64) int64 {
+	return sum + min(max(0, now-before), math.MaxInt64-sum)
 }
 
 // steer tells the swarm what the device can use now. A device that has begun anew

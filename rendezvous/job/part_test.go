@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -175,8 +176,9 @@ func TestTrackersAreToldWhatWasMovedSinceTheyWereToldOfAStart(t *testing.T) {
 	}
 	moved(1000, 100, Stats{Left: 12})
 	moved(1500, 110, Stats{Uploaded: 500, Downloaded: 10, Left: 12})
-	moved(200, 110, Stats{Downloaded: 10, Left: 12}) // the device was killed and lost count
-	moved(300, 111, Stats{Uploaded: 100, Downloaded: 11, Left: 12})
+	moved(1200, 105, Stats{Uploaded: 500, Downloaded: 10, Left: 12}) // the device was killed and lost count
+	moved(200, 106, Stats{Uploaded: 500, Downloaded: 11, Left: 12})
+	moved(300, 106, Stats{Uploaded: 600, Downloaded: 11, Left: 12})
 	before := w.member()
 	for _, f := range []func(context.Context, string) (View, error){m.Pause, m.Resume} {
 		var err error
@@ -184,9 +186,18 @@ func TestTrackersAreToldWhatWasMovedSinceTheyWereToldOfAStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	moved(301, 111, Stats{Uploaded: 1, Left: 12})
-	if got := before.Stats(); got != (Stats{Uploaded: 100, Downloaded: 11, Left: 12}) {
+	moved(301, 106, Stats{Uploaded: 1, Left: 12})
+	if got := before.Stats(); got != (Stats{Uploaded: 600, Downloaded: 11, Left: 12}) {
 		t.Errorf("the session that ended tells the trackers %+v", got)
+	}
+}
+
+func TestWhatAHostileDeviceCountsDoesNotOverflow(t *testing.T) {
+	sum := int64(0)
+	for _, step := range [][2]int64{{0, math.MaxInt64}, {math.MaxInt64, 0}, {0, math.MaxInt64}} {
+		if sum = grown(sum, step[0], step[1]); sum != math.MaxInt64 {
+			t.Errorf("from %d to %d: told %d", step[0], step[1], sum)
+		}
 	}
 }
 
