@@ -166,6 +166,12 @@ func (p *fakePresence) Unusable(a netip.AddrPort, lied bool) {
 	p.unusable[a] = lied
 }
 
+func (p *fakePresence) Withdraw(a netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.added, a)
+}
+
 func (p *fakePresence) Reachable() []netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -199,7 +205,13 @@ func (s *fakeSession) Completed() {
 }
 
 func (s *fakeSession) Status() []tracker.TrackerStatus {
-	return []tracker.TrackerStatus{{URL: s.Tiers[0][0]}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []tracker.TrackerStatus
+	for _, tier := range s.tiers {
+		all = append(all, tracker.TrackerStatus{URL: tier[0]})
+	}
+	return all
 }
 
 func (s *fakeSearch) Poke() {

@@ -50,16 +50,18 @@ func (l *ledger) total() tracker.Stats {
 }
 
 // sum adds uploaded and downloaded and takes the largest left: the session is complete when every device is. Left is
-// negative while nobody knows the size. With nobody there any longer, it is what the last one lacked.
+// negative while somebody does not know the size. With nobody there any longer, it is what the last one lacked.
 func sum(all []job.Stats, departed job.Stats) tracker.Stats {
 	s := tracker.Stats(departed)
-	if len(all) > 0 {
-		s.Left = -1
-	}
-	for _, one := range all {
+	for i, one := range all {
 		s.Uploaded += one.Uploaded
 		s.Downloaded += one.Downloaded
-		s.Left = max(s.Left, one.Left)
+		switch {
+		case i == 0 || one.Left < 0:
+			s.Left = one.Left
+		case s.Left >= 0:
+			s.Left = max(s.Left, one.Left)
+		}
 	}
 	return s
 }

@@ -69,6 +69,7 @@ type Presence interface {
 	Hungry(bool)
 	Known(infoSize int, private bool)
 	Unusable(addr netip.AddrPort, lied bool)
+	Withdraw(netip.AddrPort)
 	Reachable() []netip.AddrPort
 	Status() front.Status
 	Leave()

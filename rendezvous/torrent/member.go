@@ -74,8 +74,9 @@ func (m *member) Offer() {
 func (m *member) Endpoint(at netip.AddrPort) {
 	t := m.torrent
 	t.post(func() {
-		if at != m.endpoint {
+		if before := m.endpoint; at != before {
 			m.endpoint = at
+			t.withdraw(before)
 			m.introduce()
 		}
 	})
@@ -92,16 +93,16 @@ func (m *member) introduce() {
 func (m *member) Completed() {
 	t := m.torrent
 	t.post(func() {
-		s := m.session.Load()
-		if s == nil || m.own == nil && t.ledger.total().Left > 0 {
-			return // a device that shares the session still downloads
+		if s := m.session.Load(); s != nil {
+			s.finished = true
+			t.complete(s)
 		}
-		s.Completed()
 	})
 }
 
-// Unusable takes which addresses were of no use to the device (job.Member). Only a liar is one for all: whether an address
-// can be reached depends on the network of the device.
+// Unusable takes which addresses were of no use to the device (job.Member). One device's word counts for itself alone: whether
+// an address can be reached depends on its network, and it may be wrong or hostile itself. Two that say of one address that
+// corrupt data came from it are believed for all.
 func (m *member) Unusable(peers []control.UnusablePeer) {
 	t := m.torrent
 	t.post(func() {
@@ -113,11 +114,23 @@ func (m *member) Unusable(peers []control.UnusablePeer) {
 			} else {
 				m.refuse(p.Addr, now, badFor)
 			}
-			if t.presence != nil && (lied || len(t.list) == 1) {
-				t.presence.Unusable(p.Addr, lied)
+			if t.presence == nil || t.device(p.Addr) {
+				continue
+			}
+			if proven := lied && t.accuse(p.Addr, m); proven || len(t.list) == 1 {
+				t.presence.Unusable(p.Addr, proven)
 			}
 		}
 	})
+}
+
+// accuse notes that a device was lied to, and reports whether another has said so before.
+func (t *torrent) accuse(at netip.AddrPort, by *member) bool {
+	first, known := t.accused[at]
+	if !known && len(t.accused) < maxBad {
+		t.accused[at] = by
+	}
+	return known && first != by
 }
 
 // refuse remembers that an address is not to be sent to the device.
@@ -143,10 +156,14 @@ func (m *member) send(now time.Time, addrs []netip.AddrPort, kind control.Candid
 	}
 }
 
-// Status shows how the search for peers goes (job.Member).
+// Status shows how the search for peers goes (job.Member). Of the trackers only the job's own: others may hold keys in their
+// addresses.
 func (m *member) Status() (s job.SwarmStatus) {
 	if session := m.session.Load(); session != nil {
 		for _, st := range session.Status() {
+			if !slices.ContainsFunc(m.p.Tiers, func(tier []string) bool { return slices.Contains(tier, st.URL) }) {
+				continue
+			}
 			s.Trackers = append(s.Trackers, job.TrackerStatus{
 				URL: st.URL, Error: st.Error, Warning: st.Warning, Next: st.Next,
 				Seeders: st.Seeders, Leechers: st.Leechers, Downloads: st.Downloads, Peers: st.Peers,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -23,7 +24,9 @@ type torrent struct {
 	*Manager
 	infoHash [20]byte
 	log      *slog.Logger
-	members  int // joined and not left; guarded by Manager.mu
+	members  int             // joined and not left; guarded by Manager.mu
+	ctx      context.Context // until the last member has left
+	end      context.CancelFunc
 	ended    chan struct{}
 	shown    atomic.Pointer[shown]
 	*mailbox
@@ -36,6 +39,7 @@ type torrent struct {
 	session  *session // with the trackers, of all members; nil for a private torrent
 	search   Searcher // nil without DHT
 	presence Presence
+	accused  map[netip.AddrPort]*member // of having lied, and the first to say so
 }
 
 // shown is what Status reads.
@@ -47,15 +51,18 @@ type shown struct {
 // session is a running tracker session.
 type session struct {
 	Announcer
-	stop context.CancelFunc
+	stop     context.CancelFunc
+	finished bool // a device has downloaded everything meanwhile
+	told     bool // and the trackers have been told that all have
 }
 
 func newTorrent(m *Manager, p job.Participation) *torrent {
 	t := &torrent{
 		Manager: m, infoHash: p.InfoHash, log: m.cfg.Log.With("torrent", fmt.Sprintf("%x", p.InfoHash[:4])),
 		ended: make(chan struct{}), mailbox: newMailbox(),
-		private: p.Private, infoSize: p.InfoSize, ledger: &ledger{},
+		private: p.Private, infoSize: p.InfoSize, ledger: &ledger{}, accused: map[netip.AddrPort]*member{},
 	}
+	t.ctx, t.end = context.WithCancel(context.Background())
 	t.shown.Store(&shown{})
 	return t
 }
@@ -70,6 +77,7 @@ func (t *torrent) run() {
 			f()
 		}
 	}
+	t.end()
 	if t.search != nil {
 		t.search.Stop()
 	}
@@ -160,7 +168,7 @@ func (t *torrent) add(found []netip.AddrPort, from front.Source) {
 
 // resolvePeers looks up the peers that a magnet names.
 func (t *torrent) resolvePeers(peers []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, resolveTimeout)
 	defer cancel()
 	for _, hostPort := range peers {
 		found, err := t.cfg.Resolve(ctx, hostPort)
@@ -198,13 +206,39 @@ func resolve(ctx context.Context, hostPort string) ([]netip.AddrPort, error) {
 func (t *torrent) left(m *member) {
 	t.list = slices.DeleteFunc(t.list, func(o *member) bool { return o == m })
 	t.ledger.leave(m)
+	t.withdraw(m.endpoint)
+	maps.DeleteFunc(t.accused, func(_ netip.AddrPort, by *member) bool { return by == m })
 	if m.own != nil {
 		m.own.stop()
 	}
-	if len(t.list) == 0 && t.session != nil {
+	switch {
+	case t.session == nil:
+	case len(t.list) == 0:
 		t.session.stop()
+	default:
+		t.complete(t.session) // it may have been the last that downloads
 	}
 	t.feed()
+}
+
+// withdraw takes back an address at which none of the devices takes peers any longer.
+func (t *torrent) withdraw(at netip.AddrPort) {
+	if t.presence != nil && at.IsValid() && !t.device(at) {
+		t.presence.Withdraw(at)
+	}
+}
+
+// device reports whether a device of ours takes peers at the address.
+func (t *torrent) device(at netip.AddrPort) bool {
+	return slices.ContainsFunc(t.list, func(m *member) bool { return m.endpoint == at })
+}
+
+// complete tells the trackers of a session, once, that all who share it have everything now (BEP 3).
+func (t *torrent) complete(s *session) {
+	if s.finished && !s.told && (s != t.session || t.ledger.total().Left == 0) {
+		s.told = true
+		s.Completed()
+	}
 }
 
 // learned gives the info dictionary that front has fetched to those who lack it.
@@ -238,7 +272,7 @@ func (t *torrent) known(m *member, infoSize int, private bool) {
 
 // share gives what one job knows already, from a torrent file, to those that wait for it.
 func (t *torrent) share(from *member) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, storeTimeout)
 	defer cancel()
 	info, err := from.p.Info(ctx)
 	if err != nil {

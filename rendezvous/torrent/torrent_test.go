@@ -82,8 +82,29 @@ func TestASharedSessionIsCompleteWhenEveryDeviceIs(t *testing.T) {
 		if w.sessions[0].completed != 1 {
 			t.Error("completed is not announced when the last device has everything")
 		}
+		c := w.join(participation("http://one/announce"))
+		c.Completed()
+		synctest.Wait()
+		if w.sessions[0].completed != 1 {
+			t.Error("completed is announced twice in one session")
+		}
 		a.Leave()
 		b.Leave()
+		c.Leave()
+	})
+}
+
+func TestASharedSessionIsCompleteWhenTheLastThatDownloadsLeaves(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.join(participation("http://one/announce")), w.join(participation("http://one/announce"))
+		b.stats.Left = 80
+		a.Completed()
+		b.Leave()
+		synctest.Wait()
+		if w.sessions[0].completed != 1 {
+			t.Errorf("completed is announced %d times, want once", w.sessions[0].completed)
+		}
+		a.Leave()
 	})
 }
 
@@ -226,18 +247,15 @@ func TestUnverifiedAddressesGoToHungryDevicesOnly(t *testing.T) {
 	})
 }
 
-func TestBadAddressesRestForTheDeviceAndLiarsForAll(t *testing.T) {
+func TestBadAddressesRestForTheDeviceThatFoundThemSo(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.join(participation("http://one/announce")), w.join(participation("http://one/announce"))
 		a.Offer()
 		b.Offer()
 		a.Unusable([]control.UnusablePeer{{Addr: alice, Reason: control.UnusableUnreachable}, {Addr: bob, Reason: control.UnusableLied}})
 		synctest.Wait()
-		if lied, ok := w.presences[0].unusable[bob]; !ok || !lied {
-			t.Error("front does not hear of the liar")
-		}
-		if _, ok := w.presences[0].unusable[alice]; ok {
-			t.Error("an address that one of two devices cannot reach is taken from both")
+		if len(w.presences[0].unusable) != 0 {
+			t.Errorf("one device's word takes %v from all", w.presences[0].unusable)
 		}
 		w.presences[0].Torrent.Reachable([]netip.AddrPort{alice})
 		if got := a.got(); len(got) != 0 {
@@ -253,6 +271,42 @@ func TestBadAddressesRestForTheDeviceAndLiarsForAll(t *testing.T) {
 		}
 		a.Leave()
 		b.Leave()
+	})
+}
+
+func TestTwoDevicesProveALiarAndNoneADevice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.join(participation("http://one/announce")), w.join(participation("http://one/announce"))
+		b.Endpoint(cellar)
+		lies := []control.UnusablePeer{{Addr: bob, Reason: control.UnusableLied}, {Addr: cellar, Reason: control.UnusableLied}}
+		a.Unusable(lies)
+		a.Unusable(lies)
+		synctest.Wait()
+		if len(w.presences[0].unusable) != 0 {
+			t.Errorf("saying it twice takes %v from all", w.presences[0].unusable)
+		}
+		b.Unusable(lies)
+		synctest.Wait()
+		if got := w.presences[0].unusable; len(got) != 1 || !got[bob] {
+			t.Errorf("two devices' word takes %v from all, want the liar alone", got)
+		}
+		a.Leave()
+		b.Leave()
+	})
+}
+
+func TestAnAddressThatADeviceHasLeftIsTakenBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.join(participation("http://one/announce"))
+		a.Offer()
+		for _, at := range []netip.AddrPort{attic, cellar, {}} {
+			a.Endpoint(at)
+			synctest.Wait()
+			if _, ok := w.presences[0].added[at]; ok != at.IsValid() || len(w.presences[0].added) > 1 {
+				t.Errorf("while the device is at %v front looks for it at %v", at, w.presences[0].added)
+			}
+		}
+		a.Leave()
 	})
 }
 
@@ -274,11 +328,12 @@ func TestJoiningAgainWaitsForTheLastPresenceToEnd(t *testing.T) {
 
 func TestStatusShowsEverySource(t *testing.T) {
 	inWorld(t, func(w *world) {
-		a := w.join(participation("http://one/announce"))
+		a, b := w.join(participation("http://one/announce")), w.join(participation("http://two/announce?key=secret"))
 		s := a.Status()
 		if len(s.Trackers) != 1 || s.Trackers[0].URL != "http://one/announce" || !s.DHT.Enabled || s.DHT.Nodes != 12 || s.Known != 7 || s.Reachable != 3 {
 			t.Errorf("status %+v", s)
 		}
 		a.Leave()
+		b.Leave()
 	})
 }
