@@ -33,6 +33,7 @@ type job struct {
 	progress control.Progress
 	fetched  bool   // the device was seen downloading
 	unstored []byte // the info dictionary, when the store did not take it
+	unkept   bool   // the store has not taken rec
 	part     *part  // in the swarm; nil while paused, removed or finished
 }
 
@@ -59,6 +60,9 @@ func (j *job) run() {
 	for j.ctx.Err() == nil {
 		select {
 		case <-tick.C:
+			if j.unkept {
+				j.keep()
+			}
 			j.feed()
 			j.update()
 		case info := <-j.learnedInfo():
@@ -108,20 +112,49 @@ func (j *job) do(ctx context.Context, f func() error) error {
 	}
 }
 
-// change stores a changed record and only then acts on it. The device is told
-// by its generation, which also follows the clock: a store that is restored from
-// a backup must not use a generation twice.
+// change stores a changed record and only then acts on it.
 func (j *job) change(ctx context.Context, f func(*Record)) error {
-	next := j.rec
-	f(&next)
-	next.Generation = max(next.Generation+1, generationAt(time.Now()))
+	next := j.changed(f)
 	if err := j.cfg.Store.Put(ctx, next.ID, next); err != nil {
 		return err
 	}
+	j.unkept = false
+	j.obey(next)
+	return nil
+}
+
+// amend makes a change that nobody waits for: it counts at once, and is stored
+// when the store takes it. Should that not happen before a restart, the device,
+// which then knows a later generation, tells it again.
+func (j *job) amend(f func(*Record)) {
+	j.obey(j.changed(f))
+	j.keep()
+}
+
+// changed is the changed record. The device is told by its generation, which also
+// follows the clock: a store that is restored from a backup must not use a
+// generation twice.
+func (j *job) changed(f func(*Record)) Record {
+	next := j.rec
+	f(&next)
+	next.Generation = max(next.Generation+1, generationAt(time.Now()))
+	return next
+}
+
+// obey acts on a changed record.
+func (j *job) obey(next Record) {
 	j.rec = next
 	j.update()
 	j.cfg.Devices.Changed(j.rec.DeviceID)
-	return nil
+}
+
+// keep stores the record; if that fails, the loop tries again every feedEvery.
+func (j *job) keep() {
+	err := j.cfg.Store.Put(j.ctx, j.rec.ID, j.rec)
+	if err != nil && !j.unkept {
+		j.log.Error("job not stored, trying again", "err", err)
+	}
+	j.unkept = err != nil
 }
 
 // update joins or leaves the swarm as the record asks, and publishes the view.
@@ -162,7 +195,5 @@ func (j *job) current(now time.Time) View {
 // fail pauses the job with the reason.
 func (j *job) fail(reason string) {
 	j.log.Warn("job paused by an error", "err", reason)
-	if err := j.change(j.ctx, func(r *Record) { r.Paused, r.Fault = true, reason }); err != nil {
-		j.log.Error("job not stored", "err", err)
-	}
+	j.amend(func(r *Record) { r.Paused, r.Fault = true, reason })
 }

@@ -301,6 +301,52 @@ func TestADescriptionThatIsNotStoredIsStoredLater(t *testing.T) {
 	})
 }
 
+func TestWhatADeviceReportedOnceIsStoredOnceTheStoreTakesIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		state  control.State
+		stored func(Record) bool
+	}{
+		"complete": {control.StateSeeding, func(r Record) bool { return r.Completed }},
+		"finished": {control.StateFinished, func(r Record) bool { return r.Completed && r.finished() }},
+		"failed":   {control.StateFailed, func(r Record) bool { return r.Paused && r.Fault == "disk full" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				m := w.open()
+				defer m.Close()
+				v := w.withInfo(m)
+				s := w.member()
+				w.locked(func() { w.full = errors.New("store: no answer") })
+				w.report(m, v, c.state, func(p *control.Progress) { p.Have, p.Error = 16, "disk full" })
+				synctest.Wait()
+				if c.state != control.StateSeeding && !s.now().left {
+					t.Error("the job stays in the swarm while the store is away")
+				}
+				m.Connected(attic) // the device is gone, and will not report it again
+				time.Sleep(3 * feedEvery)
+				w.locked(func() {
+					if c.stored(w.records[v.ID]) {
+						t.Error("it was stored by a store that is away")
+					}
+					w.full = nil
+				})
+				time.Sleep(feedEvery)
+				synctest.Wait()
+				got, err := m.Get(v.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.locked(func() {
+					if r := w.records[v.ID]; !c.stored(r) || r.Generation != got.Generation {
+						t.Errorf("stored is %+v, the job is %+v", r, got)
+					}
+				})
+			})
+		})
+	}
+}
+
 func TestAFinishedJobLeavesTheSwarmUntilItsGoalsChange(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()

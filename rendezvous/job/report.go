@@ -17,9 +17,7 @@ func (j *job) observed(p control.Progress) {
 	j.tally()
 	if p.Generation > j.rec.Generation {
 		// The device has seen a later wish than the store: one restored from a backup.
-		if err := j.change(j.ctx, func(r *Record) { r.Generation = p.Generation }); err != nil {
-			j.log.Error("job not stored", "err", err)
-		}
+		j.amend(func(r *Record) { r.Generation = p.Generation })
 		return
 	}
 	j.steer(p.State != before.State || p.Generation != before.Generation)
@@ -30,7 +28,7 @@ func (j *job) observed(p control.Progress) {
 	j.settle()
 }
 
-// settle stores what lasts of a report: that everything was there once, and that
+// settle keeps what lasts of a report: that everything was there once, and that
 // the device has seeded as long as asked.
 func (j *job) settle() {
 	p, next := &j.progress, j.rec
@@ -49,11 +47,8 @@ func (j *job) settle() {
 	if !completed && !finished {
 		return
 	}
-	if err := j.cfg.Store.Put(j.ctx, next.ID, next); err != nil {
-		j.log.Error("job not stored", "err", err)
-		return
-	}
 	j.rec = next
+	j.keep()
 	if completed {
 		j.log.Info("complete", "bytes", p.Size)
 		if j.part != nil && j.fetched {
