@@ -43,6 +43,7 @@ type core struct {
 	hungry   bool
 	max      int // links dialled, and as many of guests
 	dialable func(netip.AddrPort) bool
+	secluded bool // it has been noted that a device is where it may not be dialled
 
 	book     book
 	fetch    *fetch // nil when it is over
@@ -119,7 +120,14 @@ func (c *core) add(now time.Time, addrs []netip.AddrPort, from Source, most int)
 			break
 		}
 		canon, ok := canonical(a)
-		if !ok || from != SourceDevice && !c.dialable(canon) || c.private && (from == SourcePEX || from == SourceDHT) {
+		if ok && from == SourceDevice && !c.dialable(canon) {
+			if !c.secluded {
+				c.secluded = true
+				c.note("a device takes peers at %v, which may not be contacted from here: nobody is told of it", canon)
+			}
+			continue
+		}
+		if !ok || !c.dialable(canon) || c.private && (from == SourcePEX || from == SourceDHT) {
 			refused++
 			continue
 		}
@@ -128,7 +136,7 @@ func (c *core) add(now time.Time, addrs []netip.AddrPort, from Source, most int)
 		}
 	}
 	if refused > 0 {
-		c.note("%d of %d addresses from %s refused: nobody can have them, or strangers may not name them here", refused, len(addrs), from)
+		c.note("%d of %d addresses from %s refused: nobody can have them, or they may not be contacted from here", refused, len(addrs), from)
 	}
 	return added
 }

@@ -46,6 +46,10 @@ const (
 // ErrEntered is returned by [Front.Enter] for a torrent that has a presence already.
 var ErrEntered = errors.New("front is in the swarm of this torrent already")
 
+// ErrForbidden is to be wrapped by what [Config.Dialer] returns for an address that may not be contacted. Such an address is
+// not told of, and is not tried again for a day.
+var ErrForbidden = errors.New("address may not be contacted")
+
 // Config configures a [Front]. The zero value works, with a peer id that says nothing.
 type Config struct {
 	Dialer   *dial.Dialer // makes the connections, and refuses forbidden addresses; default: a zero Dialer
@@ -55,7 +59,7 @@ type Config struct {
 	DHTPort  uint16       // UDP port of our DHT node, told to peers that have one (BEP 5); 0: we have none
 	// DHTNode is told where a peer says that its DHT node is (BEP 5). It must not wait. Default: nobody is told.
 	DHTNode func(netip.AddrPort)
-	// Dialable says whether an address that a stranger named may be contacted. Default: all may.
+	// Dialable says whether an address that a stranger or a device named may be contacted, and told to others. Default: all may.
 	Dialable func(netip.AddrPort) bool
 
 	MaxDials    int          // handshakes in progress, for all torrents; default DefaultMaxDials

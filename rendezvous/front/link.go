@@ -44,7 +44,7 @@ var (
 // hopeless reports whether err says that the peer at this address will never be of use.
 func hopeless(err error) bool {
 	for _, e := range []error{
-		dial.ErrAddress, dial.ErrInfoHash, dial.ErrSelf, errChatter, peer.ErrHandshake, peer.ErrLength, peer.ErrTooLarge, peer.ErrBencode,
+		dial.ErrAddress, dial.ErrInfoHash, dial.ErrSelf, ErrForbidden, errChatter, peer.ErrHandshake, peer.ErrLength, peer.ErrTooLarge, peer.ErrBencode,
 	} {
 		if errors.Is(err, e) {
 			return true

@@ -71,12 +71,16 @@ func (b *book) strangers(now time.Time) (known, reachable int) {
 	return known, reachable
 }
 
-// offer returns the address to tell of although it is not verified: of those that were not tried yet the one known longest;
+// offer returns the address to tell of although it is not verified, never one of our own devices, which may be in a network
+// that is nobody's business: of those that were not tried yet the one known longest;
 // where there is none, and none reachable either, of those that failed the one that failed least.
 func (b *book) offer(now time.Time) *entry {
 	var best *entry
 	better := false // something better than those that failed is there
 	for _, e := range b.order {
+		if e.from.has(SourceDevice) {
+			continue
+		}
 		if e.reachable(now) || e.untried() && !e.banned {
 			better = true
 		}
