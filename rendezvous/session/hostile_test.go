@@ -123,8 +123,8 @@ func TestADeviceThatReadsNothingIsCutOffAndHoldsNobodyUp(t *testing.T) {
 	}
 	began := time.Now()
 	w.hub.Changed(idOf(key))
-	for range 10 * candidateQueue {
-		w.hub.Candidates(idOf(key), control.Candidates{ID: red})
+	for range 500 {
+		w.hub.Candidates(idOf(key), control.Candidates{ID: red, Peers: addresses(0, 3)})
 		w.hub.Changed(idOf(key))
 	}
 	if took := time.Since(began); took > 100*time.Millisecond {

@@ -22,9 +22,8 @@ import (
 )
 
 const (
-	admissionTime  = 10 * time.Second // for a new connection's stream, Hello and admission
-	idleTimeout    = 75 * time.Second // the agent keeps alive every 25 s
-	candidateQueue = 64               // batches waiting for one session's loop
+	admissionTime = 10 * time.Second // for a new connection's stream, Hello and admission
+	idleTimeout   = 75 * time.Second // the agent keeps alive every 25 s
 )
 
 // Admitter decides about a device that says Hello.
@@ -190,7 +189,7 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		conn: conn, stream: stream, frames: frames, book: newBook(),
 		changed:    make(signal, 1),
 		revoked:    make(signal, 1),
-		candidates: make(chan control.Candidates, candidateQueue),
+		candidates: newWaiting(),
 		sent:       make(chan sentLayout),
 		again:      make(chan infoHash),
 	}, nil
@@ -283,15 +282,12 @@ func (h *Hub) Changed(device control.DeviceID) {
 	}
 }
 
-// Candidates sends addresses for a torrent to the device. They are dropped
-// when the device is not connected or does not take them: candidates are found
-// again.
+// Candidates sends addresses for a torrent to the device, unless it is not
+// connected. While it takes nothing, those of a torrent wait together, and only the
+// latest are kept: MaxCandidates for each torrent, some 30 000 in all.
 func (h *Hub) Candidates(device control.DeviceID, c control.Candidates) {
 	if s := h.session(device); s != nil {
-		select {
-		case s.candidates <- c:
-		default:
-		}
+		s.candidates.add(c)
 	}
 }
 

@@ -51,7 +51,7 @@ type session struct {
 
 	changed    signal
 	revoked    signal
-	candidates chan control.Candidates
+	candidates *waiting
 
 	layouts []infoHash      // waiting to be streamed, the first under way
 	sent    chan sentLayout // how that one ended
@@ -93,10 +93,12 @@ func (s *session) run(ctx context.Context) error {
 			}
 			s.layouts = s.layouts[1:]
 			s.startLayout(ctx)
-		case c := <-s.candidates:
-			if err := s.send(c); err != nil {
-				s.close(closeLost, "")
-				return err
+		case <-s.candidates.ready:
+			if c, ok := s.candidates.take(); ok {
+				if err := s.send(c); err != nil {
+					s.close(closeLost, "")
+					return err
+				}
 			}
 			continue
 		case <-s.revoked:
