@@ -24,7 +24,7 @@ const (
 
 // Response is what a tracker answered, within bounds whatever it sent.
 type Response struct {
-	// Peers are at most 1000 different addresses that could be a peer's: with a port, and not unspecified, multicast or
+	// Peers are at most 2000 different addresses that could be a peer's: with a port, and not unspecified, multicast or
 	// broadcast. IPv4 addresses are never in their IPv6 form. Our own may be among them.
 	Peers        []netip.AddrPort
 	Interval     time.Duration // until the next announce: 1 minute to 24 hours, 30 minutes if the tracker names none

@@ -201,7 +201,7 @@ func FuzzReply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.Peers) > 1000 || r.Interval < time.Minute || r.Interval > 24*time.Hour || r.MinInterval < 30*time.Second || r.MinInterval > r.Interval ||
+		if len(r.Peers) > maxPeers || r.Interval < time.Minute || r.Interval > 24*time.Hour || r.MinInterval < 30*time.Second || r.MinInterval > r.Interval ||
 			r.Seeders < 0 || r.Leechers < 0 || len(r.Warning) > 300 || len(r.TrackerID) > 256 {
 			t.Errorf("out of bounds: %+v", r)
 		}

@@ -157,7 +157,7 @@ func FuzzUDPAnnounce(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.Peers) > 1000 || r.Interval < time.Minute || r.Interval > 24*time.Hour || r.MinInterval < 30*time.Second || r.MinInterval > r.Interval || r.Seeders < 0 || r.Leechers < 0 {
+		if len(r.Peers) > maxPeers || r.Interval < time.Minute || r.Interval > 24*time.Hour || r.MinInterval < 30*time.Second || r.MinInterval > r.Interval || r.Seeders < 0 || r.Leechers < 0 {
 			t.Errorf("out of bounds: %+v", r)
 		}
 		for _, p := range r.Peers {
