@@ -18,7 +18,7 @@
 // way, after one that fetches a connection id; the path and query of the tracker's address go along (BEP 41).
 //
 // [Client] does one announce or scrape; it holds no state but idle connections and connection ids. [Session] announces one
-// torrent for as long as it runs: which tracker is asked when, and with which event, is decided in schedule.go without I/O,
+// torrent for as long as it runs: which tracker is asked when, and with which event, is decided in schedule*.go without I/O,
 // and what an exchange over UDP sends in udpcall.go.
 //
 // Trackers are strangers named by strangers: every answer is limited in time, size, depth and number of peers, an

@@ -19,6 +19,9 @@ type schedule struct {
 	due      time.Time      // of the next ordinary announce; zero before the first
 	current  string         // URL of the tracker that the last ordinary announce went to
 	more     bool           // peers are wanted before due
+	poked    time.Time      // when that was last said
+
+	newcomers newcomers
 
 	downloads bool // whether a scrape is made for Downloads alone
 	scraping  bool // one is under way
@@ -35,7 +38,9 @@ type trackerState struct {
 	last     Response  // without its peers
 	err      error     // of the last announce
 	retryAt  time.Time // after a failure
-	earliest time.Time // after a success: the tracker's least interval is over
+	asked    time.Time // of the last success
+	stale    bool      // the last answer named no new peers
+	vain     int       // answers without new peers, since the last with some, when more peers were wanted
 	scrape   scrapeState
 }
 
@@ -44,6 +49,7 @@ type plan struct {
 	tracker int // index in schedule.trackers
 	at      time.Time
 	event   Event
+	more    bool // made before it is due, because more peers are wanted
 }
 
 // maxTrackers is how many trackers of a torrent are used. Those that a torrent or magnet names after them are left out.
@@ -69,25 +75,27 @@ func (s *schedule) add(tiers [][]string, perm func(n int) []int) {
 
 // next decides which tracker is asked when, and with which event; false if none ever is. BEP 12: every announce starts
 // with the first tier and goes to one tracker, the next is asked only if the one before failed. When more peers are
-// wanted, trackers that have not been asked lately follow in the same order.
+// wanted, one tracker is asked in the same order, and a later one only if those before it failed or named no new peers.
 func (s *schedule) next(now time.Time) (plan, bool) {
 	best, found := plan{}, false
+	more := s.more
 	for i := range s.trackers {
 		t := &s.trackers[i]
 		if t.disabled {
 			continue
 		}
-		at := s.due
-		if s.more && t.earliest.Before(at) {
-			at = t.earliest
+		at, early := later(s.due, t.least()), false
+		if again := t.again(); more && again.Before(at) {
+			at, early = again, true
 		}
+		more = more && (t.failures > 0 || t.stale)
 		if t.owed {
 			// BEP 3: completed is sent when the download completes, whatever the interval.
 			at = now
 		}
 		at = later(later(at, t.retryAt), now)
 		if !found || at.Before(best.at) {
-			best, found = plan{tracker: i, at: at, event: t.event()}, true
+			best, found = plan{tracker: i, at: at, event: t.event(), more: early}, true
 		}
 	}
 	return best, found
@@ -134,21 +142,23 @@ func (s *schedule) record(now time.Time, p plan, r Response, err error, random f
 		if p.event == EventCompleted {
 			t.owed = false
 		}
-		s.succeed(now, t, r)
+		t.heard(p, s.newcomers.any(r.Peers))
+		s.succeed(now, p, r)
 		if t.url == s.current {
 			s.promote(p.tracker)
 		}
 	}
 }
 
-func (s *schedule) succeed(now time.Time, t *trackerState, r Response) {
+func (s *schedule) succeed(now time.Time, p plan, r Response) {
+	t := &s.trackers[p.tracker]
 	if r.TrackerID == "" {
 		r.TrackerID = t.last.TrackerID
 	}
 	t.peers, r.Peers = len(r.Peers), nil
 	t.last, t.started, t.failures, t.retryAt = r, true, 0, time.Time{}
-	t.earliest = now.Add(max(r.MinInterval, leastMinInterval))
-	if !s.due.After(now) {
+	t.asked = now
+	if !p.more && !s.due.After(now) {
 		s.current = t.url
 	}
 	if t.url == s.current {

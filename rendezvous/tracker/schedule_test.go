@@ -4,7 +4,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +26,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	scrapes N              N times: waits until the next scrape is due, and prints it
 //	wait T                 lets time pass
 //	poke, completed        as a session is told
+//	hungry T               for a time, pokes every 10 s and prints the announces that come due
+//	news a b               all following answers of those trackers, and of no others, name a new peer
 //	order                  prints the trackers in order
 func TestScheduleTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/schedule/*.txt")
@@ -48,6 +52,8 @@ type player struct {
 	fails      map[string]error
 	scrapeFail error
 	ok         Response
+	news       []string
+	peers      int // that were named
 	out        string
 }
 
@@ -92,7 +98,11 @@ func (p *player) command(words []string) {
 	case "wait":
 		p.now = p.now.Add(p.duration(arg[0]))
 	case "poke":
-		p.s.more = true
+		p.s.poke(p.now)
+	case "hungry":
+		p.hungry(p.duration(arg[0]))
+	case "news":
+		p.news = arg
 	case "completed":
 		p.s.complete()
 	case "order":
@@ -170,7 +180,27 @@ func (p *player) announce() {
 		result = err.Error()
 	}
 	p.out += strings.TrimRight(fmt.Sprintf("%-9v %s %s: %s", p.now.Sub(p.start), url, next.event, result), " ") + "\n"
-	p.s.record(p.now, next, p.ok, err, 0.5)
+	r := p.ok
+	if slices.Contains(p.news, url) {
+		p.peers++
+		r.Peers = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(p.peers)}), 6881)}
+	}
+	p.s.record(p.now, next, r, err, 0.5)
+}
+
+func (p *player) hungry(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); {
+		p.s.poke(p.now)
+		tick := p.now.Add(10 * time.Second)
+		for {
+			next, ok := p.s.next(p.now)
+			if !ok || !next.at.Before(tick) {
+				break
+			}
+			p.announce()
+		}
+		p.now = tick
+	}
 }
 
 func TestRetriesAreSpread(t *testing.T) {

@@ -112,6 +112,7 @@ func NewSession(c SessionConfig) *Session {
 	}
 	s.key = s.random.Uint32() | 1 // 0 would not be sent
 	s.state.downloads = c.Downloads
+	s.state.newcomers.port = c.Port
 	s.state.add(c.Tiers, s.random.Perm)
 	s.publish(time.Time{}, plan{}, false)
 	return s
@@ -145,7 +146,9 @@ func (s *Session) Run(ctx context.Context) error {
 	return nil
 }
 
-// Poke says that more peers are wanted now. Trackers whose least interval is not over are not asked again before.
+// Poke says that more peers are wanted now, and is to be repeated while they are. Each time one tracker is asked at most:
+// a later one only if those before it failed or named no new peers, the same one not before its least interval is over.
+// That wait doubles up to its interval while nobody new is named, until 10 minutes have passed without a Poke.
 func (s *Session) Poke() { signal(s.poke) }
 
 // Completed says that the download has just finished. It must not be called for one that was complete when the session
@@ -195,7 +198,7 @@ func (s *Session) wait(ctx context.Context, at time.Time, planned bool) {
 	case <-ctx.Done():
 	case <-due:
 	case <-s.poke:
-		s.state.more = true
+		s.state.poke(time.Now())
 	case <-s.completed:
 		s.state.complete()
 	case <-s.added:
