@@ -113,7 +113,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	t.pick.Remove(p.pick)
 	t.c.Shared.give(t.place)
 	if p.serve.grant != nil {
-		p.serve.grant.giveUp(now)
+		p.serve.grant.giveUp()
 	}
 	t.suspects.departed(p)
 	broke := isViolation(why)

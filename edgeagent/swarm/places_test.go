@@ -11,7 +11,7 @@ import (
 	"simplebit/wire/peer"
 )
 
-func newMember(s *Shared) *member { return s.enter(func() {}) }
+func newMember(s *Shared) *member { return s.enter() }
 
 // fill takes places until there is none for the torrent.
 func fill(s *Shared, now time.Time, m *member) int {

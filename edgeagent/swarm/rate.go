@@ -3,10 +3,9 @@ package swarm
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"simplebit/wire/peer"
 )
@@ -25,11 +24,45 @@ type limit struct {
 	bucket atomic.Pointer[bucket] // nil: no limit
 }
 
-// A bucket grants bytes in the order in which they were asked for.
+// A bucket grants bytes in the order in which they were asked for. Any goroutine may use it.
 type bucket struct {
-	*rate.Limiter
 	perSecond int64
+	burst     int           // bytes that may come at once
 	replaced  chan struct{} // closed when it counts no more
+	turn      chan struct{} // held by whoever waits in wait for what it took; others take nothing meanwhile
+
+	mu    sync.Mutex
+	empty time.Time // when it is empty: what has been taken is due then
+}
+
+func newBucket(perSecond int64) *bucket {
+	burst := min(max(perSecond*int64(burstTime)/int64(time.Second), peer.BlockSize), mostBurst)
+	return &bucket{
+		perSecond: perSecond, burst: int(burst), replaced: make(chan struct{}), turn: make(chan struct{}, 1),
+	}
+}
+
+// lasts is how long the rate takes for n bytes.
+func (b *bucket) lasts(n int) time.Duration {
+	return time.Duration(int64(n) * int64(time.Second) / b.perSecond)
+}
+
+// take returns when n bytes may be moved, if not at once.
+func (b *bucket) take(now time.Time, n int) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if full := now.Add(-b.lasts(b.burst)); b.empty.Before(full) {
+		b.empty = full
+	}
+	b.empty = b.empty.Add(b.lasts(n))
+	return b.empty
+}
+
+// giveBack lets others have n bytes that were taken and will not be moved.
+func (b *bucket) giveBack(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.empty = b.empty.Add(-b.lasts(n))
 }
 
 // set changes the limit, in bytes/s, for those who wait too. 0: none.
@@ -40,8 +73,7 @@ func (l *limit) set(perSecond int64) {
 	}
 	var b *bucket
 	if perSecond > 0 {
-		burst := min(max(perSecond*int64(burstTime)/int64(time.Second), peer.BlockSize), mostBurst)
-		b = &bucket{rate.NewLimiter(rate.Limit(perSecond), int(burst)), perSecond, make(chan struct{})}
+		b = newBucket(perSecond)
 	}
 	if old = l.bucket.Swap(b); old != nil {
 		close(old.replaced)
@@ -56,34 +88,52 @@ func (l *limit) perSecond() int64 {
 	return 0
 }
 
-// wait returns when n more bytes are within the limit, when ctx ends or when gone is closed.
+// wait returns when n more bytes are within the limit, when ctx ends or when gone is closed. It may be called by many at
+// once: those that give up cost the others nothing.
 func (l *limit) wait(ctx context.Context, gone <-chan struct{}, n int) error {
 	for {
 		b := l.bucket.Load()
 		if b == nil {
 			return nil
 		}
-		r := b.ReserveN(time.Now(), n)
-		delay := r.Delay()
-		if delay <= 0 {
-			return nil
-		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-			return nil
-		case <-b.replaced:
-			timer.Stop()
-			continue
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-gone:
-			timer.Stop()
-			r.Cancel()
-			return errGone
+		granted, err := b.wait(ctx, gone, n)
+		if granted || err != nil {
+			return err
 		}
 	}
+}
+
+// wait is limit.wait, but ends without being granted when the bucket is replaced, too.
+func (b *bucket) wait(ctx context.Context, gone <-chan struct{}, n int) (granted bool, err error) {
+	select {
+	case b.turn <- struct{}{}:
+	case <-b.replaced:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-gone:
+		return false, errGone
+	}
+	defer func() { <-b.turn }()
+	now := time.Now()
+	delay := b.take(now, n).Sub(now)
+	if delay <= 0 {
+		return true, nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true, nil
+	case <-b.replaced:
+		return false, nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-gone:
+		err = errGone
+	}
+	b.giveBack(n)
+	return false, err
 }
 
 // rates are the limits that a torrent's payload of one direction keeps to: the device's and its own.
@@ -115,52 +165,41 @@ func (r rates) wait(ctx context.Context, gone <-chan struct{}, n int) error {
 type grant struct {
 	bytes int
 	due   time.Time
-	parts [2]part
+	from  [2]*bucket // the torrent's and the device's that it was taken from; nil: no limit
 }
 
-type part struct {
-	from     *bucket
-	reserved *rate.Reservation
-}
-
-// ask returns a grant of so many bytes, or nil if nothing limits them. Two limits are asked one after the other, so that
-// both count what is sent.
+// ask returns a grant of so many bytes, or nil if nothing limits them. Both limits count what is sent.
 func (r rates) ask(now time.Time, bytes int) *grant {
-	g := &grant{bytes: bytes, due: now}
-	limits := 0
-	for i, l := range []*limit{r.own, r.device} {
-		b := l.bucket.Load()
+	g := &grant{bytes: bytes, due: now, from: r.buckets()}
+	if g.from == [2]*bucket{} {
+		return nil
+	}
+	for _, b := range g.from {
+		if b != nil {
+			g.bytes = min(g.bytes, b.burst)
+		}
+	}
+	for _, b := range g.from {
 		if b == nil {
 			continue
 		}
-		limits++
-		g.bytes = min(g.bytes, b.Burst())
-		g.parts[i].from = b
-	}
-	if limits == 0 {
-		return nil
-	}
-	for i := range g.parts {
-		if p := &g.parts[i]; p.from != nil {
-			p.reserved = p.from.ReserveN(now, g.bytes)
-			if at := now.Add(p.reserved.DelayFrom(now)); at.After(g.due) {
-				g.due = at
-			}
+		if at := b.take(now, g.bytes); at.After(g.due) {
+			g.due = at
 		}
 	}
 	return g
 }
 
 // void reports whether a limit has changed since the grant was asked for.
-func (r rates) void(g *grant) bool {
-	return g.parts[0].from != r.own.bucket.Load() || g.parts[1].from != r.device.bucket.Load()
-}
+func (r rates) void(g *grant) bool { return g.from != r.buckets() }
+
+func (r rates) buckets() [2]*bucket { return [2]*bucket{r.own.bucket.Load(), r.device.bucket.Load()} }
 
 // giveUp lets others have what was granted.
-func (g *grant) giveUp(now time.Time) {
-	for _, p := range g.parts {
-		if p.reserved != nil {
-			p.reserved.CancelAt(now)
+func (g *grant) giveUp() {
+	for _, b := range g.from {
+		if b != nil {
+			b.giveBack(g.bytes)
 		}
 	}
 }

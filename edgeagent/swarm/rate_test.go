@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -108,8 +109,7 @@ func TestALimitThatChangesCountsAtOnce(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newContent(32<<20, 128<<10)
-				device := NewShared(SharedConfig{})
-				slow := Config{Shared: device, Policy: Policy{Down: 1, Up: 1}}
+				slow := Config{Policy: Policy{Down: 1, Up: 1}}
 				var seed, leech, limited *node
 				if way == "up" {
 					seed, leech = c.start(t, "seed", c.data, slow), c.start(t, "leech", nil, Config{})
@@ -122,10 +122,9 @@ func TestALimitThatChangesCountsAtOnce(t *testing.T) {
 				time.Sleep(30 * time.Second) // a byte a second: the next block would take four hours
 				limited.SetPolicy(Policy{Down: 1 << 20, Up: 1 << 20})
 				mustKeep(t, "raised", windows(3, leech.downloaded), 1<<20)
-				device.SetRates(200<<10, 200<<10)
+				limited.SetPolicy(Policy{Down: 200 << 10, Up: 200 << 10})
 				synctest.Wait()
 				mustKeep(t, "lowered", windows(3, leech.downloaded), 200<<10)
-				device.SetRates(0, 0)
 				limited.SetPolicy(Policy{})
 				time.Sleep(time.Second)
 				if s := leech.Status(); !s.Seeding {
@@ -192,6 +191,86 @@ func TestReadersThatWaitForALimitEndWithTheirConnection(t *testing.T) {
 		link(leech, seed)
 		time.Sleep(10 * time.Second)
 		leech.stop()
+	})
+}
+
+// Those who stop waiting cost the others nothing, in whatever order they stop.
+func TestReadersThatGiveUpWaitingLeaveTheLimitToOthers(t *testing.T) {
+	for _, way := range []string{"the torrent is stopped", "the connection ends"} {
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const perSecond = 10 << 10
+				var l limit
+				l.set(perSecond)
+				ctx, cancel := context.WithCancel(t.Context())
+				gone := make(chan struct{})
+				for range 40 {
+					go l.wait(ctx, gone, block)
+				}
+				time.Sleep(time.Second) // the first has its block, the second waits for its own
+				wait := make(chan error, 1)
+				go func() { wait <- l.wait(t.Context(), nil, block) }() // behind them all
+				synctest.Wait()
+				if way == "the torrent is stopped" {
+					cancel()
+				} else {
+					close(gone)
+				}
+				began := time.Now()
+				for range 3 {
+					if err := <-wait; err != nil {
+						t.Fatal(err)
+					}
+					go func() { wait <- l.wait(t.Context(), nil, block) }()
+				}
+				cancel()
+				took, want := time.Since(began)+time.Second, 3*block*time.Second/perSecond
+				if took < want-time.Millisecond || took > want+time.Millisecond {
+					t.Errorf("three blocks came within %v of the first, want %v", took, want)
+				}
+				<-wait
+			})
+		})
+	}
+}
+
+// Likewise for peers that are served.
+func TestGrantsThatAreGivenUpLeaveTheLimitToOthers(t *testing.T) {
+	var own, device limit
+	device.set(10 << 10)
+	r, now := rates{&device, &own}, time.Now()
+	var grants []*grant
+	for range 40 {
+		grants = append(grants, r.ask(now, block))
+	}
+	for _, g := range grants[1:] { // the first is sent
+		g.giveUp()
+	}
+	want := block * time.Second / (10 << 10)
+	if due := r.ask(now, block).due.Sub(now); due != want {
+		t.Errorf("the next block is due after %v, want %v", due, want)
+	}
+}
+
+// A torrent's readers wait until it has ended.
+func TestATorrentThatStopsLeavesTheDevicesLimitToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond = 10 << 10
+		c := newContent(4<<20, 128<<10)
+		device := NewShared(SharedConfig{Down: perSecond})
+		stops := c.start(t, "stops", nil, Config{Shared: device})
+		for i := range 20 {
+			link(stops, c.start(t, fmt.Sprintf("seed %02d", i), c.data, Config{}))
+		}
+		time.Sleep(10 * time.Second)
+		stops.stop()
+		goesOn := c.start(t, "goes on", nil, Config{Shared: device})
+		link(goesOn, c.start(t, "another", c.data, Config{}))
+		time.Sleep(32 * time.Second)
+		// A block may have been taken by the one that stopped just before it did, and one is on the way.
+		if n := goesOn.downloaded(); n < 30*perSecond-block {
+			t.Errorf("%d bytes in 32 s after another torrent stopped, want %d", n, 32*perSecond)
+		}
 	})
 }
 

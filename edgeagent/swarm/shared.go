@@ -42,7 +42,6 @@ type Shared struct {
 type member struct {
 	used   int
 	wished time.Time // when it last wanted a place and got none
-	wake   func()    // has the torrent look at its limits; must not wait
 }
 
 // NewShared returns what the torrents that are given it have in common.
@@ -56,20 +55,9 @@ func NewShared(c SharedConfig) *Shared {
 	return s
 }
 
-// SetRates changes the limits of the payload, in bytes/s, at once. 0: no limit.
-func (s *Shared) SetRates(down, up int64) {
-	s.down.set(down)
-	s.up.set(up)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, m := range s.members {
-		m.wake()
-	}
-}
-
 // enter makes a torrent a member, until leave.
-func (s *Shared) enter(wake func()) *member {
-	m := &member{wake: wake}
+func (s *Shared) enter() *member {
+	m := &member{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.members = append(s.members, m)

@@ -183,7 +183,7 @@ func (t *Torrent) Run(ctx context.Context) error {
 	defer close(t.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t.place = t.c.Shared.enter(t.wake)
+	t.place = t.c.Shared.enter()
 	err := t.run(ctx)
 	cancel()
 	t.shutDown()

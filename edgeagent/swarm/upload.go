@@ -108,7 +108,7 @@ func (t *Torrent) feed(now time.Time, p *peerConn) {
 // granted returns how many bytes may be handed over now within the limits, enough for the next request, or 0.
 func (t *Torrent) granted(now time.Time, v *serving) int {
 	if v.grant != nil && t.up().void(v.grant) {
-		v.grant.giveUp(now)
+		v.grant.giveUp()
 		v.grant = nil
 	}
 	for range 2 {
