@@ -23,13 +23,6 @@ func (b Bitfield) Set(i int) {
 	}
 }
 
-// Clear clears bit i; outside of the bitfield it does nothing.
-func (b Bitfield) Clear(i int) {
-	if i >= 0 && i>>3 < len(b) {
-		b[i>>3] &^= 0x80 >> (i & 7)
-	}
-}
-
 // Count returns the number of set bits.
 func (b Bitfield) Count() int {
 	n := 0

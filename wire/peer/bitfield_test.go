@@ -19,15 +19,10 @@ func TestBitfieldAgreesWithASetOfIntegers(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for n := range 70 {
 		b, model := NewBitfield(n), map[int]bool{}
-		for range 200 {
-			switch i := rnd.IntN(n + 1); {
-			case i == n:
-			case rnd.IntN(2) == 0:
+		for range n {
+			if i := rnd.IntN(2*n + 1); i < n {
 				b.Set(i)
 				model[i] = true
-			default:
-				b.Clear(i)
-				delete(model, i)
 			}
 		}
 		for i := range n {
@@ -48,7 +43,6 @@ func TestIndexesOutsideOfABitfieldAreHarmless(t *testing.T) {
 	b := NewBitfield(3)
 	for _, i := range []int{-1, 8, 1 << 30} {
 		b.Set(i)
-		b.Clear(i)
 		if b.Has(i) {
 			t.Errorf("Has(%d) of three pieces", i)
 		}

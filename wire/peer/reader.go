@@ -34,10 +34,6 @@ type Reader struct {
 // NewReader returns a Reader of the messages that come from src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 
-// Buffered returns the bytes that were read from the source and not used yet. They are valid until the next call.
-// Whoever hands a connection over to another owner must hand them over too.
-func (r *Reader) Buffered() []byte { return r.buf[r.start:r.end] }
-
 // Next returns the next message. Payload is valid until the next call of any method. Of a piece message it returns Index,
 // Begin and Length only: the data is next on the connection and goes to [Reader.ReadBlock] or [Reader.DiscardBlock];
 // what was left of it is dropped. Messages of unknown types are returned for the caller to ignore.

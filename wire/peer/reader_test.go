@@ -208,18 +208,6 @@ func TestMistakesOfTheCallerLeaveTheReaderInStep(t *testing.T) {
 	}
 }
 
-func TestBufferedBytesAreWhatComesNext(t *testing.T) {
-	stream := Message{Type: TypeUnchoke}.Append(nil)
-	rest := Message{Type: TypeHave, Index: 5}.Append(nil)
-	r := NewReader(bytes.NewReader(append(stream, rest...)))
-	if _, err := r.Next(); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(r.Buffered(), rest) {
-		t.Errorf("buffered %x, want %x", r.Buffered(), rest)
-	}
-}
-
 // loop is a connection on which the same bytes come for ever, a TCP segment at a time.
 type loop struct {
 	b  []byte
