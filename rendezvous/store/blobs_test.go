@@ -78,6 +78,7 @@ func usage(s *Store) uint64 { return s.server.GlobalAccount().JetStreamUsage().S
 
 // A replaced blob loses its chunks, so whoever is reading it waits for them in vain.
 func TestPuttingTheSameAgainDoesNotDisturbReaders(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir())
 	bl := blobs(t, s, "meta")
 	data := content(4*chunkSize, 1)

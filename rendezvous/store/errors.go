@@ -70,7 +70,7 @@ func freeBytes(dir string) (int64, error) {
 
 // begin returns the context for one operation and what ends it, or why it cannot be done now: the lease of an external store is
 // lost, or its server is away. It waits a moment for a server that is just being restarted. The operation's context also
-// ends when the server goes away, so that nobody waits for an answer that is lost.
+// ends when the server goes away, so that nobody waits for an answer that is lost, and when the lease runs out.
 func (s *Store) begin(ctx context.Context, what string) (context.Context, context.CancelFunc, error) {
 	if s.lease == nil {
 		return ctx, func() {}, nil

@@ -71,8 +71,8 @@ func redact(list string) (string, error) {
 
 // connect opens the connection, which renews itself for as long as the store is open.
 func (s *Store) connect(c Config) (err error) {
-	d := &tellingDialer{}
 	s.link = newLink()
+	d := &s.link.dialer
 	options := []nats.Option{
 		nats.Name("simplebit"), nats.SetCustomDialer(d), nats.Timeout(connectTimeout), nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
@@ -109,7 +109,9 @@ func (s *Store) connect(c Config) (err error) {
 
 // checkJetStream says why the server cannot keep anything.
 func (s *Store) checkJetStream(ctx context.Context) error {
-	_, err := s.js.AccountInfo(ctx)
+	op, end := context.WithTimeout(ctx, connectTimeout/2)
+	defer end()
+	_, err := s.js.AccountInfo(op)
 	switch {
 	case err == nil:
 		return nil
@@ -168,6 +170,7 @@ type link struct {
 	mu     sync.Mutex
 	alive  context.Context // ends when the connection breaks
 	broken context.CancelFunc
+	dialer tellingDialer
 }
 
 func newLink() *link {
@@ -188,6 +191,13 @@ func (l *link) down() {
 	l.broken()
 }
 
+// cut breaks the connection, until the client has opened another: operations under way fail, and what has not left this machine
+// is not sent any more.
+func (l *link) cut() {
+	l.down()
+	l.dialer.abort()
+}
+
 func (l *link) isUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -206,9 +216,10 @@ func (l *link) follow(ctx context.Context) (context.Context, context.CancelFunc)
 	}
 }
 
-// tellingDialer remembers why the last connection failed, which the library does not tell.
+// tellingDialer remembers the last connection and why it failed, which the library does not tell.
 type tellingDialer struct {
 	mu   sync.Mutex
+	conn net.Conn
 	last error
 }
 
@@ -217,8 +228,19 @@ func (d *tellingDialer) Dial(network, address string) (net.Conn, error) {
 	conn, err := net.DialTimeout(network, address, connectTimeout)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last = err
+	d.conn, d.last = conn, err
 	return conn, err
+}
+
+// abort closes the last connection, and has the system discard what it has not sent yet.
+func (d *tellingDialer) abort() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if tcp, ok := d.conn.(*net.TCPConn); ok {
+		// Both fail only for a connection that is closed already.
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close()
+	}
 }
 
 func (d *tellingDialer) err() error {

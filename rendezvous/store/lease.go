@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,15 +15,21 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 )
 
 // The lease keeps two processes from using one external store at once. It is one record, which the holder writes anew every
 // leaseBeat by compare-and-swap. No clock is compared with another: who wants it watches the record, and takes it when that
 // has not changed for leaseTime; a holder counts itself out before, leaseTime-leaseMargin after it began its last write that
-// was acknowledged. After an outage of the server the first write tells the holder whether somebody took the lease meanwhile.
+// was acknowledged. At that moment it cuts its connection, which ends the operations under way and discards what has not left
+// the machine. After an outage of the server the first write tells the holder whether somebody took the lease meanwhile.
+//
+// leaseMargin is for what cannot be recalled: what is on its way to the server, or waits there for a disk. A write that is
+// under way for longer than that may land after a takeover, as may one of a process or machine that is suspended between its
+// look at the clock and the sending: NATS has no write on the condition that a record of another bucket is unchanged.
 const (
-	leaseTime   = 12 * time.Second
-	leaseMargin = 2 * time.Second
+	leaseTime   = 14 * time.Second // and leaseWatch: after that another has the lease of a process that crashed
+	leaseMargin = 4 * time.Second
 	leaseBeat   = 3 * time.Second
 	leaseWatch  = 500 * time.Millisecond // between looks at a lease that another holds
 	leaseBucket = "lease"
@@ -31,6 +39,7 @@ const (
 // leaseRecord is the lease as it is stored.
 type leaseRecord struct {
 	Folder   string `json:"folder"`   // id of the holder's folder, or random
+	Place    string `json:"place"`    // of the holder's folder; empty: unknown
 	Instance string `json:"instance"` // random for each process
 	Holder   string `json:"holder"`   // for people
 	Beat     uint64 `json:"beat"`
@@ -49,8 +58,9 @@ type lease struct {
 	revision uint64
 
 	mu    sync.Mutex
-	until time.Time // no other process can have it before
-	why   error     // it was lost
+	until time.Time   // no other process can have it before
+	fence *time.Timer // cuts the connection at until; nil before the lease is taken
+	why   error       // it was lost
 }
 
 // acquire gets the lease and keeps it alive. It fails with ErrInUse, naming the holder, while that is alive.
@@ -66,7 +76,7 @@ func (s *Store) acquire(ctx context.Context) (*lease, error) {
 	}
 	l := &lease{
 		store: s, kv: kv, lost: make(chan struct{}), done: make(chan struct{}),
-		record: leaseRecord{Folder: folder, Instance: rand.Text(), Holder: holderName(s.dir)},
+		record: leaseRecord{Folder: folder, Place: place(s.lock, machineFiles), Instance: rand.Text(), Holder: holderName(s.dir)},
 	}
 	if err := l.take(ctx); err != nil {
 		if errors.Is(err, ErrInUse) {
@@ -107,8 +117,7 @@ func (l *lease) tryTake(ctx context.Context) error {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 			l.revision, err = l.kv.Create(op, leaseKey, l.value())
 		case err != nil:
-		// Our folder is locked by us, so the process that held the lease for it is dead.
-		case other.Released || other.Folder == l.record.Folder || e.Revision() == seen && began.After(free):
+		case other.Released || other.isDead(l.record) || e.Revision() == seen && began.After(free):
 			l.revision, err = l.kv.Update(op, leaseKey, l.value(), e.Revision())
 		case seen != 0 && e.Revision() != seen:
 			err = fmt.Errorf("%w: the store %s is used by another surrogate (%s): stop it first, or back up through it with --data", ErrInUse, l.store.where, other.Holder)
@@ -133,6 +142,12 @@ func (l *lease) tryTake(ctx context.Context) error {
 	}
 }
 
+// isDead tells whether the process that held the lease cannot be alive: it held it for the folder that ours has locked now. The
+// id alone does not tell, since a copy of the folder, or of the whole machine, has the same.
+func (r leaseRecord) isDead(ours leaseRecord) bool {
+	return r.Folder == ours.Folder && r.Place != "" && r.Place == ours.Place
+}
+
 // isRace tells whether another process wrote the record first.
 func isRace(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
@@ -147,6 +162,7 @@ func (l *lease) beat(ctx context.Context) {
 			l.why = why
 			l.mu.Unlock()
 			close(l.lost)
+			l.store.link.cut()
 			return
 		}
 	}
@@ -187,6 +203,9 @@ func (l *lease) renew(ctx context.Context) error {
 func (l *lease) release() {
 	l.stop()
 	<-l.done
+	l.mu.Lock()
+	l.fence.Stop()
+	l.mu.Unlock()
 	if l.isLost() || l.store.conn.IsClosed() {
 		return
 	}
@@ -207,6 +226,11 @@ func (l *lease) extend(began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = began.Add(leaseTime - leaseMargin)
+	if l.fence == nil {
+		l.fence = time.AfterFunc(time.Until(l.until), l.store.link.cut)
+		return
+	}
+	l.fence.Reset(time.Until(l.until))
 }
 
 // valid tells whether nobody else can have the lease. Both clocks count: the monotonic one stands still while the machine sleeps.
@@ -240,6 +264,32 @@ func folderID(dir string) (string, error) {
 		return "", folderError(dir, err)
 	}
 	return id, nil
+}
+
+// machineFiles name this installation and its present run. Clones of a machine may have the first in common.
+var machineFiles = []string{"/etc/machine-id", "/proc/sys/kernel/random/boot_id"}
+
+// place names the folder of the lock among those of all machines, until the machine is started again. It is empty when that
+// cannot be told. machine-id(5) is not to be shown to others, hence the hash.
+func place(lock *os.File, files []string) string {
+	if lock == nil {
+		return ""
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(lock.Fd()), &st); err != nil {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "simplebit %d %d", st.Dev, st.Ino)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if id := strings.TrimSpace(string(b)); err == nil && id != "" {
+			fmt.Fprintf(h, " %s", id)
+			continue
+		}
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // holderName is what other surrogates are told of us.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -17,6 +18,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	// Most of the tests wait: for leases, elections and restarts. The command line overrides it.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }

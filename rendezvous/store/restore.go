@@ -30,17 +30,31 @@ func Restore(ctx context.Context, c Config, r io.ReadSeeker) (Summary, error) {
 	if err := s.clear(ctx); err != nil {
 		return Summary{}, err
 	}
-	if _, err := s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: s.prefix + restoringBucket, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas,
+	if err := s.restoring(ctx, func(op context.Context) error {
+		_, err := s.js.CreateKeyValue(op, jetstream.KeyValueConfig{
+			Bucket: s.prefix + restoringBucket, History: 1, Storage: jetstream.FileStorage, Replicas: s.replicas,
+		})
+		return err
 	}); err != nil {
-		return Summary{}, s.explain(ctx, "restoring", err)
+		return Summary{}, err
 	}
 	in := restorer{store: s, tables: make(map[string]*Table[json.RawMessage]), blobs: make(map[string]*Blobs)}
 	sum, err := readBackup(r, func(l backupLine) error { return in.put(ctx, l) })
 	if err != nil {
 		return Summary{}, fmt.Errorf("the restore is not complete, repeat it: %w", err)
 	}
-	return sum, s.explain(ctx, "restoring", s.js.DeleteKeyValue(ctx, s.prefix+restoringBucket))
+	return sum, s.restoring(ctx, func(op context.Context) error { return s.js.DeleteKeyValue(op, s.prefix+restoringBucket) })
+}
+
+// restoring does one step that is not a table's or a blob's.
+func (s *Store) restoring(ctx context.Context, step func(op context.Context) error) error {
+	const what = "restoring"
+	op, end, err := s.begin(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.explain(ctx, what, step(op))
 }
 
 // clear returns ErrNotEmpty if anything is in the store, unless that is what a restore has left that was cut off.
@@ -61,8 +75,8 @@ func (s *Store) clear(ctx context.Context) error {
 		if b.table {
 			prefix = "KV_"
 		}
-		if err := s.js.DeleteStream(ctx, prefix+s.prefix+b.name); err != nil {
-			return s.explain(ctx, "restoring", err)
+		if err := s.restoring(ctx, func(op context.Context) error { return s.js.DeleteStream(op, prefix+s.prefix+b.name) }); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -42,7 +42,8 @@ const answerTimeout = 30 * time.Second
 type Config struct {
 	// Dir is a folder for the store alone, created with mode 0700 when it does not exist. It holds private keys, so the
 	// permissions of others are taken away from an existing one. A relative path is relative to the working directory. With
-	// URL it may be empty; if not, it is locked all the same, and its next process gets the lease of a killed one at once.
+	// URL it may be empty; if not, it is locked all the same, and its next process gets the lease of a killed one at once, unless
+	// the folder was copied or the machine started again meanwhile, or there is no /etc/machine-id.
 	Dir string
 	// URL is the address of an external NATS server with JetStream, nats://HOST:PORT or tls://HOST:PORT, or of several of a
 	// cluster, separated by commas. It may contain USER:PASSWORD@ or TOKEN@. Default: the embedded server.
@@ -77,7 +78,7 @@ type Store struct {
 }
 
 // Open locks the folder, checks it and starts the server in it; or it connects to the external server and gets the lease, for
-// which it waits up to 12 s when the last holder was killed. Its errors are ErrInUse, ErrDamaged, ErrUnreachable, those of
+// which it waits up to 15 s when the last holder was killed. Its errors are ErrInUse, ErrDamaged, ErrUnreachable, those of
 // the file system, and the context's.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	s, err := openAny(ctx, c)
