@@ -24,7 +24,9 @@ func TestMain(m *testing.M) {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	// nats.go 1.55 leaves this goroutine behind when the writing of a blob ends before it has begun to run. A store that was not
+	// closed is found by its others.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
 
 type record struct {
