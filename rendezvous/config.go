@@ -57,6 +57,15 @@ func (c Config) check() error {
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("--peer %q: want a port from 0 (any free one) to 65535", c.Peer)
 	}
+	for _, node := range c.DHTBootstrap {
+		host, port, err := net.SplitHostPort(node)
+		if number, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || number == 0 || host == "" {
+			return fmt.Errorf("--dht-bootstrap %q: want HOST:PORT", node)
+		}
+	}
+	if c.NoDHT && len(c.DHTBootstrap) > 0 {
+		return errors.New("--dht-bootstrap is of no use with --no-dht: leave one of them out")
+	}
 	if c.Public != "" {
 		if _, _, err := splitPublic(c.Public, "1"); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"simplebit/nat"
+	"simplebit/rendezvous/front"
 )
 
 // guard decides which addresses that strangers name may be contacted.
@@ -51,7 +52,18 @@ func (g guard) control(network, address string, _ syscall.RawConn) error {
 		return fmt.Errorf("address %q: %w", address, err)
 	}
 	if !g.dialable(ap.Addr()) {
-		return fmt.Errorf("%s is a private address, which a stranger may not make this surrogate contact: run it with --allow-private to permit that", ap.Addr())
+		return forbidden(ap.Addr())
 	}
 	return nil
 }
+
+// forbidden is the refusal to contact an address.
+type forbidden netip.Addr
+
+// Error says what permits it.
+func (f forbidden) Error() string {
+	return fmt.Sprintf("%s is a private address, which a stranger may not make this surrogate contact: run it with --allow-private to permit that", netip.Addr(f))
+}
+
+// Unwrap tells front that trying again is of no use.
+func (f forbidden) Unwrap() error { return front.ErrForbidden }

@@ -25,39 +25,15 @@ type peering struct {
 	front    *front.Front
 	node     *dht.Node // nil without DHT
 	torrents *torrent.Manager
-	trackers trackers
+	trackers *trackers
 	log      *slog.Logger
-}
-
-// trackers starts tracker sessions.
-type trackers struct {
-	client  *tracker.Client
-	peerID  [20]byte
-	port    uint16
-	log     *slog.Logger
-	running *sync.WaitGroup // the sessions outlive their torrents: they tell the trackers that it is over
-}
-
-// announce runs a tracker session until ctx ends. A private torrent may have several, each of which is a peer of its own to
-// the tracker.
-func (t trackers) announce(ctx context.Context, a torrent.Announce) torrent.Announcer {
-	id := t.peerID
-	if a.Private {
-		id = peer.NewID()
-	}
-	s := tracker.NewSession(tracker.SessionConfig{
-		Client: t.client, InfoHash: a.InfoHash, PeerID: id, Port: t.port, Tiers: a.Tiers, Stats: a.Stats, Peers: a.Peers, Downloads: true,
-		Log: t.log,
-	})
-	t.running.Go(func() { s.Run(ctx) })
-	return s
 }
 
 // newPeering wires what takes part in swarms. sockets are the peer port's.
 func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16, g guard, db *store.Store) (*peering, error) {
-	p := &peering{log: cfg.Log, trackers: trackers{
+	p := &peering{log: cfg.Log, trackers: &trackers{
 		client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
-		peerID: peer.NewID(), port: port, log: cfg.Log, running: &sync.WaitGroup{},
+		peerID: peer.NewID(), port: port, log: cfg.Log, sessions: map[[20]byte][]*announcing{},
 	}}
 	shown := front.Config{
 		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: p.trackers.peerID, Software: cfg.Software,

@@ -47,7 +47,7 @@ type SessionConfig struct {
 	Peers func([]netip.AddrPort)
 	// Seed makes the order within tiers, the key and the spread of retries repeatable. Default: random.
 	Seed uint64
-	// Log gets a line for each announce and scrape: Debug if it worked, Info if not. Default: none.
+	// Log gets a line for each announce and scrape: Info for a failure of a new kind, else Debug. Default: none.
 	Log *slog.Logger
 }
 
@@ -232,7 +232,11 @@ func (s *Session) announce(ctx context.Context, p plan) {
 	}
 	s.state.record(time.Now(), p, r, err, s.random.Float64())
 	if err != nil {
-		s.config.Log.Info("announce failed", "error", err, "event", p.event.String())
+		level := slog.LevelInfo
+		if t.err != nil && t.err.Error() == err.Error() {
+			level = slog.LevelDebug // people have been told
+		}
+		s.config.Log.Log(ctx, level, "announce failed", "error", err, "event", p.event.String())
 		return
 	}
 	s.config.Log.Debug("announced", "event", p.event.String(), "peers", len(r.Peers), "interval", r.Interval)
