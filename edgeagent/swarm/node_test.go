@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ type node struct {
 	storage *storage.Torrent
 	stop    func() error // ends Run and returns its error
 	log     *recorder
+	came    atomic.Int64 // bytes read from its links
 }
 
 // start runs a torrent with the given configuration, to which content, storage, pool and ids are added where missing.
