@@ -1,11 +1,12 @@
 package choker
 
 const (
-	firstSlots = 4
+	firstSlots = 8
+	fewSlots   = 4 // without a limit there are no fewer
 	leastSlots = 2
 	mostSlots  = 50
-	// leastEach is the rate in bytes/s that the line must have carried lately for each slot beyond firstSlots, and
-	// leastLimited the one below which a limit makes them fewer.
+	// leastEach is the rate in bytes/s below which a slot is of little use, so that a line that is full gets fewer of them, and
+	// leastLimited the one below which a limit does.
 	leastEach    = 10 << 10
 	leastLimited = 4 << 10
 	// idleTooLong is the share of a round without anything to send above which there are twoMore slots in the next.
@@ -16,11 +17,10 @@ const (
 )
 
 // Slots is how many peers to serve at a time. On a line that is full, fewer slots repay better. But peers do not ask all the
-// time: when those who are served often leave nothing to send while others wait, more are served. The zero value begins with 4.
+// time: when those who are served often leave nothing to send while others wait, more are served. The zero value begins with 8.
 type Slots struct {
-	extra int   // beyond firstSlots; below it, negative
-	full  int   // rounds on end in which there was always something to send
-	peak  int64 // the best rate of late, in bytes/s: an idle line carries more than it does at the moment
+	extra int // beyond firstSlots; below it, negative
+	full  int // rounds on end in which there was always something to send
 }
 
 // Load is how a round went.
@@ -38,7 +38,6 @@ func (s Slots) Count() int { return firstSlots + s.extra }
 
 // Next returns what follows from a round.
 func (s Slots) Next(l Load) Slots {
-	s.peak = max(l.Rate, s.peak-s.peak/16)
 	switch {
 	case l.Used < s.Count() || l.Waiting == 0:
 		// Whoever wants a slot has one: their number limits nobody.
@@ -47,6 +46,8 @@ func (s Slots) Next(l Load) Slots {
 		s.full = 0
 	case l.Idle > 0:
 		s.full = 0
+	case l.Rate < int64(s.Count())*leastEach:
+		s.extra--
 	default:
 		if s.full++; s.full >= fullRounds && s.extra > 0 {
 			s.extra--
@@ -58,10 +59,10 @@ func (s Slots) Next(l Load) Slots {
 
 // within keeps the number within its bounds.
 func (s Slots) within(l Load) Slots {
-	least, most := int64(firstSlots), max(firstSlots, min(s.peak/leastEach, mostSlots))
+	least, most := int64(fewSlots), int64(mostSlots)
 	if l.Limit > 0 {
 		least = leastSlots
-		most = max(leastSlots, min(most, l.Limit/leastLimited))
+		most = max(leastSlots, min(mostSlots, l.Limit/leastLimited))
 	}
 	s.extra = int(max(least, min(int64(s.Count()), most))) - firstSlots
 	return s
