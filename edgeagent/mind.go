@@ -72,10 +72,12 @@ func (t *torrent) look(m *minder) (save, finished bool) {
 	defer t.mu.Unlock()
 	t.fold()
 	t.count()
+	now := time.Now()
 	if !t.wish.Options.equal(t.applied.Options) {
-		return false, false // what is counted belongs to another choice of files: tune comes first
+		m.last = now // what is counted belongs to another choice of files, and the time too: tune comes first
+		return false, false
 	}
-	return m.look(time.Now(), &t.wish, t.figures)
+	return m.look(now, &t.wish, t.figures)
 }
 
 // tune carries out the options of the wish while the swarm runs on.

@@ -3,6 +3,7 @@ package edgeagent
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simplebit/wire/control"
@@ -76,6 +77,25 @@ func TestCountersAreStoredEveryFiveMinutesWhileTheyChange(t *testing.T) {
 	if _, finished := m.look(begin.Add(92*time.Minute), &a, whole); !finished {
 		t.Error("not finished when the time was over")
 	}
+}
+
+func TestTimeInAnotherChoiceOfFilesIsNotSeeding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &torrent{figures: figures{wanted: 10, wantedHave: 10}}
+		m := minder{every: time.Hour, last: time.Now(), saved: time.Now()}
+		look := func(after time.Duration) {
+			time.Sleep(after)
+			tr.look(&m)
+		}
+		look(time.Second)
+		tr.wish.Options.Files = []control.FileRun{{Count: 1, Priority: control.FileSkip}}
+		look(time.Minute)
+		tr.applied.Options = tr.wish.Options
+		look(time.Second)
+		if tr.wish.Seeded != 2*time.Second {
+			t.Errorf("seeded for %v, want 2s", tr.wish.Seeded)
+		}
+	})
 }
 
 func TestAnAssignMakesTheWishWhatItSays(t *testing.T) {

@@ -185,14 +185,16 @@ func TestSeedingEndsAfterItsTimeUntilMoreIsAskedFor(t *testing.T) {
 	tt.place(t, cfg.Dir, "red")
 	first := start(t, cfg)
 	g, _ := h.welcome()
-	g.send(control.Assign{ID: tt.id, Generation: 1, SeedTime: 1})
+	g.send(control.Assign{ID: tt.id, Generation: 1})
 	g.reports(tt.id, 1, control.StateLayout)
+	began := time.Now()
 	g.sendLayout(tt.layout)
 	g.reports(tt.id, 1, control.StateSeeding)
-	began := time.Now()
 	l := dialAgent(t, g, tt)
-	p := g.reports(tt.id, 1, control.StateFinished)
-	if took := time.Since(began); took < 500*time.Millisecond || len(p.Peers) != 0 || p.Have != int64(len(tt.bytes)) {
+	// Only now, as a slow machine may take longer than the time to connect.
+	g.send(control.Assign{ID: tt.id, Generation: 2, SeedTime: 1})
+	p := g.obeys(tt.id, 2, control.StateFinished)
+	if took := time.Since(began); took < time.Second || len(p.Peers) != 0 || p.Have != int64(len(tt.bytes)) {
 		t.Errorf("finished after %v: %+v", took, p)
 	}
 	l.closed()
@@ -201,7 +203,7 @@ func TestSeedingEndsAfterItsTimeUntilMoreIsAskedFor(t *testing.T) {
 		st, _ = ReadStatus(cfg.State)
 		return len(st.Torrents) == 1 && st.Torrents[0].State == "finished"
 	})
-	if st.Torrents[0].Limits.SeedTime != 1 || st.Torrents[0].Seeded != 1 {
+	if st.Torrents[0].Limits.SeedTime != 1 || st.Torrents[0].Seeded < 1 {
 		t.Errorf("the status is %+v", st.Torrents[0])
 	}
 
@@ -213,14 +215,14 @@ func TestSeedingEndsAfterItsTimeUntilMoreIsAskedFor(t *testing.T) {
 			t.Errorf("a finished torrent is %v after a restart", p.State)
 		}
 	}
-	g.send(control.Assign{ID: tt.id, Generation: 2, SeedTime: 1, MaxPeers: 5})
-	g.obeys(tt.id, 2, control.StateFinished)
-	g.send(control.Assign{ID: tt.id, Generation: 3, SeedTime: 3600})
-	g.obeys(tt.id, 3, control.StateSeeding)
-	g.send(control.Assign{ID: tt.id, Generation: 4, SeedTime: 1})
-	g.obeys(tt.id, 4, control.StateFinished)
-	g.send(control.Assign{ID: tt.id, Generation: 5})
-	g.obeys(tt.id, 5, control.StateSeeding)
+	g.send(control.Assign{ID: tt.id, Generation: 3, SeedTime: 1, MaxPeers: 5})
+	g.obeys(tt.id, 3, control.StateFinished)
+	g.send(control.Assign{ID: tt.id, Generation: 4, SeedTime: 3600})
+	g.obeys(tt.id, 4, control.StateSeeding)
+	g.send(control.Assign{ID: tt.id, Generation: 5, SeedTime: 1})
+	g.obeys(tt.id, 5, control.StateFinished)
+	g.send(control.Assign{ID: tt.id, Generation: 6})
+	g.obeys(tt.id, 6, control.StateSeeding)
 }
 
 func TestAFinishedTorrentOfWhichMoreIsWantedGoesOn(t *testing.T) {

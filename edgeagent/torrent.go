@@ -66,8 +66,9 @@ func (t *torrent) run(ctx context.Context, first bool) {
 		}
 		if err != nil {
 			t.log.Warn("torrent stopped", "err", err)
-			t.enter(control.StateFailed, err.Error())
-			t.rest(ctx)
+			if t.failed(err) {
+				t.rest(ctx)
+			}
 		}
 	}
 }
@@ -78,6 +79,18 @@ func (t *torrent) fail(err error) {
 	case t.broken <- err:
 	default:
 	}
+}
+
+// failed enters StateFailed, unless a newer wish has come than the one that
+// failed: that is to be tried first. It reports whether there is none.
+func (t *torrent) failed(err error) (rests bool) {
+	t.show(func() {
+		if rests = t.wish.Generation == t.applied.Generation; rests {
+			t.state, t.fault = control.StateFailed, err.Error()
+			t.obey()
+		}
+	})
+	return rests
 }
 
 // rest waits for the next wish.
