@@ -72,7 +72,8 @@ func TestAPeerThatReadsAByteASecondIsDropped(t *testing.T) {
 			p.send(request3(peer.TypeRequest, i, 0, block))
 		}
 		honest := n.connect(t, features{name: "y", fast: true})
-		honest.send(simple(peer.TypeInterested), request3(peer.TypeRequest, 0, 0, block))
+		honest.send(simple(peer.TypeInterested))
+		honest.send(request3(peer.TypeRequest, 0, 0, block)) // unchoked by now
 		if got := honest.take(); !strings.Contains(got, "piece") {
 			t.Errorf("the honest peer heard %q", got)
 		}
