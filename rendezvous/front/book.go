@@ -47,7 +47,8 @@ const (
 	redialAfter = 30 * time.Second
 	redialMost  = 30 * time.Minute
 	// redialSoon is the time instead of the first where somebody took the connection and hung up: clients do so while they
-	// start (seen in qBittorrent 4.5).
+	// start (seen in qBittorrent 4.5), or where another connection comes from the same host (Transmission 3.00). It doubles with
+	// the second time, and each has up to a half added by chance.
 	redialSoon = 5 * time.Second
 	// hopelessFor is the time before an address is dialled again where something answered that is no peer of this torrent.
 	hopelessFor = 24 * time.Hour
@@ -77,6 +78,8 @@ type entry struct {
 	fails    int       // handshakes in a row that failed
 	useless  int       // links in a row that were of no use
 	busy     bool      // linked or being dialled
+	held     bool      // another torrent has a handshake in progress with it: its turn comes after that
+	alive    bool      // somebody took the last connection and hung up
 	guests   int       // connections that it has made to us: dialled meanwhile, some clients close both
 	plain    bool      // verified, but has no extension protocol: of no use to front itself
 	noPEX    bool      // does not speak PEX
@@ -113,7 +116,7 @@ const (
 
 // due returns for what e is to be dialled, and from when on.
 func (n need) due(now time.Time, e *entry) (purpose, time.Time) {
-	if e.busy || e.guests > 0 || e.banned {
+	if e.busy || e.held || e.guests > 0 || e.banned {
 		return forNothing, time.Time{}
 	}
 	at := later(e.next, e.muted)
@@ -122,7 +125,7 @@ func (n need) due(now time.Time, e *entry) (purpose, time.Time) {
 		if n.fresh {
 			return forVerifying, at
 		}
-	case n.links > 0 && e.reachable(now) && !e.plain && (n.anyLink || !e.noPEX):
+	case n.links > 0 && e.reachable(now) && !e.plain && (n.anyLink || !e.noPEX) && !e.from.has(SourceDevice):
 		return forLink, at
 	case n.again && e.reachable(now):
 		return forVerifying, later(at, e.verified.Add(freshFor))
@@ -354,13 +357,17 @@ func (b *book) failed(now time.Time, e *entry, hopeless, hungUp bool) {
 	was := e.reachable(now)
 	e.busy = false
 	e.fails++
+	e.alive = hungUp && !hopeless
 	e.next = now.Add(backOff(e.fails))
 	switch {
 	case hopeless:
 		e.fails += 10
 		e.next = now.Add(hopelessFor)
-	case hungUp && e.fails == 1 && e.verified.IsZero():
-		e.next = now.Add(redialSoon)
+	case hungUp && e.fails <= 2 && e.verified.IsZero():
+		pause := redialSoon * time.Duration(e.fails)
+		e.next = now.Add(pause + time.Duration(b.rnd.Int64N(int64(pause/2))))
+	case hungUp && e.verified.IsZero():
+		e.next = now.Add(backOff(e.fails - 2))
 	}
 	if was && !e.reachable(now) {
 		b.version++

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -17,6 +18,7 @@ type budget struct {
 	claims   []*claim
 	turn     int
 	timer    *time.Timer
+	held     map[netip.AddrPort][]*claim // who waits for each address with which a handshake is in progress
 }
 
 // greed is how many times what is free one claim may have.
@@ -25,14 +27,15 @@ const greed = 9
 // claim is one presence's part in a budget.
 type claim struct {
 	budget   *budget
-	ready    chan struct{} // gets a value when something was granted
+	ready    chan struct{} // gets a value when something was granted, or freed
 	wanted   int
-	granted  int // and not taken
-	inFlight int // with those granted
+	granted  int              // and not taken
+	inFlight int              // with those granted
+	again    []netip.AddrPort // freed, and not told of yet
 }
 
 func newBudget(inProgress, perSecond int) *budget {
-	return &budget{max: inProgress, begun: make([]time.Time, perSecond)}
+	return &budget{max: inProgress, begun: make([]time.Time, perSecond), held: map[netip.AddrPort][]*claim{}}
 }
 
 // join enters a claim that wants nothing yet.
@@ -97,10 +100,7 @@ func (c *claim) leave() {
 // run grants what can be granted now, and comes back when more can.
 func (b *budget) run() {
 	for _, c := range b.grant(time.Now()) {
-		select {
-		case c.ready <- struct{}{}:
-		default:
-		}
+		c.wake()
 	}
 	if b.timer != nil {
 		b.timer.Stop()

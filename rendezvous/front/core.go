@@ -22,6 +22,8 @@ const (
 	// verified one.
 	trickleEvery = time.Second
 	trickleQuiet = 10 * time.Second
+	// refusedAgain is the time before it is noted again that addresses of one source were refused.
+	refusedAgain = 10 * time.Minute
 )
 
 var (
@@ -33,6 +35,7 @@ var (
 	errShunned  = errors.New("it sent wrong metadata before")
 	errReplaced = errors.New("others who dial us wait for its place")
 	errInTurn   = errors.New("it is to be dialled in its turn")
+	errOurs     = errors.New("it is a device of ours")
 )
 
 // core decides what a presence does. It does no I/O: events come in by its methods, and poll gives back what is to be done. It
@@ -43,7 +46,8 @@ type core struct {
 	hungry   bool
 	max      int // links dialled, and as many of guests
 	dialable func(netip.AddrPort) bool
-	secluded bool // it has been noted that a device is where it may not be dialled
+	secluded bool                      // it has been noted that a device is where it may not be dialled
+	refused  [numSources + 1]time.Time // when it was last noted that addresses of the source were refused
 
 	book     book
 	fetch    *fetch // nil when it is over
@@ -92,6 +96,7 @@ type steps struct {
 	unverified netip.AddrPort
 	learned    []byte
 	notes      []string // for the log
+	details    []string // for the log of who looks for them
 }
 
 type pexStep struct {
@@ -134,11 +139,27 @@ func (c *core) add(now time.Time, addrs []netip.AddrPort, from Source, most int)
 		if c.book.add(now, canon, from) {
 			added++
 		}
+		if from == SourceDevice {
+			c.leave(now, c.book.byAddr[canon])
+		}
 	}
 	if refused > 0 {
-		c.note("%d of %d addresses from %s refused: nobody can have them, or they may not be contacted from here", refused, len(addrs), from)
+		c.refuse(now, refused, len(addrs), from)
 	}
 	return added
+}
+
+// refuse notes that addresses were refused: one alone, which often is our own, as trackers and peers have it, and what was
+// noted a short while ago are details.
+func (c *core) refuse(now time.Time, refused, all int, from Source) {
+	why := fmt.Sprintf("%d of %d addresses from %s refused: nobody can have them, or they may not be contacted from here", refused, all, from)
+	last := &c.refused[min(from, numSources)]
+	if refused == 1 || now.Sub(*last) < refusedAgain {
+		c.out.details = append(c.out.details, why)
+		return
+	}
+	*last = now
+	c.out.notes = append(c.out.notes, why)
 }
 
 // withdraw notes that no device takes peers at the address any more.
@@ -149,14 +170,17 @@ func (c *core) withdraw(addr netip.AddrPort) {
 		return
 	}
 	e.from &^= only(SourceDevice)
-	c.release(e)
+	if e.from == 0 && !e.banned && !e.suspect { // what is bad about it is remembered
+		c.book.drop(e)
+	}
 }
 
-// release forgets an address that nobody names any more, unless it is connected. What is bad about it is remembered.
-func (c *core) release(e *entry) {
-	linked := slices.ContainsFunc(c.links, func(k *link) bool { return k.entry == e || k.home == e })
-	if e.from == 0 && !linked && !e.banned && !e.suspect {
-		c.book.drop(e)
+// leave closes the connections with a device of ours, which is told of others by better means, and to which we are of no use.
+func (c *core) leave(now time.Time, e *entry) {
+	for _, k := range slices.Clone(c.links) {
+		if e != nil && k.home == e {
+			c.drop(now, k, errOurs, false)
+		}
 	}
 }
 
@@ -198,6 +222,22 @@ func (c *core) dial(now time.Time) (id uint64, addr netip.AddrPort, first, ok bo
 	return c.lastID, e.addr, e.untried(), true
 }
 
+// held notes that the handshake is not begun now, because another torrent has one in progress with the same address. Its turn
+// comes when that is over, which freed says.
+func (c *core) held(id uint64) {
+	if a, ok := c.dialling[id]; ok {
+		delete(c.dialling, id)
+		a.entry.busy, a.entry.held = false, true
+	}
+}
+
+// freed notes that no other torrent has a handshake in progress with the address.
+func (c *core) freed(addr netip.AddrPort) {
+	if e := c.book.byAddr[addr]; e != nil {
+		e.held = false
+	}
+}
+
 // failed notes that a handshake did not come about.
 func (c *core) failed(now time.Time, id uint64, err error) {
 	if a, ok := c.dialling[id]; ok {
@@ -223,7 +263,7 @@ func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
 		c.out.reachable = append(c.out.reachable, e.addr)
 		c.verified = now
 	}
-	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX {
+	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX || e.from.has(SourceDevice) {
 		e.busy = false
 		e.next = now.Add(redialAfter)
 		return false
@@ -306,9 +346,6 @@ func (c *core) remove(now time.Time, k *link, forEver bool) {
 		k.home.next = later(k.home.next, now.Add(guestRest))
 	}
 	if !forEver {
-		if k.home != nil {
-			c.release(k.home)
-		}
 		return
 	}
 	k.entry.banned = true

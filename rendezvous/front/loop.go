@@ -29,6 +29,9 @@ func (p *Presence) run() {
 		case act := <-p.acts:
 			act(time.Now())
 		case <-p.claim.ready:
+			for _, a := range p.claim.freed() {
+				p.core.freed(a)
+			}
 			for p.claim.take() {
 				p.dial(time.Now())
 			}
@@ -57,6 +60,9 @@ func (p *Presence) poll(now time.Time) time.Time {
 	steps, handshakes, wake := p.core.poll(now)
 	for _, n := range steps.notes {
 		p.front.reasons.info(n, "infohash", p.name())
+	}
+	for _, n := range steps.details {
+		p.front.cfg.Log.Debug(n, "infohash", p.name())
 	}
 	for _, d := range steps.drops {
 		if k := p.wires[d.id]; k != nil {
@@ -116,6 +122,10 @@ func (p *Presence) publish(now time.Time) {
 // dial begins one handshake, for which the budget has been taken.
 func (p *Presence) dial(now time.Time) {
 	id, addr, first, ok := p.core.dial(now)
+	for ok && !p.claim.hold(addr) {
+		p.core.held(id)
+		id, addr, first, ok = p.core.dial(now)
+	}
 	if !ok {
 		p.claim.done()
 		return
@@ -130,6 +140,7 @@ func (p *Presence) dial(now time.Time) {
 	ours := p.handshake()
 	p.tasks.Go(func() {
 		conn, err := dialer.Dial(p.ctx, addr, ours)
+		p.claim.free(addr)
 		p.claim.done()
 		if err != nil {
 			p.front.cfg.Log.Debug("no handshake", "infohash", p.name(), "reason", err)

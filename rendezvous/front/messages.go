@@ -24,6 +24,10 @@ func (c *core) extended(now time.Time, id uint64, ext peer.Extensions) {
 		c.add(now, []netip.AddrPort{listens}, SourceIncoming, 1)
 		if k.home = c.book.byAddr[listens]; k.home != nil {
 			k.home.guests++
+			if k.home.from.has(SourceDevice) {
+				c.drop(now, k, errOurs, false)
+				return
+			}
 		}
 	}
 	if c.fetch != nil {

@@ -21,7 +21,8 @@ type Torrent struct {
 	// Reachable is told addresses that have just been verified by a handshake; the same ones at most every ten minutes.
 	Reachable func([]netip.AddrPort)
 	// Unverified is told an address that is not verified, at most one a second, while the torrent is hungry and nothing better
-	// turns up. An address at which front could not reach a peer is told only where there is no other.
+	// turns up. An address at which front could not reach a peer is told only where there is no other, but first where somebody
+	// took front's connection and hung up.
 	Unverified func(netip.AddrPort)
 	// Learned is told the info dictionary, verified against the info-hash, if InfoSize was 0; at most once. Whoever has stored
 	// it says so by [Presence.Known].
@@ -87,7 +88,7 @@ func (p *Presence) Add(addrs []netip.AddrPort, from Source) {
 }
 
 // Withdraw says that no device of ours takes peers at addr any more, which was added with [SourceDevice]. If others named it
-// too, or it is connected, it goes on as an address like theirs; else it is forgotten.
+// too, it goes on as an address like theirs; else it is forgotten.
 func (p *Presence) Withdraw(addr netip.AddrPort) {
 	p.do(func(time.Time) { p.core.withdraw(addr) })
 }

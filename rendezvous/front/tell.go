@@ -71,27 +71,38 @@ func (b *book) strangers(now time.Time) (known, reachable int) {
 	return known, reachable
 }
 
+// before reports whether e is to be told of before o, where neither is verified.
+func (e *entry) before(o *entry) bool {
+	return e.fails < o.fails || e.fails == o.fails && e.added.Before(o.added)
+}
+
 // offer returns the address to tell of although it is not verified, never one of our own devices, which may be in a network
-// that is nobody's business: of those that were not tried yet the one known longest;
-// where there is none, and none reachable either, of those that failed the one that failed least.
+// that is nobody's business: where none is reachable, the one that hung up least often on us;
+// of those that were not tried yet the one known longest; where there is none, and none reachable either, of those that failed
+// the one that failed least.
 func (b *book) offer(now time.Time) *entry {
-	var best *entry
-	better := false // something better than those that failed is there
+	var best, alive *entry
+	better, reachable := false, false // something better than those that failed is there; something reachable
 	for _, e := range b.order {
 		if e.from.has(SourceDevice) {
 			continue
 		}
-		if e.reachable(now) || e.untried() && !e.banned {
-			better = true
-		}
+		reachable = reachable || e.reachable(now)
+		better = better || e.reachable(now) || e.untried() && !e.banned
 		hopeless := e.banned || e.fails >= 10
 		tooSoon := e.muted.After(now) || now.Sub(e.offered) < offerAgain || now.Sub(e.added) < offerAfter
 		if hopeless || tooSoon || e.reachable(now) {
 			continue
 		}
-		if best == nil || e.fails < best.fails || e.fails == best.fails && e.added.Before(best.added) {
+		if e.alive && (alive == nil || e.before(alive)) {
+			alive = e
+		}
+		if best == nil || e.before(best) {
 			best = e
 		}
+	}
+	if alive != nil && !reachable {
+		best, better = alive, false
 	}
 	if best == nil || best.fails > 0 && better {
 		return nil

@@ -9,15 +9,8 @@ import (
 	"simplebit/wire/peer"
 )
 
-func TestWithdrawnDeviceIsForgottenUnlessOthersNamedItOrItIsConnected(t *testing.T) {
+func TestWithdrawnDeviceIsForgottenUnlessOthersNamedItOrItLied(t *testing.T) {
 	ours := []netip.AddrPort{addr(0)}
-	join := func(t *testing.T, c *core) (id uint64) {
-		id, _, _, ok := c.dial(epoch)
-		if !ok || !c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)}) {
-			t.Fatal("it is not connected")
-		}
-		return id
-	}
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, c *core)
@@ -26,10 +19,12 @@ func TestWithdrawnDeviceIsForgottenUnlessOthersNamedItOrItIsConnected(t *testing
 		{"only ours", func(*testing.T, *core) {}, false},
 		{"a tracker names it", func(_ *testing.T, c *core) { c.add(epoch, ours, SourceTracker, 1) }, true},
 		{"being dialled", func(_ *testing.T, c *core) { c.dial(epoch) }, false},
-		{"connected", func(t *testing.T, c *core) { join(t, c) }, true},
-		{"connected before", func(t *testing.T, c *core) { c.gone(epoch, join(t, c), errNoUse) }, false},
-		{"lied", func(t *testing.T, c *core) { c.gone(epoch, join(t, c), peer.ErrLength) }, true},
-		{"connected to us", func(t *testing.T, c *core) {
+		{"verified", func(_ *testing.T, c *core) {
+			id, _, _, _ := c.dial(epoch)
+			c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)})
+		}, false},
+		{"lied", func(_ *testing.T, c *core) { c.book.byAddr[addr(0)].banned = true }, true},
+		{"dialled us", func(t *testing.T, c *core) {
 			id, err := c.accepted(epoch, netip.AddrPortFrom(addr(0).Addr(), 999), peer.Handshake{Reserved: peer.Reserved(false, true)})
 			if err != nil {
 				t.Fatal(err)
@@ -48,18 +43,6 @@ func TestWithdrawnDeviceIsForgottenUnlessOthersNamedItOrItIsConnected(t *testing
 				t.Error("it counts as a device still")
 			}
 		})
-	}
-}
-
-func TestWithdrawnDeviceThatIsConnectedIsForgottenAfterwards(t *testing.T) {
-	c := testCore(1000)
-	c.add(epoch, []netip.AddrPort{addr(0)}, SourceDevice, 1)
-	id, _, _, _ := c.dial(epoch)
-	c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)})
-	c.withdraw(addr(0))
-	c.gone(epoch, id, errNoUse)
-	if c.book.len() != 0 {
-		t.Error("it is known still")
 	}
 }
 
