@@ -124,13 +124,18 @@ func duration(d time.Duration) string {
 	return text
 }
 
+// settling is how long after the joining of a swarm it does not count that no DHT session is shown: it begins later.
+const settling = 5 * time.Second
+
 // describeSources says what the job's sources of peers have yielded.
 func describeSources(now time.Time, v *View) string {
-	if len(v.Trackers) == 0 && v.SwarmStatus.Known == 0 && !v.DHT.Enabled {
-		if v.Private {
+	if len(v.Tiers) == 0 && v.SwarmStatus.Known == 0 && !v.DHT.Enabled {
+		switch {
+		case v.Private:
 			return "the torrent is private and names no tracker"
+		case len(v.Peers) == 0 && now.Sub(v.joined) >= settling:
+			return "the magnet or torrent names no tracker and no peer, and this surrogate uses no DHT"
 		}
-		return "the magnet or torrent names no tracker and no peer, and this surrogate uses no DHT"
 	}
 	var parts []string
 	if known, reachable := count(v.Known, "address", "es"), v.Reachable; v.Known > 0 {
@@ -155,10 +160,13 @@ func describeSources(now time.Time, v *View) string {
 	if text := describeDHT(now, &v.DHT); text != "" {
 		parts = append(parts, text)
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) > 0:
+		return strings.Join(parts, "; ")
+	case len(v.Tiers) > 0:
 		return "the trackers have not answered yet"
 	}
-	return strings.Join(parts, "; ")
+	return "looking for peers"
 }
 
 func describeDHT(now time.Time, d *DHTStatus) string {

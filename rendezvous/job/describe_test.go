@@ -14,6 +14,9 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 		v := &View{On: Device{Name: "attic", Online: true}, hasInfo: true, Size: 200}
 		v.Generation, v.Progress.Generation = 3, 3
 		change(v)
+		for _, t := range v.Trackers {
+			v.Tiers = append(v.Tiers, []string{t.URL})
+		}
 		return v
 	}
 	for _, c := range []struct {
@@ -49,7 +52,17 @@ func TestAJobSaysWhatItDoesOrWaitsFor(t *testing.T) {
 			v.hasInfo, v.Known, v.Trackers = false, 1, []TrackerStatus{{URL: "http://t", Next: now.Add(time.Minute), Peers: 2}}
 		}),
 			StateMetadata, "1 address known, which has not answered yet"},
-		{view(func(v *View) { v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t"}} }), StateMetadata, "not answered yet"},
+		{view(func(v *View) {
+			v.hasInfo, v.Trackers = false, []TrackerStatus{{URL: "http://t"}}
+		}), StateMetadata, ": the trackers have not answered yet"},
+		{view(func(v *View) { v.hasInfo, v.Tiers = false, [][]string{{"http://t"}} }), StateMetadata, ": the trackers have not answered yet"},
+		{view(func(v *View) { v.hasInfo, v.Record.Peers = false, []string{"192.0.2.1:1"} }), StateMetadata, ": looking for peers"},
+		{view(func(v *View) { v.hasInfo, v.joined = false, now.Add(-settling+1) }), StateMetadata, ": looking for peers"},
+		{view(func(v *View) { v.hasInfo, v.joined = false, now.Add(-settling) }), StateMetadata, "this surrogate uses no DHT"},
+		{view(func(v *View) {
+			v.Progress.State, v.Private, v.Tiers = control.StateDownloading, true, [][]string{{"http://t"}}
+		}), StateDownloading,
+			"no peers connected: the trackers have not answered yet"},
 		{view(func(v *View) { v.hasInfo, v.Metadata = false, MetadataStatus{Peers: 2, Pieces: 5, Have: 1} }), StateMetadata, "from 2 peers: 1 of 5"},
 		{view(func(v *View) { v.On.Online = false }), StateWaiting, "attic: it is offline"},
 		{view(func(v *View) { v.Progress.Generation = 2 }), StateWaiting, "to take the job"},

@@ -41,15 +41,22 @@ type job struct {
 // megabytes, and the store has them.
 type summary struct {
 	size    int64 // bytes without padding
+	wanted  int64 // of these, by the choice of files when this was made
 	bytes   int   // of the info dictionary
 	private bool
 }
 
-func summarise(t *metainfo.Torrent) *summary {
+func summarise(t *metainfo.Torrent, files []control.FileRun) *summary {
 	if t == nil {
 		return nil
 	}
-	return &summary{t.Size(), len(t.Info), t.Private}
+	s := &summary{size: t.Size(), bytes: len(t.Info), private: t.Private}
+	for i, p := range expand(files, len(t.Files)) {
+		if f := t.Files[i]; !f.Pad && p != control.FileSkip {
+			s.wanted += f.Length
+		}
+	}
+	return s
 }
 
 // run is the loop.
@@ -176,9 +183,24 @@ func (j *job) publish() {
 		v.hasInfo, v.Private, v.Size = true, j.info.private, j.info.size
 	}
 	if j.part != nil {
-		v.member = j.part.Member
+		v.member, v.joined = j.part.Member, j.part.joined
+	}
+	if v.Progress.ID == [20]byte{} && j.info != nil {
+		j.remember(&v.Progress)
 	}
 	j.view.Store(v)
+}
+
+// remember fills in what the device had by the record, until it reports to this
+// process. A choice of files that was made in this process begins a generation, in
+// which the device has not finished: wanted is that of the last one it had.
+func (j *job) remember(p *control.Progress) {
+	switch {
+	case j.rec.Completed:
+		p.Have = j.info.size
+	case j.rec.finished():
+		p.Have, p.Selected, p.SelectedHave = j.info.wanted, j.info.wanted, j.info.wanted
+	}
 }
 
 // current is the published view with the figures that others keep.

@@ -108,6 +108,62 @@ func TestAJobSurvivesARestartOfTheSurrogate(t *testing.T) {
 	}
 }
 
+func TestWhatAJobHadIsShownAfterARestartUntilItsDeviceReports(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	figures := func(v View) [3]int64 { return [3]int64{v.Progress.Have, v.Progress.Selected, v.Progress.SelectedHave} }
+	add := func(magnet string, info []byte) View {
+		t.Helper()
+		v, err := m.Add(context.Background(), New{Magnet: magnet, Target: "device:attic"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.member().Learned(info)
+		return w.get(m, v.ID, "metadata is there", func(v View) bool { return v.Size > 0 })
+	}
+	whole, part := add(magnet, torrentInfo), add(albumMagnet, album)
+	if got := figures(whole); got != [3]int64{} {
+		t.Errorf("before it was complete: %v", got)
+	}
+	part, err := m.Choose(context.Background(), part.ID, []Choice{{Priority: skip, Patterns: []string{"scans"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := m.Files(context.Background(), part.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wanted int64
+	for _, f := range files {
+		if f.Priority != skip {
+			wanted += f.Size
+		}
+	}
+	w.report(m, whole, control.StateSeeding, func(p *control.Progress) { p.Have = 16 })
+	w.report(m, part, control.StateFinished, func(p *control.Progress) {
+		p.Size, p.Have, p.Selected, p.SelectedHave = part.Size, wanted, wanted, wanted
+	})
+	w.get(m, whole.ID, "complete", func(v View) bool { return v.Completed })
+	w.get(m, part.ID, "finished", func(v View) bool { return v.State == StateFinished })
+	m.Close()
+	w.locked(func() { w.devices[attic] = Device{ID: attic, Name: "attic"} })
+	m = w.open()
+	for _, row := range []struct {
+		id    string
+		state State
+		want  [3]int64
+	}{
+		{whole.ID, StateWaiting, [3]int64{16, 0, 0}},
+		{part.ID, StateFinished, [3]int64{wanted, wanted, wanted}},
+	} {
+		if v, err := m.Get(row.id); err != nil || v.State != row.state || figures(v) != row.want || wanted == 0 || wanted >= part.Size {
+			t.Errorf("it is %s with %v of %d, %v, want %s with %v", v.State, figures(v), v.Size, err, row.state, row.want)
+		}
+	}
+	w.report(m, whole, control.StateDownloading, func(p *control.Progress) { p.Have = 5 })
+	w.get(m, whole.ID, "what the device reports counts", func(v View) bool { return figures(v) == [3]int64{5, 0, 0} })
+}
+
 func TestAPausedJobTakesNoPart(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()

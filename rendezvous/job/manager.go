@@ -96,7 +96,7 @@ func (m *Manager) Close() {
 func (m *Manager) launch(r Record, t *metainfo.Torrent) *job {
 	j := &job{
 		cfg: &m.cfg, log: m.cfg.Log.With("job", r.ID), inbox: make(chan func(), 64),
-		ended: make(chan struct{}), rec: r, info: summarise(t),
+		ended: make(chan struct{}), rec: r, info: summarise(t, r.Options.Files),
 	}
 	j.ctx, j.end = context.WithCancel(m.ctx)
 	j.update()

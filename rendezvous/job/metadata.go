@@ -28,7 +28,7 @@ func (j *job) learned(info []byte) {
 		return
 	}
 	if err = j.cfg.Infos.Put(j.ctx, j.rec.InfoHash.String(), info); err == nil {
-		j.info = summarise(t)
+		j.info = summarise(t, j.rec.Options.Files)
 		err = j.described(t)
 	}
 	if err != nil {

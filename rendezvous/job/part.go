@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"simplebit/wire/control"
 )
@@ -15,6 +16,7 @@ const fewPeers = 4
 // Only the job's loop uses it, but for the callbacks of join.
 type part struct {
 	Member
+	joined  time.Time
 	last    *Stats                // the device's figures as last reported; nil until then
 	stats   atomic.Pointer[Stats] // what the trackers are told, also after leaving
 	open    atomic.Bool           // the device uses addresses now
@@ -24,7 +26,7 @@ type part struct {
 
 // join begins to take part.
 func (j *job) join() {
-	p := &part{learned: make(chan []byte, 1)}
+	p := &part{joined: time.Now(), learned: make(chan []byte, 1)}
 	j.part = p
 	j.tally()
 	id, device := j.rec.InfoHash, j.rec.DeviceID

@@ -102,6 +102,7 @@ type View struct {
 
 	hasInfo bool
 	member  Member // nil while the job takes no part in the swarm
+	joined  time.Time
 }
 
 // Device is what the job needs to know of its device.

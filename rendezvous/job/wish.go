@@ -39,7 +39,7 @@ func (j *job) remove(ctx context.Context, deleteData bool) error {
 // the same device.
 func (j *job) renew(ctx context.Context, r Record, t *metainfo.Torrent) error {
 	before := j.info
-	j.info = summarise(t)
+	j.info = summarise(t, r.Options.Files)
 	r.ID = j.rec.ID // the store replaces one by the other at once
 	r.Generation = max(r.Generation, j.rec.Generation)
 	err := j.change(ctx, func(rec *Record) { *rec = r })
