@@ -21,7 +21,7 @@ func publicKey(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25
 func (s *surrogate) Invite(ctx context.Context) (apiclient.Invite, error) {
 	i, err := s.accounts.Invite(ctx, time.Now())
 	if err != nil {
-		return apiclient.Invite{}, err
+		return apiclient.Invite{}, apiError(err)
 	}
 	url := control.Invite{Addr: s.inviteAddr, Pin: s.pin, Token: i.Token}.String()
 	return apiclient.Invite{URL: url, Expires: i.Expires}, nil
@@ -126,9 +126,15 @@ func reply(v job.View, err error) (apiclient.Job, error) {
 	return apiJob(v), nil
 }
 
-// apiError gives an error of the jobs the API's kind; its sentence stays.
+// kinds are the API's kinds of the errors of the jobs and of the store.
+var kinds = map[error]error{
+	job.ErrNotFound: api.ErrNotFound, job.ErrConflict: api.ErrConflict, job.ErrInvalid: api.ErrInvalid,
+	store.ErrUnreachable: api.ErrUnavailable, store.ErrFull: api.ErrUnavailable,
+}
+
+// apiError gives an error of the jobs or of the store the API's kind; its sentence stays.
 func apiError(err error) error {
-	for from, to := range map[error]error{job.ErrNotFound: api.ErrNotFound, job.ErrConflict: api.ErrConflict, job.ErrInvalid: api.ErrInvalid} {
+	for from, to := range kinds {
 		if errors.Is(err, from) {
 			return statusError{err, to}
 		}
@@ -153,7 +159,7 @@ func apiJob(v job.View) apiclient.Job {
 		State: apiclient.State(v.State), Message: v.Message, Size: v.Size, Have: p.Have, Checked: p.Checked,
 		Downloaded: p.Downloaded, Uploaded: p.Uploaded, DownRate: p.DownRate, UpRate: p.UpRate,
 		Error: v.Fault, Added: v.Added, Private: v.Private,
-		Selected: p.Selected, SelectedHave: p.SelectedHave, Options: apiOptions(v.Options),
+		Selected: p.Selected, SelectedHave: p.SelectedHave, Options: apiOptions(v.Options), Choices: apiChoices(v.Choices),
 		Known: v.Known, Reachable: v.Reachable, DHT: apiclient.DHT(v.DHT),
 		Peers: []apiclient.Peer{}, Trackers: []apiclient.Tracker{},
 	}

@@ -110,7 +110,7 @@ func (d *devices) Endpoint(id string) netip.AddrPort { return d.hub.Endpoint(con
 func (d *devices) List(ctx context.Context) ([]apiclient.Device, error) {
 	all, err := d.accounts.Devices(ctx)
 	if err != nil {
-		return nil, err
+		return nil, apiError(err)
 	}
 	list := []apiclient.Device{}
 	for _, r := range all {
@@ -134,7 +134,7 @@ func (d *devices) Rename(ctx context.Context, nameOrID, newName string) (apiclie
 	if err != nil {
 		return apiclient.Device{}, deviceError(err)
 	}
-	return d.show(r), d.reload(ctx)
+	return d.show(r), apiError(d.reload(ctx))
 }
 
 // Revoke refuses the device's key from now on and cuts it off (api.Devices).
@@ -145,13 +145,13 @@ func (d *devices) Revoke(ctx context.Context, nameOrID string) error {
 	}
 	d.hub.Revoke(control.DeviceID(r.ID))
 	if err := d.reload(ctx); err != nil {
-		return err
+		return apiError(err)
 	}
 	d.jobs.Revoked(ctx, r.ID)
 	return nil
 }
 
-// deviceError gives an error of the accounts the API's kind; its sentence stays.
+// deviceError gives an error of the accounts or of the store the API's kind; its sentence stays.
 func deviceError(err error) error {
 	switch {
 	case errors.Is(err, account.ErrNotFound):
@@ -161,5 +161,5 @@ func deviceError(err error) error {
 	case errors.Is(err, account.ErrInvalid):
 		return statusError{err, api.ErrInvalid}
 	}
-	return err
+	return apiError(err)
 }

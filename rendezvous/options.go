@@ -65,6 +65,14 @@ func jobChoices(list []apiclient.Choice) []job.Choice {
 	return choices
 }
 
+func apiChoices(list []job.Choice) []apiclient.Choice {
+	var choices []apiclient.Choice
+	for _, c := range list {
+		choices = append(choices, apiclient.Choice{Priority: apiPriority(c.Priority), Patterns: c.Patterns})
+	}
+	return choices
+}
+
 // priorities are the API's words. It lets no others through.
 var priorities = map[apiclient.Priority]control.FilePriority{
 	apiclient.PrioritySkip: control.FileSkip, apiclient.PriorityLow: control.FileLow,

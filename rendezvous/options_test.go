@@ -87,6 +87,9 @@ func TestOptionsAndChoicesThatCannotBeAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(j.Choices) != 1 || j.Choices[0].Priority != "skip" || !slices.Equal(j.Choices[0].Patterns, []string{"*.nfo"}) {
+		t.Errorf("the choices that wait are %+v", j.Choices)
+	}
 	set := func(change apiclient.OptionsChange) error { _, err := c.SetOptions(ctx, j.ID, change); return err }
 	for name, row := range map[string]struct {
 		err    error

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -215,6 +216,24 @@ func TestUnexpectedErrorGoesToTheLogAndNotToTheUser(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), errDisk.Error()) {
 		t.Errorf("the log has no cause: %s", log.String())
+	}
+}
+
+func TestAStoreThatIsAwayIsNamedToTheUserAndInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	b := newBackend()
+	b.fail = fmt.Errorf("writing jobs/a: no connection to the NATS server nats://box: check it: %w", api.ErrUnavailable)
+	c := config(b)
+	c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, path := range []string{"/jobs/aaaaaaaa/pause", "/invites"} {
+		log.Reset()
+		response, reply := ask(t, api.New(c), "POST", "/api/v1"+path, "")
+		if want := `{"error":"writing jobs/a: no connection to the NATS server nats://box: check it"}`; response.StatusCode != 503 || reply != want {
+			t.Errorf("%s: %d %s, want 503 %s", path, response.StatusCode, reply, want)
+		}
+		if !strings.Contains(log.String(), "no connection to the NATS server") {
+			t.Errorf("%s: the log has no cause: %s", path, log.String())
+		}
 	}
 }
 

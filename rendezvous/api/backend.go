@@ -12,9 +12,10 @@ import (
 // with the named status. Any other error is logged, and the user is told no more
 // than that the surrogate failed (500).
 var (
-	ErrNotFound = errors.New("not found")   // 404: no such job or device
-	ErrConflict = errors.New("conflict")    // 409: not in this state, or a name that is taken
-	ErrInvalid  = errors.New("not allowed") // 422: a torrent, magnet, target or name that cannot be used
+	ErrNotFound    = errors.New("not found")   // 404: no such job or device
+	ErrConflict    = errors.New("conflict")    // 409: not in this state, or a name that is taken
+	ErrUnavailable = errors.New("unavailable") // 503: the store is away or full; also logged
+	ErrInvalid     = errors.New("not allowed") // 422: a torrent, magnet, target or name that cannot be used
 )
 
 // Jobs is what the API needs of the jobs. Its methods are called concurrently

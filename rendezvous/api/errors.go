@@ -32,11 +32,15 @@ func (e *statusError) GetStatus() int { return e.status }
 // explain turns an implementation's error into what the user is told.
 func explain(ctx context.Context, log *slog.Logger, operation string, err error) error {
 	for sentinel, status := range map[error]int{
-		ErrNotFound: http.StatusNotFound,
-		ErrConflict: http.StatusConflict,
-		ErrInvalid:  http.StatusUnprocessableEntity,
+		ErrNotFound:    http.StatusNotFound,
+		ErrConflict:    http.StatusConflict,
+		ErrInvalid:     http.StatusUnprocessableEntity,
+		ErrUnavailable: http.StatusServiceUnavailable,
 	} {
 		if errors.Is(err, sentinel) {
+			if sentinel == ErrUnavailable {
+				log.Warn("api: request cannot be done now", "operation", operation, "err", err)
+			}
 			// The status says what the sentinel says.
 			return &statusError{status, clip(strings.TrimSuffix(err.Error(), ": "+sentinel.Error()))}
 		}

@@ -42,6 +42,7 @@ type Job struct {
 	Added        time.Time `json:"added" doc:"when the job was stored"`
 	Private      bool      `json:"private" doc:"the torrent is private (BEP 27)"`
 	Options      Options   `json:"options" doc:"how the target goes about it"`
+	Choices      []Choice  `json:"choices,omitempty" doc:"of files, by patterns, as long as the files are not known; then they are made, and list-files shows the result"`
 	Known        int       `json:"known" doc:"addresses of peers that the surrogate knows"`
 	Reachable    int       `json:"reachable" doc:"of these, found by the surrogate to be peers: only these are sent to the target at once"`
 	DHT          DHT       `json:"dht" doc:"the search in the distributed hash table (BEP 5)"`
