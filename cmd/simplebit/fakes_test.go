@@ -45,7 +45,8 @@ func newSurrogate() *surrogate {
 	done := loading
 	done.State, done.Have, done.DownRate, done.Message = apiclient.StateSeeding, done.Size, 0, "complete; sharing"
 	waiting := apiclient.Job{ID: "k4aaaaaa", InfoHash: "0000000000000000000000000000000000000001", Target: "device:cellar", State: apiclient.StateMetadata,
-		Message: "waiting for a peer that has the metadata; the trackers know none", Added: noon}
+		Message: "waiting for a peer that has the metadata; the trackers know none", Added: noon,
+		Choices: []apiclient.Choice{{Priority: apiclient.PrioritySkip, Patterns: []string{"*"}}, {Priority: apiclient.PriorityNormal, Patterns: []string{"*.flac", "scans\x1b[2J"}}}}
 	full := apiclient.Job{ID: "zzzzzzzz", InfoHash: "0000000000000000000000000000000000000002", Name: "café\x1b[2J 映画", Target: "device:attic", TargetOnline: true,
 		State: apiclient.StatePaused, Size: 3 << 30, Have: 1 << 30, Added: noon, Private: true, Message: "paused by an error",
 		Error: "disk full: writing café.part: 12345 bytes free in /srv; free some space and resume"}

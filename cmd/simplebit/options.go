@@ -114,10 +114,16 @@ func parseDecimal(text string) (float64, error) {
 	return strconv.ParseFloat(text, 64)
 }
 
+// Bounds that the surrogate sets too; here they are named in the words of the command line.
+const (
+	maxPeers    = 1000
+	maxSeedDays = 3650
+)
+
 func parsePeers(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return 0, fmt.Errorf("want a number of connections, or 0 to let the device decide")
+	if err != nil || n > maxPeers {
+		return 0, fmt.Errorf("want a number of connections from 0 to %d; 0 lets the device decide", maxPeers)
 	}
 	return int(n), nil
 }
@@ -132,16 +138,22 @@ func parseRatio(text string) (float64, error) {
 
 // parseSeedTime reads a time in seconds: as Go writes it, or in days.
 func parseSeedTime(text string) (int64, error) {
+	const most = maxSeedDays * 24 * time.Hour
+	var d time.Duration
+	var err error
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := parseDecimal(days); err == nil && n < 1e5 {
-			return int64(n * 24 * 3600), nil
-		}
+		var n float64
+		n, err = parseDecimal(days)
+		d = time.Duration(min(n, maxSeedDays+1) * float64(24*time.Hour)) // more would overflow
+	} else {
+		d, err = time.ParseDuration(text)
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("want a time such as 90m, 48h or 7d, or 0 for no such end")
-	}
-	if d > 0 && d < time.Second {
+	switch {
+	case err != nil || d < 0:
+		return 0, fmt.Errorf("want a time such as 90m, 48h or 7d, at most %dd, or 0 for no such end", maxSeedDays)
+	case d > most:
+		return 0, fmt.Errorf("the longest time is %dd", maxSeedDays)
+	case d > 0 && d < time.Second:
 		return 0, fmt.Errorf("the shortest time is a second")
 	}
 	return int64(d / time.Second), nil

@@ -23,12 +23,12 @@ func TestRatesAreBinaryAsTheOutputIs(t *testing.T) {
 }
 
 func TestTimesToSeedMayBeInDays(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "90m": 5400, "48h": 172800, "7d": 604800, "0.5d": 43200, "1h30m": 5400, "61s": 61, "1500ms": 1} {
+	for text, want := range map[string]int64{"0": 0, "90m": 5400, "48h": 172800, "7d": 604800, "0.5d": 43200, "1h30m": 5400, "61s": 61, "1500ms": 1, "3650d": 315360000, "87600h": 315360000} {
 		if got, err := parseSeedTime(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "5", "d", "-1h", "10ms", "1w", "forever", "999999d", "1.2.3d", "9999999h9999999h"} {
+	for _, text := range []string{"", "5", "d", "-1h", "10ms", "1w", "forever", "999999d", "3650.1d", "87601h", "0.000001d", "1.2.3d", "9999999h9999999h"} {
 		if got, err := parseSeedTime(text); err == nil || got != 0 {
 			t.Errorf("%q was read as %d", text, got)
 		}

@@ -50,6 +50,9 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 	if options := formatOptions(job.Options); options != "" {
 		field("options", "%s", options)
 	}
+	if len(job.Choices) > 0 {
+		field("files", "%s; once they are known", formatChoices(job.Choices))
+	}
 	field("rates", "down %s, up %s", formatRate(job.DownRate), formatRate(job.UpRate))
 	field("traffic", "received %s, sent %s", formatSize(job.Downloaded), formatSize(job.Uploaded))
 	if job.Known > 0 {
@@ -65,6 +68,15 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Trackers), "tracker"), indent(trackerTable(job.Trackers, now)))
 	}
 	return b.String()
+}
+
+// formatChoices writes choices of files as they are made: "skip *; normal *.flac".
+func formatChoices(choices []apiclient.Choice) string {
+	var parts []string
+	for _, c := range choices {
+		parts = append(parts, clean(string(c.Priority)+" "+strings.Join(c.Patterns, ", ")))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func formatDHT(d apiclient.DHT, now time.Time) string {
