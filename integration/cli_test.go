@@ -91,7 +91,7 @@ func TestAJobSaysWhyItHasNoPeers(t *testing.T) {
 		if s.says(j.Message, c.says...); j.State != c.state {
 			t.Errorf("%s: the job is %s, want %s", c.what, j.State, c.state)
 		}
-		s.says(s.simplebit("show", j.ID), j.Message)
+		s.says(s.simplebit("show", j.ID), c.says...)
 		s.simplebit("rm", j.ID)
 	}
 	j := s.addBy(alone.File, "attic")

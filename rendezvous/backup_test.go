@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"simplebit/rendezvous/apiclient"
 	"simplebit/rendezvous/store"
@@ -270,16 +272,26 @@ func TestASurrogateWhoseStoreIsTakenOverEnds(t *testing.T) {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	// A clone of the folder has the same id, and so the same right.
-	clone := local(t)
-	clone.NATS = cfg.NATS
-	if err := os.CopyFS(filepath.Join(clone.Data, "store"), os.DirFS(filepath.Join(cfg.Data, "store"))); err != nil {
+	// What another surrogate writes that waited for this one to fall silent.
+	conn, err := nats.Connect(cfg.NATS)
+	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, clone)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := js.KeyValue(ctx, "simplebit-lease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lease.PutString(ctx, "holder", `{"folder":"f","instance":"i","holder":"another one","beat":1}`); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case err := <-ended:
-		if !errors.Is(err, store.ErrLost) || !strings.Contains(err.Error(), clone.Data) || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, store.ErrLost) || !strings.Contains(err.Error(), "another one") || strings.Contains(err.Error(), "\n") {
 			t.Error(err)
 		}
 	case <-time.After(patience):
