@@ -1,0 +1,158 @@
+package mse
+
+import (
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+)
+
+// Dial does the handshake as initiator on c, for the torrent with info-hash skey. provide is the set of methods offered,
+// at least one; initial, at most 65535 bytes, is sent as IA within the handshake: the BitTorrent handshake belongs there,
+// as it saves a round trip. The stream of the Conn begins with the peer's first byte of payload.
+//
+// It waits as long as the deadlines of c let it. On an error c is of no further use, and the caller's to close. The error
+// wraps [ErrHandshake], [ErrPolicy] where provide holds no method, io.ErrUnexpectedEOF where the peer hung up, or is that
+// of the network.
+func Dial(c net.Conn, skey [20]byte, provide Method, initial []byte) (*Conn, error) {
+	return dial(rand.Reader, c, skey, provide, initial)
+}
+
+// Accept does the handshake as responder on c, of which prefix was read already: as a rule the 20 bytes that turned out
+// not to be the greeting of BEP 3. find returns the info-hash whose [ReqHash] it is given; it runs on the calling goroutine.
+// policy chooses the method: with [Prefer] plaintext if it is offered and else RC4, with [Require] RC4. The stream of the Conn
+// begins with IA, which may still be on its way.
+//
+// It waits as long as the deadlines of c let it. On an error c is of no further use, and the caller's to close. The error
+// wraps [ErrHandshake], [ErrUnknownTorrent], [ErrPolicy], which comes at once with [Off], io.ErrUnexpectedEOF where the
+// peer hung up, or is that of the network.
+func Accept(c net.Conn, prefix []byte, find func(req2 [20]byte) (skey [20]byte, ok bool), policy Policy) (*Conn, error) {
+	return accept(rand.Reader, c, prefix, find, policy)
+}
+
+func dial(random io.Reader, c net.Conn, skey [20]byte, provide Method, initial []byte) (*Conn, error) {
+	provide &= Plaintext | RC4
+	switch {
+	case provide == 0:
+		return nil, fmt.Errorf("%w: there is no method to offer", ErrPolicy)
+	case len(initial) > maxInitial:
+		return nil, fmt.Errorf("%d bytes of initial payload, at most %d fit", len(initial), maxInitial)
+	}
+	in := &intake{c: c}
+	s, err := agree(random, in, true)
+	if err != nil {
+		return nil, err
+	}
+	out, incoming, err := s.ciphers(skey)
+	if err != nil {
+		return nil, err
+	}
+	pad, err := padLength(random)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Write(appendRequest(nil, s, skey, out, head{uint32(provide), pad}, initial)); err != nil {
+		return nil, err
+	}
+	// The mark is the encrypted VC. The copy of the cipher makes it, so that the head is read from its beginning.
+	var mark [vcSize]byte
+	ahead := *incoming
+	ahead.XORKeyStream(mark[:], mark[:])
+	if err := in.skipTo(mark[:]); err != nil {
+		return nil, err
+	}
+	h, err := in.head(incoming)
+	if err != nil {
+		return nil, err
+	}
+	method, err := h.selected(provide)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c, method, incoming, out, in.rest(), 0), nil
+}
+
+func accept(random io.Reader, c net.Conn, prefix []byte, find func([20]byte) ([20]byte, bool), policy Policy) (*Conn, error) {
+	if policy == Off {
+		return nil, fmt.Errorf("%w: it is off", ErrPolicy)
+	}
+	in := &intake{c: c, prefix: prefix}
+	s, err := agree(random, in, false)
+	if err != nil {
+		return nil, err
+	}
+	mark := s.mark()
+	if err := in.skipTo(mark[:]); err != nil {
+		return nil, err
+	}
+	b, err := in.take(2 * sha1.Size)
+	if err != nil {
+		return nil, err
+	}
+	skey, ok := find(s.veil([sha1.Size]byte(b[sha1.Size:])))
+	if !ok {
+		return nil, ErrUnknownTorrent
+	}
+	incoming, out, err := s.ciphers(skey)
+	if err != nil {
+		return nil, err
+	}
+	h, err := in.head(incoming)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = in.take(2); err != nil {
+		return nil, err
+	}
+	incoming.XORKeyStream(b, b)
+	initial := int(binary.BigEndian.Uint16(b))
+	method, err := policy.choose(Method(h.methods & uint32(Plaintext|RC4)))
+	if err != nil {
+		return nil, err
+	}
+	pad, err := padLength(random)
+	if err != nil {
+		return nil, err
+	}
+	answer := head{uint32(method), pad}.appendMarshal(nil)
+	out.XORKeyStream(answer, answer)
+	if _, err := c.Write(answer); err != nil {
+		return nil, err
+	}
+	return newConn(c, method, incoming, out, in.rest(), initial), nil
+}
+
+// agree exchanges the public keys. The responder makes its own only when it has the peer's, so that a connection
+// which says less than that costs no arithmetic.
+func agree(random io.Reader, in *intake, first bool) (*secret, error) {
+	in.limit = keySize + maxPad + vcSize
+	if !first {
+		in.limit = keySize + maxPad + sha1.Size
+	}
+	var theirs []byte
+	var err error
+	if !first {
+		if theirs, err = in.take(keySize); err != nil {
+			return nil, err
+		}
+	}
+	ours, err := newExchange(random)
+	if err != nil {
+		return nil, err
+	}
+	greeting, err := hello(random, ours)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := in.c.Write(greeting); err != nil {
+		return nil, err
+	}
+	if first {
+		if theirs, err = in.take(keySize); err != nil {
+			return nil, err
+		}
+	}
+	return ours.shared(theirs)
+}
