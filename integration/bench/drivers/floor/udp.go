@@ -1,0 +1,216 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"simplebit/integration/bench/drivers/measured"
+)
+
+// A datagram of content is its position (8 bytes) and bytes of the file. What answers it is two numbers: how many bytes have come without a
+// gap, and how many more may be on the way. Whatever comes out of order is dropped, and sent again after a while without progress: on
+// a cable between two namespaces it hardly happens.
+const (
+	header   = 8
+	datagram = 1472 // fits 1500 bytes of IPv4
+	payload  = datagram - header
+	run      = 44 // datagrams of one system call: below 64 KiB
+	ackSize  = 16
+	patience = 50 * time.Millisecond // without progress
+	silence  = 5 * time.Second       // after which the other side is gone
+	buffer   = 8 << 20               // asked of the kernel, which may give less
+)
+
+// serveUDP sends the file to whoever sends the first datagram.
+func serveUDP(address string, f *os.File, single bool) error {
+	addr, err := net.ResolveUDPAddr("udp4", address)
+	if err != nil {
+		return err
+	}
+	c, err := net.ListenUDP("udp4", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := measured.Say("ready"); err != nil {
+		return err
+	}
+	s := &sender{conn: c, file: f, size: info.Size(), run: run}
+	if single {
+		s.run = 1
+	} else if err := control(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, datagram) }); err != nil {
+		return fmt.Errorf("UDP_SEGMENT: %w", err)
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	measured.Stay()
+	return nil
+}
+
+type sender struct {
+	conn  *net.UDPConn
+	to    netip.AddrPort
+	file  *os.File
+	size  int64
+	run   int   // datagrams of one system call
+	acked int64 // bytes that have come
+	limit int64 // bytes up to which may be sent
+	next  int64
+}
+
+func (s *sender) send() error {
+	b := make([]byte, run*datagram)
+	var ack [ackSize]byte
+	for s.acked < s.size {
+		for s.next < min(s.limit, s.size) {
+			if err := s.burst(b); err != nil {
+				return err
+			}
+		}
+		wait := patience
+		if !s.to.IsValid() {
+			wait = time.Minute
+		}
+		s.conn.SetReadDeadline(time.Now().Add(wait))
+		n, from, err := s.conn.ReadFromUDPAddrPort(ack[:])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && s.to.IsValid():
+			s.next = s.acked
+			continue
+		case err != nil:
+			return err
+		case n != ackSize:
+			continue
+		}
+		s.to = from
+		s.acked = max(s.acked, int64(binary.BigEndian.Uint64(ack[:])))
+		s.limit = s.acked + int64(binary.BigEndian.Uint64(ack[8:]))
+		s.next = max(s.next, s.acked)
+	}
+	return nil
+}
+
+// burst sends datagrams with one system call.
+func (s *sender) burst(b []byte) error {
+	used := 0
+	for range s.run {
+		n, err := s.file.ReadAt(b[used+header:used+datagram], s.next)
+		if n == 0 {
+			if err == io.EOF {
+				break
+			}
+			return err
+		}
+		binary.BigEndian.PutUint64(b[used:], uint64(s.next))
+		s.next += int64(n)
+		used += header + n
+		if n < payload || s.next >= s.limit {
+			break
+		}
+	}
+	_, err := s.conn.WriteToUDPAddrPort(b[:used], s.to)
+	return err
+}
+
+func fetchUDP(address string, p *measured.Pieces, size int64, single bool) error {
+	addr, err := net.ResolveUDPAddr("udp4", address)
+	if err != nil {
+		return err
+	}
+	c, err := net.DialUDP("udp4", nil, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	window := 0
+	if err := control(c, func(fd int) error {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+		}
+		// The kernel counts its own overhead: a quarter is safe for datagrams of this size.
+		given, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		window = min(given/4, 1<<20)
+		if err == nil && !single {
+			err = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		}
+		return err
+	}); err != nil {
+		return fmt.Errorf("UDP_GRO: %w", err)
+	}
+	r := &receiver{conn: c, pieces: p, window: window}
+	return r.receive(size)
+}
+
+type receiver struct {
+	conn   *net.UDPConn
+	pieces *measured.Pieces
+	window int
+}
+
+func (r *receiver) receive(size int64) error {
+	b := make([]byte, 64<<10)
+	told := int64(-1)
+	for since := time.Now(); r.pieces.Len() < size; {
+		// One answer for what one or a few system calls brought.
+		if have := r.pieces.Len(); told < 0 || have-told >= 16<<10 {
+			if err := r.tell(); err != nil {
+				return err
+			}
+			told = have
+		}
+		r.conn.SetReadDeadline(time.Now().Add(patience))
+		n, err := r.conn.Read(b)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(since) < silence {
+			told = -1
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("after %d of %d bytes: %w", r.pieces.Len(), size, err)
+		}
+		since = time.Now()
+		for rest := b[:n]; len(rest) > header; {
+			one := rest[:min(datagram, len(rest))]
+			rest = rest[len(one):]
+			if int64(binary.BigEndian.Uint64(one)) != r.pieces.Len() {
+				continue
+			}
+			if _, err := r.pieces.Write(one[header:]); err != nil {
+				return err
+			}
+		}
+	}
+	return r.tell()
+}
+
+func (r *receiver) tell() error {
+	var ack [ackSize]byte
+	binary.BigEndian.PutUint64(ack[:], uint64(r.pieces.Len()))
+	binary.BigEndian.PutUint64(ack[8:], uint64(r.window))
+	_, err := r.conn.Write(ack[:])
+	return err
+}
+
+func control(c *net.UDPConn, f func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+	return errors.Join(err, failed)
+}
