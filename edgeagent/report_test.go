@@ -7,7 +7,7 @@ import (
 	"simplebit/wire/control"
 )
 
-func TestATorrentIsReportedAtMostOnceASecondAndOnlyWhenItChanged(t *testing.T) {
+func TestATorrentIsReportedWhenItChangedAtMostOnceASecondInOneState(t *testing.T) {
 	r := reporter{time.Second, map[infoHash]report{}}
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	red, blue := infoHash{1}, infoHash{2}
@@ -24,8 +24,8 @@ func TestATorrentIsReportedAtMostOnceASecondAndOnlyWhenItChanged(t *testing.T) {
 		{0, []control.Progress{p(red, 0, down)}, 1, time.Second},
 		{300 * time.Millisecond, []control.Progress{p(red, 0, down)}, 0, time.Second},
 		{300 * time.Millisecond, []control.Progress{p(red, 5, down)}, 0, 700 * time.Millisecond},
-		{400 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 0, down)}, 1, 600 * time.Millisecond},
-		{time.Second, []control.Progress{p(red, 9, seed), p(blue, 1, down)}, 1, 400 * time.Millisecond},
+		{400 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 0, down)}, 2, time.Second},
+		{500 * time.Millisecond, []control.Progress{p(red, 11, seed), p(blue, 1, down)}, 0, 900 * time.Millisecond},
 		{1400 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 1, down)}, 1, time.Second},
 		{time.Hour, []control.Progress{p(red, 9, seed), p(blue, 1, down)}, 0, time.Second},
 		{time.Hour, []control.Progress{p(red, 10, seed), p(blue, 2, down)}, 2, time.Second},
