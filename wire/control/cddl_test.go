@@ -103,7 +103,8 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 			{addr("203.0.113.9:6881"), UnusableUnreachable}, {addr("[2001:db8::9]:6881"), UnusableLied}}},
 		"delete the files": Unassign{id, true},
 		"one of each": Candidates{id, []Candidate{
-			{addr("203.0.113.9:6881"), CandidateReachable}, {addr("[2001:db8::9]:6881"), CandidateUnverified}}},
+			{addr("203.0.113.9:6881"), CandidateReachable, TransportUTP, true},
+			{Addr: addr("[2001:db8::9]:6881"), Kind: CandidateUnverified}}},
 		"three files in two pieces": LayoutHeader{id, "src", 32768, 40000, 3, 2},
 		"the files of the header above": LayoutFiles{[]LayoutFile{
 			{"src/go.mod", 300, false}, {"", 32468, true}, {"src/fmt/print.go", 7232, false}}},

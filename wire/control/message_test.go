@@ -165,7 +165,8 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		"a negative key":        {"a2 00 05 20 fb 3ff0000000000000", Synced{}},
 		"a key in a peer":       {"a3 00 04 01 " + id20 + "0b 81 a2 05 01 18 40 a0", Progress{ID: testID, Peers: []Peer{{Down: 1}}}},
 		"a state":               {"a3 00 04 01 " + id20 + "03 18 ff", Progress{ID: testID, State: 255}},
-		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{addr("203.0.113.9:6881"), 9}}}},
+		"a transport":           {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 03 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Transport: 9}}}},
+		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
 		"a priority of files":   {"a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 09", Assign{ID: testID, Files: []FileRun{{1, 9}}}},
 		"a reason":              {"a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Unusable{testID, []UnusablePeer{{addr("203.0.113.9:6881"), 9}}}},
 		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
@@ -287,9 +288,9 @@ func slicesOf[T any](v T, n int) []T {
 }
 
 func TestAddressesLoseTheirZone(t *testing.T) {
-	m := Candidates{testID, []Candidate{{addr("[fe80::1%eth0]:1"), 1}, {addr("[::ffff:192.0.2.1]:2"), 1}}}
+	m := Candidates{testID, []Candidate{{Addr: addr("[fe80::1%eth0]:1"), Kind: 1}, {Addr: addr("[::ffff:192.0.2.1]:2"), Kind: 1}}}
 	got, err := ParseMessage(mustAppend(t, m))
-	want := Candidates{testID, []Candidate{{addr("[fe80::1]:1"), 1}, {addr("192.0.2.1:2"), 1}}}
+	want := Candidates{testID, []Candidate{{Addr: addr("[fe80::1]:1"), Kind: 1}, {Addr: addr("192.0.2.1:2"), Kind: 1}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -172,7 +172,20 @@ type Candidates struct {
 type Candidate struct {
 	Addr netip.AddrPort // valid, port above 0
 	Kind CandidateKind
+	// Transport and Encrypted are how the surrogate's own handshake succeeded there: to be tried first.
+	Transport Transport
+	Encrypted bool // MSE
 }
+
+// Transport is what carries a peer connection. Readers treat one that they do not know as TransportAny.
+type Transport uint8
+
+// The transports.
+const (
+	TransportAny Transport = 0 // not known which works
+	TransportTCP Transport = 1
+	TransportUTP Transport = 2 // BEP 29
+)
 
 // CandidateKind says how a candidate is to be used. Readers ignore candidates of a kind they do not know.
 type CandidateKind uint8

@@ -18,6 +18,9 @@ type candidatesWire struct {
 type candidateWire struct {
 	Addr cbor.ByteString `cbor:"1,keyasint"`
 	Kind CandidateKind   `cbor:"2,keyasint,omitempty"`
+
+	Transport Transport `cbor:"3,keyasint,omitempty"`
+	Encrypted bool      `cbor:"4,keyasint,omitempty"`
 }
 
 func (m Candidates) wire() (any, error) {
@@ -29,7 +32,7 @@ func (m Candidates) wire() (any, error) {
 		if err := checkDialable(p.Addr); err != nil {
 			return nil, err
 		}
-		w.Peers[i] = candidateWire{wireAddr(p.Addr), p.Kind}
+		w.Peers[i] = candidateWire{wireAddr(p.Addr), p.Kind, p.Transport, p.Encrypted}
 	}
 	return w, nil
 }
@@ -51,7 +54,7 @@ func (w candidatesWire) message() (Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.Peers[i] = Candidate{addr, p.Kind}
+		m.Peers[i] = Candidate{addr, p.Kind, p.Transport, p.Encrypted}
 	}
 	return m, nil
 }
