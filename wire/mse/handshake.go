@@ -23,7 +23,7 @@ func Dial(c net.Conn, skey [20]byte, provide Method, initial []byte) (*Conn, err
 // Accept does the handshake as responder on c, of which prefix was read already: as a rule the 20 bytes that turned out
 // not to be the greeting of BEP 3. find returns the info-hash whose [ReqHash] it is given; it runs on the calling goroutine.
 // policy chooses the method: with [Prefer] plaintext if it is offered and else RC4, with [Require] RC4. The stream of the Conn
-// begins with IA, which may still be on its way.
+// begins with IA; one of up to a KiB is there when Accept returns, a longer one may still be on its way.
 //
 // It waits as long as the deadlines of c let it. On an error c is of no further use, and the caller's to close. The error
 // wraps [ErrHandshake], [ErrUnknownTorrent], [ErrPolicy], which comes at once with [Off], io.ErrUnexpectedEOF where the
@@ -110,6 +110,9 @@ func accept(random io.Reader, c net.Conn, prefix []byte, find func([20]byte) ([2
 	initial := int(binary.BigEndian.Uint16(b))
 	method, err := policy.choose(Method(h.methods & uint32(Plaintext|RC4)))
 	if err != nil {
+		return nil, err
+	}
+	if err := in.await(initial); err != nil {
 		return nil, err
 	}
 	pad, err := padLength(random)

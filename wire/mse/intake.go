@@ -8,8 +8,7 @@ import (
 	"net"
 )
 
-// intakeSize is what a handshake reads ahead at most. A peer that sends all it may before an answer, with a BitTorrent
-// handshake as IA, has room in it: over a connection that buffers nothing both ends would otherwise wait for each other.
+// intakeSize is what a handshake reads ahead at most.
 const intakeSize = 1 << 10
 
 // intake reads the peer's side of a handshake: never more than limit unread bytes, so that what is waited for is
@@ -69,6 +68,17 @@ func (in *intake) skipTo(mark []byte) error {
 			return err
 		}
 	}
+}
+
+// await waits for IA, which came with the request, where it fits. Over a connection that buffers nothing both ends would
+// otherwise wait for each other: the initiator to be rid of its IA, the responder of its answer.
+func (in *intake) await(initial int) error {
+	for initial <= intakeSize && len(in.unread) < initial {
+		if err := in.more(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rest returns what was read beyond the handshake, nil if nothing was.
