@@ -21,6 +21,7 @@ import (
 	"simplebit/edgeagent/storage"
 	"simplebit/edgeagent/swarm"
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 )
 
 // Config configures an agent. State and Dir are needed.
@@ -33,7 +34,9 @@ type Config struct {
 	MaxPeers int    // connections of all torrents together; default 40
 	Down, Up int64  // payload bytes/s of all torrents together; 0: no limit
 	Software string // program and version, shown to the surrogate and to peers
-	Log      *slog.Logger
+	// Encryption is that of connections with peers; default mse.Prefer.
+	Encryption mse.Policy
+	Log        *slog.Logger
 
 	retry       func(failures int) time.Duration // wait before the surrogate is tried again; default backoff
 	reportEvery time.Duration                    // least time between two reports of a torrent; default 1 s
@@ -85,7 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 	set := &torrents{
 		state: state, dir: cfg.Dir, pool: pool, log: cfg.Log,
 		swarm: swarm.Config{
-			Pool: pool, Dialer: &dial.Dialer{}, Port: portOf(peers.Addr()),
+			Pool: pool, Dialer: &dial.Dialer{Encryption: cfg.Encryption}, Port: portOf(peers.Addr()),
 			Software: cfg.Software,
 			Shared:   swarm.NewShared(swarm.SharedConfig{MaxPeers: cfg.MaxPeers, Down: cfg.Down, Up: cfg.Up}),
 		},
@@ -101,7 +104,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: portOf(peers.Addr())}
 	tasks.Go(func() error { return s.run(ctx, control) })
-	tasks.Go(func() error { return accept(ctx, peers, set, cfg.Log) })
+	tasks.Go(func() error { return accept(ctx, peers, set, cfg.Encryption, cfg.Log) })
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", peers.Addr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
 	return tasks.Wait()

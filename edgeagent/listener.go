@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 )
 
 // maxGreeting bounds incoming connections whose handshake is not done.
 const maxGreeting = 32
 
 // accept takes incoming peers until ctx ends and hands each to its torrent.
-func accept(ctx context.Context, ln net.Listener, set *torrents, log *slog.Logger) error {
+func accept(ctx context.Context, ln net.Listener, set *torrents, encryption mse.Policy, log *slog.Logger) error {
+	door := dial.Acceptor{Answer: set.answer, Find: set.find, Encryption: encryption}
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	var greets sync.WaitGroup
@@ -41,7 +43,7 @@ func accept(ctx context.Context, ln net.Listener, set *torrents, log *slog.Logge
 		}
 		greets.Go(func() {
 			defer func() { <-greeting }()
-			greet(ctx, c, set, log)
+			greet(ctx, c, door, set, log)
 		})
 	}
 }
@@ -55,8 +57,8 @@ func pause(ctx context.Context) {
 }
 
 // greet shakes hands with an incoming peer.
-func greet(ctx context.Context, c net.Conn, set *torrents, log *slog.Logger) {
-	conn, err := dial.Accept(ctx, c, set.answer)
+func greet(ctx context.Context, c net.Conn, door dial.Acceptor, set *torrents, log *slog.Logger) {
+	conn, err := dial.Accept(ctx, c, door)
 	if err != nil {
 		log.Debug("incoming peer refused", "addr", c.RemoteAddr(), "err", err)
 		return

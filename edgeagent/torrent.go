@@ -18,7 +18,8 @@ var errFinished = errors.New("seeded as long as asked")
 // wish changes; the fields under mu are what others see of it.
 type torrent struct {
 	id     infoHash
-	dir    string // in the state folder
+	veiled [20]byte // what encrypted connections call it
+	dir    string   // in the state folder
 	set    *torrents
 	log    *slog.Logger
 	stop   context.CancelFunc

@@ -17,6 +17,7 @@ import (
 	"simplebit/edgeagent/swarm"
 	"simplebit/wire/control"
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
@@ -88,7 +89,7 @@ func (s *torrents) wait() { s.runs.Wait() }
 func (s *torrents) start(id infoHash, a assignment, state control.State, fault string) {
 	ctx, stop := context.WithCancel(s.ctx)
 	t := &torrent{
-		id: id, dir: s.state.torrentDir(id), set: s, log: s.log.With("torrent", hex.EncodeToString(id[:4])),
+		id: id, veiled: mse.ReqHash(id), dir: s.state.torrentDir(id), set: s, log: s.log.With("torrent", hex.EncodeToString(id[:4])),
 		wish: a, obeys: a.Generation, state: state, fault: fault,
 		stop: stop, wake: make(signal, 1), retune: make(signal, 1), broken: make(chan error, 1), ended: make(chan struct{}),
 	}
@@ -235,6 +236,16 @@ func faulty(err error) bool {
 		}
 	}
 	return errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.LinkError))
+}
+
+// find is the torrent that an encrypted connection names.
+func (s *torrents) find(req2 [20]byte) (infoHash, bool) {
+	for _, t := range s.all() {
+		if t.veiled == req2 {
+			return t.id, true
+		}
+	}
+	return infoHash{}, false
 }
 
 // answer is the handshake for a peer that asks for a torrent, if it runs.

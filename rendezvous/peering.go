@@ -36,7 +36,7 @@ func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16
 		peerID: peer.NewID(), port: port, log: cfg.Log, sessions: map[[20]byte][]*announcing{},
 	}}
 	shown := front.Config{
-		Dialer: &dial.Dialer{Net: &net.Dialer{Control: g.control}}, PeerID: p.trackers.peerID, Software: cfg.Software,
+		Dialer: &dial.Dialer{TCP: &net.Dialer{Control: g.control}, Encryption: cfg.Encryption}, PeerID: p.trackers.peerID, Software: cfg.Software,
 		Port: port, Dialable: g.candidate, Log: cfg.Log,
 	}
 	joint := torrent.Config{Announce: p.trackers.announce, Log: cfg.Log}

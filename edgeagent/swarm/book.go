@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"simplebit/wire/dial"
 )
 
 const (
@@ -21,6 +23,7 @@ type address struct {
 	at        netip.AddrPort
 	due       time.Time // not to be dialled before
 	failures  int       // in a row
+	way       dial.Way  // how it was reached the last time
 	reachable bool      // somebody has had a handshake from it
 	busy      bool      // being dialled, or connected
 	seed      bool      // has everything, so that it is useless to us once we have too

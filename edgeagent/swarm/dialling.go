@@ -79,10 +79,11 @@ func (t *Torrent) dial(ctx context.Context, a *address, guess bool) {
 		t.sure++
 		patience = surePatience
 	}
+	known := a.way
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		c, err := t.c.Dialer.Dial(ctx, a.at, t.handshake)
+		c, err := t.c.Dialer.Dial(ctx, a.at, t.handshake, known)
 		t.dialled <- dialResult{a, guess, c, err}
 	}()
 }
@@ -101,7 +102,7 @@ func (t *Torrent) dialEnded(r dialResult) {
 func (t *Torrent) reached(ctx context.Context, now time.Time, r dialResult) {
 	t.dialEnded(r)
 	if r.err == nil {
-		r.entry.reachable = true
+		r.entry.reachable, r.entry.way = true, r.conn.Way()
 		t.join(ctx, now, r.conn, r.entry)
 		return
 	}

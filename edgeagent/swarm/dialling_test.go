@@ -35,7 +35,7 @@ func TestASwarmOfDeadAddressesCostsFewConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(64<<20, 256<<10)
 		world := newScriptedNet(t)
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}})
 		for i := range 50 {
 			world.add(addr(5000+i), &scripted{c: c, each: 200 * time.Millisecond})
 		}
@@ -74,7 +74,7 @@ func TestUnverifiedAddressesAreDialledSparingly(t *testing.T) {
 		c := newContent(4*block, block)
 		world := newScriptedNet(t)
 		device := NewShared(SharedConfig{})
-		dialer := &dial.Dialer{Net: world}
+		dialer := &dial.Dialer{TCP: world}
 		a, b := c.start(t, "a", nil, Config{Dialer: dialer, Shared: device}), c.start(t, "b", nil, Config{Dialer: dialer, Shared: device})
 		a.AddCandidates(guesses(addrs(1, 100)...))
 		b.AddCandidates(guesses(addrs(100, 200)...))
@@ -105,7 +105,7 @@ func TestWithEnoughPeersNoUnverifiedAddressIsDialled(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newContent(4<<20, 64<<10)
 				world := newScriptedNet(t)
-				conf.conf.Dialer = &dial.Dialer{Net: world}
+				conf.conf.Dialer = &dial.Dialer{TCP: world}
 				n := c.start(t, "node", nil, conf.conf)
 				for i := range conf.peers {
 					world.add(addr(5000+i), &scripted{c: c, each: time.Minute})
@@ -126,7 +126,7 @@ func TestDeadAddressesThatWereReachableAreDialledTenAtATimeAndThenSparingly(t *t
 		c := newContent(4*block, block)
 		world := newScriptedNet(t)
 		var said verdicts
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}, Unusable: said.add})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}, Unusable: said.add})
 		n.AddCandidates(reachable(addrs(1, 31)...))
 		time.Sleep(16 * time.Second)
 		if begun, most := world.dead(); len(begun) != 30 || most != maxDials {
@@ -150,7 +150,7 @@ func TestAReachableAddressDoesNotWaitForDeadOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4<<20, 64<<10)
 		world := newScriptedNet(t)
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}})
 		world.add(addr(5000), &scripted{c: c, each: 50 * time.Millisecond, mute: true})
 		world.add(addr(5001), &scripted{c: c, each: 50 * time.Millisecond})
 		n.AddCandidates(append(guesses(addrs(1, 400)...), reachable(addr(5000))...))
@@ -204,7 +204,7 @@ func TestNoMoreAreDialledThanMayConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4*block, block)
 		world := newScriptedNet(t)
-		n := c.start(t, "node", nil, Config{Policy: Policy{MaxPeers: 3}, Dialer: &dial.Dialer{Net: world}})
+		n := c.start(t, "node", nil, Config{Policy: Policy{MaxPeers: 3}, Dialer: &dial.Dialer{TCP: world}})
 		n.connect(t, features{name: "x"})
 		n.AddCandidates(reachable(addr(1), addr(2), addr(3), addr(4)))
 		time.Sleep(time.Second)
@@ -219,7 +219,7 @@ func TestAnAcceptedPeerIsDialledBackOnlyWhenItIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4*block, block)
 		world := newScriptedNet(t)
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}})
 		from := netip.MustParseAddrPort("198.18.3.4:50000")
 		p := n.connect(t, features{name: "x", extended: true, addr: from})
 		if s := n.Status(); s.Known != 0 {

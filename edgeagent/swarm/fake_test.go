@@ -61,7 +61,7 @@ func (n *node) connectAs(t *testing.T, f features, id string) *fake {
 	if f.addr.IsValid() {
 		ours = located{ours, net.TCPAddrFromAddrPort(f.addr)}
 	}
-	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: "tcp", Outgoing: f.outgoing})
+	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: dial.TCP, Outgoing: f.outgoing})
 	synctest.Wait()
 	return p
 }

@@ -63,7 +63,7 @@ func TestThreeLiarsAmongTenPeersCostThePiecesTheyTouched(t *testing.T) {
 					c := newContent(3072*block, tt.piece*block)
 					var said verdicts
 					world := newScriptedNet(t)
-					n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}, Unusable: said.add})
+					n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}, Unusable: said.add})
 					var all, liars []netip.AddrPort
 					for i := range 10 {
 						p := &scripted{c: c, each: 10 * time.Millisecond}

@@ -149,7 +149,7 @@ func (n *node) listen(tb testing.TB) *node {
 			}
 			wg.Go(func() {
 				answer := func(hash [20]byte) (peer.Handshake, bool) { return n.Handshake(), hash == testHash }
-				if conn, err := dial.Accept(context.Background(), c, answer); err == nil {
+				if conn, err := dial.Accept(context.Background(), c, dial.Acceptor{Answer: answer}); err == nil {
 					n.Accept(conn)
 				}
 			})

@@ -92,7 +92,7 @@ func TestANewTorrentGetsItsShareOfConnectionsWithinTenSeconds(t *testing.T) {
 		c := newContent(16<<20, 64<<10)
 		world := newScriptedNet(t)
 		device := NewShared(SharedConfig{MaxPeers: 12})
-		conf := Config{Dialer: &dial.Dialer{Net: world}, Shared: device}
+		conf := Config{Dialer: &dial.Dialer{TCP: world}, Shared: device}
 		for i := range 40 {
 			world.add(addr(1+i), &scripted{c: c, each: time.Second})
 		}
@@ -148,7 +148,7 @@ func TestPeersOfNoUseMakeRoomForCandidates(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newContent(64*block, 4*block)
 				world := newScriptedNet(t)
-				n := c.start(t, "node", c.partly(0), Config{Shared: NewShared(SharedConfig{MaxPeers: 4}), Dialer: &dial.Dialer{Net: world}})
+				n := c.start(t, "node", c.partly(0), Config{Shared: NewShared(SharedConfig{MaxPeers: 4}), Dialer: &dial.Dialer{TCP: world}})
 				var strangers []*fake
 				for i := range 4 {
 					p := n.connect(t, features{name: fmt.Sprint(i), fast: true})

@@ -131,7 +131,7 @@ func TestFewerPeersAreKeptWhenFewerAreWanted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4<<20, 64<<10)
 		world := newScriptedNet(t)
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}})
 		for i := range 6 {
 			world.add(addr(1+i), &scripted{c: c, each: time.Second, mute: i%2 == 0})
 		}

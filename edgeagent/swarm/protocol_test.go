@@ -136,7 +136,7 @@ func TestTwoSeedsPart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := c.start(t, "node", c.data, Config{Dialer: &dial.Dialer{Net: newScriptedNet(t)}})
+				n := c.start(t, "node", c.data, Config{Dialer: &dial.Dialer{TCP: newScriptedNet(t)}})
 				p := n.connect(t, features{name: "x", fast: true, extended: true, addr: addr(1)})
 				p.send(extensions(peer.Extensions{Port: 6881}))
 				p.send(messages[:len(messages)-1]...)

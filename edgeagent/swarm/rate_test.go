@@ -18,8 +18,8 @@ import (
 // link connects two nodes by a pipe. It must run in a synctest bubble.
 func link(a, b *node) {
 	near, far := net.Pipe()
-	b.Accept(&dial.Conn{Conn: counted{far, &b.came}, Peer: a.Handshake(), Transport: "tcp"})
-	a.Accept(&dial.Conn{Conn: counted{near, &a.came}, Peer: b.Handshake(), Transport: "tcp"})
+	b.Accept(&dial.Conn{Conn: counted{far, &b.came}, Peer: a.Handshake(), Transport: dial.TCP})
+	a.Accept(&dial.Conn{Conn: counted{near, &a.came}, Peer: b.Handshake(), Transport: dial.TCP})
 	synctest.Wait()
 }
 

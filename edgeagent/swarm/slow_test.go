@@ -133,7 +133,7 @@ func TestVerdictsOnAddresses(t *testing.T) {
 		other := newContent(1<<20, 16<<10) // of another number of pieces: its bitfield does not fit
 		world.add(addr(1), &scripted{c: other, plain: true, each: time.Second})
 		world.add(addr(2), &scripted{c: c, each: 10 * time.Millisecond})
-		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{Net: world}, Unusable: said.add})
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}, Unusable: said.add})
 		n.AddCandidates(reachable(addrs(1, 4)...))
 		time.Sleep(time.Minute)
 		if got := said.of(Useless); len(got) != 1 || got[0] != addr(1) {

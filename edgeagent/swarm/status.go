@@ -53,7 +53,7 @@ func (t *Torrent) publish(now time.Time) {
 		s.Peers = append(s.Peers, PeerStatus{
 			Addr:      p.addr,
 			Client:    p.client,
-			Transport: p.conn.Transport,
+			Transport: p.conn.Transport.String(),
 			Path:      path,
 			Down:      p.tally.down.rate(now),
 			Up:        p.tally.up.rate(now),

@@ -29,6 +29,12 @@ type batch struct {
 	uploads []request
 }
 
+// A buffersWriter writes several buffers at once, as encrypted and uTP connections do. Of those without, net.Buffers can do
+// so with TCP's.
+type buffersWriter interface {
+	WriteBuffers(b *net.Buffers) (int64, error)
+}
+
 // A writer sends batches on one connection.
 type writer struct {
 	conn     net.Conn
@@ -118,8 +124,17 @@ func (w *writer) sendSome(ctx context.Context, control []byte, todo []request) (
 	}
 	w.keep = w.bufs
 	w.extend(len(control) + len(w.heads) + bytes)
-	_, err = w.bufs.WriteTo(w.conn)
-	return n, bytes, err
+	return n, bytes, w.flush()
+}
+
+// flush writes bufs, and consumes them.
+func (w *writer) flush() error {
+	if v, ok := w.conn.(buffersWriter); ok {
+		_, err := v.WriteBuffers(&w.bufs)
+		return err
+	}
+	_, err := w.bufs.WriteTo(w.conn)
+	return err
 }
 
 // extend moves the write deadline ahead for a write of n bytes. Setting it costs more than looking at the clock, so it is

@@ -117,11 +117,14 @@ func remoteOf(c net.Conn) netip.AddrPort {
 // welcome does the handshake with a peer that dialled us, and talks to it.
 func (f *Front) welcome(ctx context.Context, c net.Conn, remote netip.AddrPort) {
 	var p *Presence
-	conn, err := dial.Accept(ctx, c, func(infoHash [20]byte) (ours peer.Handshake, ok bool) {
-		if p = f.find(infoHash); p != nil {
-			p.wait(func(time.Time) { ours, ok = p.handshake(), true })
-		}
-		return ours, ok
+	conn, err := dial.Accept(ctx, c, dial.Acceptor{
+		Find: f.unveil, Encryption: f.cfg.Dialer.Encryption,
+		Answer: func(infoHash [20]byte) (ours peer.Handshake, ok bool) {
+			if p = f.find(infoHash); p != nil {
+				p.wait(func(time.Time) { ours, ok = p.handshake(), true })
+			}
+			return ours, ok
+		},
 	})
 	switch {
 	case errors.Is(err, dial.ErrUnwanted):

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"simplebit/wire/dial"
 )
 
 // Source is who named an address. Those with more trust come later: where a full book has to choose, they go before.
@@ -77,6 +79,7 @@ type entry struct {
 	muted    time.Time // not to be told of, nor dialled, until then
 	fails    int       // handshakes in a row that failed
 	useless  int       // links in a row that were of no use
+	way      dial.Way  // how the last handshake succeeded
 	busy     bool      // linked or being dialled
 	held     bool      // another torrent has a handshake in progress with it: its turn comes after that
 	alive    bool      // somebody took the last connection and hung up

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -220,6 +221,14 @@ func (c *core) dial(now time.Time) (id uint64, addr netip.AddrPort, first, ok bo
 	c.lastID++
 	c.dialling[c.lastID] = attempt{e, what}
 	return c.lastID, e.addr, e.untried(), true
+}
+
+// way is how the last handshake with the address of an attempt succeeded. It is to be set when the next one does.
+func (c *core) way(id uint64) *dial.Way {
+	if a, ok := c.dialling[id]; ok {
+		return &a.entry.way
+	}
+	return &dial.Way{}
 }
 
 // held notes that the handshake is not begun now, because another torrent has one in progress with the same address. Its turn

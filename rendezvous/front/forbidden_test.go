@@ -56,10 +56,10 @@ func TestDevicesAreNotOfferedUnverified(t *testing.T) {
 }
 
 func TestAddressThatTheDialerForbidsIsHopeless(t *testing.T) {
-	guarded := dial.Dialer{Net: &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+	guarded := dial.Dialer{TCP: &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 		return fmt.Errorf("%s is private: %w", address, ErrForbidden)
 	}}}
-	_, err := guarded.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:9"), peer.Handshake{})
+	_, err := guarded.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:9"), peer.Handshake{}, dial.Way{})
 	if !errors.Is(err, ErrForbidden) || !hopeless(err) {
 		t.Fatalf("error %v: hopeless is %v", err, hopeless(err))
 	}

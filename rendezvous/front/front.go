@@ -52,11 +52,13 @@ var ErrForbidden = errors.New("address may not be contacted")
 
 // Config configures a [Front]. The zero value works, with a peer id that says nothing.
 type Config struct {
-	Dialer   *dial.Dialer // makes the connections, and refuses forbidden addresses; default: a zero Dialer
-	PeerID   [20]byte     // sent in handshakes
-	Software string       // client name and version sent to peers; default: none
-	Port     uint16       // where peers reach us, told in extension handshakes (BEP 10, p); 0: not told
-	DHTPort  uint16       // UDP port of our DHT node, told to peers that have one (BEP 5); 0: we have none
+	// Dialer makes the connections, and refuses forbidden addresses. Its Encryption also holds for peers that dial us.
+	// Default: a zero Dialer.
+	Dialer   *dial.Dialer
+	PeerID   [20]byte // sent in handshakes
+	Software string   // client name and version sent to peers; default: none
+	Port     uint16   // where peers reach us, told in extension handshakes (BEP 10, p); 0: not told
+	DHTPort  uint16   // UDP port of our DHT node, told to peers that have one (BEP 5); 0: we have none
 	// DHTNode is told where a peer says that its DHT node is (BEP 5). It must not wait. Default: nobody is told.
 	DHTNode func(netip.AddrPort)
 	// Dialable says whether an address that a stranger or a device named may be contacted, and told to others. Default: all may.
@@ -80,6 +82,7 @@ type Front struct {
 
 	mu        sync.Mutex
 	presences map[[20]byte]*Presence
+	veiled    map[[20]byte][20]byte // info-hashes by what encrypted connections name them
 }
 
 // New returns a Front. It starts nothing.
@@ -106,7 +109,7 @@ func New(cfg Config) *Front {
 	}
 	return &Front{
 		cfg: cfg, budget: newBudget(cfg.MaxDials, cfg.DialRate), places: newPlaces(cfg.MaxAccepted), reasons: newReasons(cfg.Log),
-		serving: rate.NewLimiter(servingRate, 4*servingChunk), presences: map[[20]byte]*Presence{},
+		serving: rate.NewLimiter(servingRate, 4*servingChunk), presences: map[[20]byte]*Presence{}, veiled: map[[20]byte][20]byte{},
 	}
 }
 
@@ -115,4 +118,12 @@ func (f *Front) find(infoHash [20]byte) *Presence {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.presences[infoHash]
+}
+
+// unveil returns the torrent that an encrypted connection is for.
+func (f *Front) unveil(req2 [20]byte) (infoHash [20]byte, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	infoHash, ok = f.veiled[req2]
+	return infoHash, ok
 }

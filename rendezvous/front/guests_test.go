@@ -116,7 +116,7 @@ func (h *hosting) taken(a netip.AddrPort) (all, one int) {
 func hostTorrent(t *testing.T, cfg Config, torrent Torrent) *hosting {
 	t.Helper()
 	h := &hosting{swarm: newSwarm(), door: newDoor(), log: &bytes.Buffer{}}
-	cfg.Dialer, cfg.PeerID, cfg.Software = &dial.Dialer{Net: h.swarm}, [20]byte{'f'}, "SimpleBit/test"
+	cfg.Dialer, cfg.PeerID, cfg.Software = &dial.Dialer{TCP: h.swarm}, [20]byte{'f'}, "SimpleBit/test"
 	cfg.Log = slog.New(slog.NewTextHandler(h, nil))
 	h.front = New(cfg)
 	p, err := h.front.Enter(torrent)
@@ -234,7 +234,9 @@ func TestGuestsThatAreNotWelcomeAreSentAway(t *testing.T) {
 		log    string
 	}{
 		{"another torrent", hello([20]byte{2}), 0, "not here"},
-		{"encryption", []byte(strings.Repeat("\x8f", 96)), 0, ""},
+		{"half a key for encryption", []byte(strings.Repeat("\x8f", 48)), 10 * time.Second, ""},
+		{"a key for encryption and nothing more", []byte(strings.Repeat("\x8f", 96)), 10 * time.Second, ""},
+		{"neither greeting nor key", []byte(strings.Repeat("\x8f", 96+512+20)), 0, ""},
 		{"silence", nil, 10 * time.Second, ""},
 		{"half a handshake", hello([20]byte{1})[:40], 10 * time.Second, ""},
 		{"silence after the handshake", hello([20]byte{1}), 30 * time.Second, ""},

@@ -146,7 +146,7 @@ func (s *scene) front(ctx context.Context, name string, size int) *sight {
 		s.t.Fatal(err)
 	}
 	v := &sight{addr: netip.AddrPortFrom(h.Addr(), 6881), learned: make(chan []byte, 1)}
-	f := front.New(front.Config{Dialer: &dial.Dialer{Net: h}, PeerID: peer.NewID(), Software: "SimpleBit/test", Port: 6881,
+	f := front.New(front.Config{Dialer: &dial.Dialer{TCP: h}, PeerID: peer.NewID(), Software: "SimpleBit/test", Port: 6881,
 		Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", name),
 	})
 	v.Presence, err = f.Enter(front.Torrent{

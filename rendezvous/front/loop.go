@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
@@ -51,6 +52,7 @@ func (p *Presence) end() {
 	p.mu.Unlock()
 	p.front.mu.Lock()
 	delete(p.front.presences, p.torrent.InfoHash)
+	delete(p.front.veiled, mse.ReqHash(p.torrent.InfoHash))
 	p.front.mu.Unlock()
 	close(p.over)
 }
@@ -119,7 +121,8 @@ func (p *Presence) publish(now time.Time) {
 	p.status = s
 }
 
-// dial begins one handshake, for which the budget has been taken.
+// dial begins one handshake, for which the budget has been taken: one unit for all the tries that package dial makes of it,
+// which are two connections in a row at most, and one by each transport at a time.
 func (p *Presence) dial(now time.Time) {
 	id, addr, first, ok := p.core.dial(now)
 	for ok && !p.claim.hold(addr) {
@@ -137,9 +140,9 @@ func (p *Presence) dial(now time.Time) {
 			dialer.Timeout = firstTimeout
 		}
 	}
-	ours := p.handshake()
+	ours, known := p.handshake(), *p.core.way(id)
 	p.tasks.Go(func() {
-		conn, err := dialer.Dial(p.ctx, addr, ours)
+		conn, err := dialer.Dial(p.ctx, addr, ours, known)
 		p.claim.free(addr)
 		p.claim.done()
 		if err != nil {
@@ -152,6 +155,7 @@ func (p *Presence) dial(now time.Time) {
 		}
 		var k *wire
 		p.wait(func(now time.Time) {
+			*p.core.way(id) = conn.Way()
 			if p.core.connected(now, id, conn.Peer) {
 				k = p.open(id, conn, addr)
 			}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"simplebit/wire/mse"
 )
 
 // Torrent is what front is to do for a torrent. The functions are called by the presence's own goroutine and must not wait,
@@ -78,6 +80,7 @@ func (f *Front) Enter(t Torrent) (*Presence, error) {
 		over: make(chan struct{}), core: newCore(t, f.cfg.MaxLinks, f.cfg.Dialable, rnd), wires: map[uint64]*wire{},
 	}
 	f.presences[t.InfoHash] = p
+	f.veiled[mse.ReqHash(t.InfoHash)] = t.InfoHash
 	go p.run()
 	return p, nil
 }

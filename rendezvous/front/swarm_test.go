@@ -126,7 +126,7 @@ func (s *swarm) fetchFor(t *testing.T, limit time.Duration, hash [20]byte, more 
 }
 
 func (s *swarm) front() *Front {
-	return New(Config{Dialer: &dial.Dialer{Net: s}, PeerID: [20]byte{'f'}, Software: "SimpleBit/test"})
+	return New(Config{Dialer: &dial.Dialer{TCP: s}, PeerID: [20]byte{'f'}, Software: "SimpleBit/test"})
 }
 
 // enter enters a torrent with a front of its own.

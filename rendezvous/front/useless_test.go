@@ -38,7 +38,7 @@ func TestPeersOfNoUseAreLeftAloneAndDisturbNobody(t *testing.T) {
 			io.ReadFull(c, make([]byte, peer.HandshakeSize))
 			c.Write(peer.Handshake{Reserved: peer.Reserved(false, true), InfoHash: hash, PeerID: [20]byte{'f'}}.AppendMarshal(nil))
 		}, 1},
-		{"hangs up", func(net.Conn) {}, 6},
+		{"hangs up", func(net.Conn) {}, 2 * 6}, // each time once more with encryption
 		{"silence before the handshake", func(c net.Conn) { io.Copy(io.Discard, c) }, 4},
 		{"silence after the handshake", after(func(*fake) {}), 3},
 		{"no ut_metadata", after(func(f *fake) { f.extended(0, []byte("d1:md6:ut_pexi1eee")) }), 4},

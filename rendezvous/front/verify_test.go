@@ -110,7 +110,7 @@ func TestFiftyLivePeersAmongTwoThousandAddressesAreFoundWithinTheBudget(t *testi
 			s.peers[addr(i*40)] = bare
 		}
 		n := &counting{swarm: s}
-		f := New(Config{Dialer: &dial.Dialer{Net: n}, PeerID: [20]byte{'f'}})
+		f := New(Config{Dialer: &dial.Dialer{TCP: n}, PeerID: [20]byte{'f'}})
 		told, reachable := newReports()
 		var unverified []netip.AddrPort
 		p, err := f.Enter(Torrent{InfoHash: [20]byte{1}, InfoSize: 1000, Reachable: reachable, Unverified: func(a netip.AddrPort) { unverified = append(unverified, a) }})
@@ -301,7 +301,7 @@ func TestUnusableAddressIsNotToldOfForHalfAnHour(t *testing.T) {
 func TestNobodyMayNameWhatMayNotBeDialled(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newSwarm(bare, bare)
-		f := New(Config{Dialer: &dial.Dialer{Net: s}, Dialable: func(a netip.AddrPort) bool { return a != addr(0) && a != addr(1) }})
+		f := New(Config{Dialer: &dial.Dialer{TCP: s}, Dialable: func(a netip.AddrPort) bool { return a != addr(0) && a != addr(1) }})
 		p, err := f.Enter(Torrent{InfoHash: [20]byte{1}, InfoSize: 1})
 		if err != nil {
 			t.Fatal(err)

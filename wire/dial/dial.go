@@ -1,20 +1,20 @@
-// Package dial establishes peer connections in either direction up to and including the BitTorrent handshake (BEP 3). What
-// it returns is ready for a [peer.Reader]. The transport is TCP.
+// Package dial establishes peer connections in either direction, up to and including the BitTorrent handshake (BEP 3): by TCP or
+// uTP (BEP 29), in plaintext or by message stream encryption. What it returns is ready for a [peer.Reader].
 package dial
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"time"
 
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
-// DefaultTimeout is the time that connecting and the handshake may take together.
+// DefaultTimeout is the time that connecting and the handshake may take together, in all tries.
 const DefaultTimeout = 10 * time.Second
 
 // Errors that tell a caller not to try the same address again; wrapped with the address.
@@ -25,37 +25,83 @@ var (
 	ErrAddress = errors.New("not the address of a peer")
 	// ErrSelf: the other end has our own peer id, so we have met ourselves.
 	ErrSelf = errors.New("the other end is this client itself")
-	// ErrUnwanted: an incoming peer asked for a torrent that the answer function declined.
+	// ErrUnwanted: an incoming peer asked for a torrent that is not served.
 	ErrUnwanted = errors.New("peer asked for a torrent that is not here")
 )
 
-// ContextDialer opens transport connections, as *net.Dialer does. Its Control hook is the place to refuse addresses
-// after they are resolved.
+// errTransports: there is nothing to dial with.
+var errTransports = errors.New("neither TCP nor uTP is available: allow one of them")
+
+// Transport is what carries a peer connection.
+type Transport uint8
+
+const (
+	Any Transport = iota // not known
+	TCP                  // a TCP connection
+	UTP                  // a uTP connection (BEP 29)
+)
+
+// String returns "tcp" or "utp", and "any" where it is not known.
+func (t Transport) String() string {
+	switch t {
+	case TCP:
+		return "tcp"
+	case UTP:
+		return "utp"
+	}
+	return "any"
+}
+
+// Way is what is known of how a peer at some address can be reached. The zero value: nothing.
+type Way struct {
+	Transport Transport // that worked before, to be tried alone first
+	Encrypted bool      // the peer takes message stream encryption, which is to be tried before plaintext
+}
+
+// ContextDialer opens transport connections, as *net.Dialer does: it returns soon when ctx ends, which has no influence on a
+// connection that it has returned. It is the place to refuse addresses, for TCP by the Control hook.
 type ContextDialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Dialer makes outgoing peer connections. The zero value works. It keeps no state: any number of goroutines may use one.
+// Dialer makes outgoing peer connections. The zero value works, by TCP alone. It keeps no state: any number of goroutines may
+// use one.
 type Dialer struct {
-	Net     ContextDialer // default: a plain *net.Dialer
-	Timeout time.Duration // for connect and handshake together; default DefaultTimeout
-	Connect time.Duration // for the connect alone; default: as long as Timeout permits
+	TCP        ContextDialer // asked for network "tcp"; default: a plain *net.Dialer
+	UTP        ContextDialer // asked for network "utp"; default: uTP is not tried
+	NoTCP      bool          // TCP is not tried
+	Encryption mse.Policy    // default mse.Prefer: plaintext, and encryption with who insists
+	Timeout    time.Duration // for connect and handshake in all tries together; default DefaultTimeout
+	Connect    time.Duration // for connecting alone, in each try; default: as long as Timeout permits
 }
 
-// Conn is a connection on which both handshakes are done. Reads begin with the first message. For writev, hand
-// net.Buffers to the embedded Conn rather than to this one: net.Buffers looks for the concrete *net.TCPConn.
+// Conn is a connection on which all handshakes are done. Reads begin with the first message. To write several buffers at once,
+// see whether the embedded Conn has a method WriteBuffers(*net.Buffers) (int64, error), as uTP and encrypted connections do,
+// and else hand net.Buffers to it, which looks for the concrete *net.TCPConn.
 type Conn struct {
 	net.Conn
 	Peer      peer.Handshake // theirs
-	Transport string         // "tcp"
+	Transport Transport      // TCP or UTP
+	Encrypted bool           // message stream encryption was spoken, be it only to agree on plaintext
 	Outgoing  bool           // we dialled
 }
 
-// Dial connects to addr, sends our handshake and reads the peer's. It returns within the timeout, or when ctx ends.
+// Way is how the connection came about, and how the peer may be reached once more if it can be dialled.
+func (c *Conn) Way() Way { return Way{c.Transport, c.Encrypted} }
+
+// Dial connects to addr, sends our handshake and reads the peer's. It returns within the timeout, or when ctx ends; nothing of
+// a try that has failed or lost is left behind then.
+//
+// Where both transports are there, uTP is tried at once and TCP 250 ms later, or as soon as uTP has failed. A transport
+// that is known to work has half of the time for connecting to itself before the other one joins. The first that connects
+// wins: there is no going back to the other if the handshake fails.
+//
+// With mse.Prefer a peer that hangs up without an answer may insist on encryption: it is dialled once more, over the
+// same transport, with encryption or, where it was known to take that, without. The second try has the time that is left.
 //
 // The error wraps [ErrAddress], [ErrInfoHash], [ErrSelf], [peer.ErrHandshake] where the other end speaks another protocol or
-// wants encryption, context.DeadlineExceeded after the timeout, the error of ctx, or that of the network.
-func (d *Dialer) Dial(ctx context.Context, addr netip.AddrPort, ours peer.Handshake) (*Conn, error) {
+// not within it, context.DeadlineExceeded after the timeout, the error of ctx, or that of the network.
+func (d *Dialer) Dial(ctx context.Context, addr netip.AddrPort, ours peer.Handshake, known Way) (*Conn, error) {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() {
 		return nil, fmt.Errorf("dial %s: %w", addr, ErrAddress)
@@ -66,26 +112,41 @@ func (d *Dialer) Dial(ctx context.Context, addr netip.AddrPort, ours peer.Handsh
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var open ContextDialer = &net.Dialer{}
-	if d.Net != nil {
-		open = d.Net
+
+	encrypted := d.Encryption == mse.Require || d.Encryption == mse.Prefer && known.Encrypted
+	conn, by, err := d.try(ctx, addr, ours, d.routes(known.Transport), encrypted)
+	if d.Encryption == mse.Prefer && errors.Is(err, errUnanswered) {
+		var again error
+		if conn, _, again = d.try(ctx, addr, ours, routes{first: by}, !encrypted); again != nil {
+			again = fmt.Errorf("%w; then %s: %w", err, manner(!encrypted), again)
+		}
+		err = again
 	}
-	connecting := ctx
-	if d.Connect > 0 {
-		var connected context.CancelFunc
-		connecting, connected = context.WithTimeout(ctx, d.Connect)
-		defer connected()
-	}
-	c, err := open.DialContext(connecting, "tcp", addr.String())
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", addr, because(connecting, err))
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
-	conn := &Conn{Conn: c, Transport: "tcp", Outgoing: true}
+	return conn, nil
+}
+
+func manner(encrypted bool) string {
+	if encrypted {
+		return "encrypted"
+	}
+	return "in plaintext"
+}
+
+// try connects and does the handshakes in one manner. by is the route that connected.
+func (d *Dialer) try(ctx context.Context, addr netip.AddrPort, ours peer.Handshake, r routes, encrypted bool) (_ *Conn, by route, _ error) {
+	c, by, err := d.connect(ctx, addr, r)
+	if err != nil {
+		return nil, by, err
+	}
+	conn := &Conn{Conn: c, Transport: by.transport, Encrypted: encrypted, Outgoing: true}
 	err = withContext(ctx, c, func() error {
-		if _, err := c.Write(ours.AppendMarshal(nil)); err != nil {
+		if conn.Conn, err = d.say(c, ours, encrypted); err != nil {
 			return err
 		}
-		if conn.Peer, err = readHandshake(c); err != nil {
+		if conn.Peer, err = readHandshake(conn.Conn); err != nil {
 			return err
 		}
 		switch {
@@ -97,97 +158,29 @@ func (d *Dialer) Dial(ctx context.Context, addr netip.AddrPort, ours peer.Handsh
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("handshake with %s: %w", addr, err)
+		return nil, by, fmt.Errorf("handshake: %w", err)
 	}
-	return conn, nil
+	return conn, by, nil
 }
 
-// Accept takes over the incoming connection c: it reads the peer's handshake, asks answer for ours, which says ok false
-// for a torrent that is not served, and sends it. It returns within [DefaultTimeout], or when ctx ends, and closes c unless
-// it succeeds. answer runs on the calling goroutine.
-//
-// The error wraps [ErrUnwanted], [ErrSelf], [peer.ErrHandshake], context.DeadlineExceeded after the timeout, the error of
-// ctx, or that of the network.
-func Accept(ctx context.Context, c net.Conn, answer func(infoHash [20]byte) (ours peer.Handshake, ok bool)) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
-	defer cancel()
-	conn := &Conn{Conn: c, Transport: "tcp"}
-	err := withContext(ctx, c, func() error {
-		var err error
-		if conn.Peer, err = readHandshake(c); err != nil {
-			return err
+// say sends our handshake, and returns the connection from which the peer's is to be read.
+func (d *Dialer) say(c net.Conn, ours peer.Handshake, encrypted bool) (net.Conn, error) {
+	if !encrypted {
+		if _, err := c.Write(ours.AppendMarshal(nil)); err != nil {
+			return nil, unanswered(err)
 		}
-		ours, ok := answer(conn.Peer.InfoHash)
-		switch {
-		case !ok:
-			return fmt.Errorf("%w: %x", ErrUnwanted, conn.Peer.InfoHash)
-		case conn.Peer.PeerID == ours.PeerID:
-			return ErrSelf
-		}
-		_, err = c.Write(ours.AppendMarshal(nil))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("handshake from %s: %w", c.RemoteAddr(), err)
+		return c, nil
 	}
-	return conn, nil
-}
-
-// withContext runs handshake on c and cuts it short when ctx ends. Where that or the handshake fails it closes c.
-func withContext(ctx context.Context, c net.Conn, handshake func() error) error {
-	if t, ok := c.(*net.TCPConn); ok {
-		// The peer protocol has keepalives of its own, every two minutes; TCP's default of one every 15 seconds
-		// would keep the radios and the NAT tables of idle devices busy.
-		if err := t.SetKeepAlive(false); err != nil {
-			c.Close()
-			return err
-		}
+	methods := mse.Plaintext | mse.RC4
+	if d.Encryption == mse.Require {
+		methods = mse.RC4
 	}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-	err := handshake()
-	if !stop() && err == nil {
-		err = ctx.Err() // the deadline is set or about to be: the connection cannot be used any more
+	e, err := mse.Dial(c, ours.InfoHash, methods, ours.AppendMarshal(nil))
+	switch {
+	case errors.Is(err, mse.ErrHandshake):
+		return nil, notEncrypted(err)
+	case err != nil:
+		return nil, unanswered(err) // or it has said so little that it may not have understood
 	}
-	if err != nil {
-		c.Close()
-		return because(ctx, err)
-	}
-	return nil
-}
-
-// because prefers the end of the context, where that is why something failed, to the network's own account of it.
-func because(ctx context.Context, err error) error {
-	var timeout net.Error
-	switch end := ctx.Err(); {
-	case end == nil || !errors.Is(err, end) && !(errors.As(err, &timeout) && timeout.Timeout()):
-		return err
-	case end == context.DeadlineExceeded:
-		return fmt.Errorf("no answer in time: %w", end)
-	default:
-		return fmt.Errorf("given up: %w", end)
-	}
-}
-
-// readHandshake reads exactly the bytes of a handshake, and refuses another protocol by its first bytes without waiting for
-// more of it.
-func readHandshake(c net.Conn) (peer.Handshake, error) {
-	var b [peer.HandshakeSize]byte
-	n, err := io.ReadAtLeast(c, b[:], len(peer.Greeting))
-	if err != nil {
-		return peer.Handshake{}, hungUp(err)
-	}
-	if got := b[:len(peer.Greeting)]; string(got) != peer.Greeting {
-		return peer.Handshake{}, fmt.Errorf("%w: it starts with %q", peer.ErrHandshake, got)
-	}
-	if _, err := io.ReadFull(c, b[n:]); err != nil {
-		return peer.Handshake{}, hungUp(err)
-	}
-	return peer.ParseHandshake(b[:])
-}
-
-func hungUp(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("peer hung up (it may lack the torrent, be full, or insist on encryption): %w", io.ErrUnexpectedEOF)
-	}
-	return err
+	return e, nil
 }

@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
@@ -45,19 +47,19 @@ func answers(h peer.Handshake) pipes {
 
 func TestDialledPeerSendsItsFirstMessageAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := Dialer{Net: pipes(func(c net.Conn) {
+		d := Dialer{TCP: pipes(func(c net.Conn) {
 			answers(them)(c)
 			time.Sleep(time.Hour) // longer than any deadline that the handshake left behind
 			c.Write(peer.Message{Type: peer.TypeUnchoke}.Append(nil))
 		})}
 		mapped := netip.AddrPortFrom(netip.MustParseAddr("::ffff:198.18.0.1"), 6881)
-		c, err := d.Dial(t.Context(), mapped, us)
+		c, err := d.Dial(t.Context(), mapped, us, Way{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if c.Peer != them || !c.Outgoing || c.Transport != "tcp" {
-			t.Errorf("peer %+v, outgoing %v, transport %q", c.Peer, c.Outgoing, c.Transport)
+		if c.Peer != them || !c.Outgoing || c.Transport != TCP {
+			t.Errorf("peer %+v, outgoing %v, transport %v", c.Peer, c.Outgoing, c.Transport)
 		}
 		if m, err := peer.NewReader(c).Next(); err != nil || m.Type != peer.TypeUnchoke {
 			t.Errorf("first message %+v, %v", m, err)
@@ -105,8 +107,8 @@ func TestDialTellsWhyAHandshakeFailed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var far net.Conn
 				start := time.Now()
-				d := Dialer{Net: pipes(func(conn net.Conn) { far = conn; c.peer(conn) })}
-				_, err := d.Dial(t.Context(), where, us)
+				d := Dialer{TCP: pipes(func(conn net.Conn) { far = conn; c.peer(conn) })}
+				_, err := d.Dial(t.Context(), where, us, Way{})
 				if !errors.Is(err, c.want) {
 					t.Errorf("error %v, want %v", err, c.want)
 				}
@@ -131,7 +133,7 @@ func TestDialStopsWhenTheContextEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
 		start := time.Now()
-		_, err := (&Dialer{Net: pipes(func(net.Conn) {})}).Dial(ctx, where, us)
+		_, err := (&Dialer{TCP: pipes(func(net.Conn) {})}).Dial(ctx, where, us, Way{})
 		if !errors.Is(err, context.Canceled) || time.Since(start) != 3*time.Second {
 			t.Errorf("error %v after %v, want context.Canceled after 3s", err, time.Since(start))
 		}
@@ -142,11 +144,12 @@ func TestDialStopsWhenTheContextEnds(t *testing.T) {
 type lastMoment struct {
 	net.Conn
 	cancel context.CancelFunc
+	theirs *bytes.Reader
 }
 
 func (c lastMoment) Read(b []byte) (int, error) {
 	c.cancel()
-	return copy(b, them.AppendMarshal(nil)), nil
+	return c.theirs.Read(b)
 }
 
 func (c lastMoment) Write(b []byte) (int, error) { return len(b), nil }
@@ -156,7 +159,7 @@ func (c lastMoment) DialContext(context.Context, string, string) (net.Conn, erro
 func TestContextThatEndsWithTheHandshakeGivesNoConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	near, far := net.Pipe()
-	_, err := (&Dialer{Net: lastMoment{near, cancel}}).Dial(ctx, where, us)
+	_, err := (&Dialer{TCP: lastMoment{near, cancel, bytes.NewReader(them.AppendMarshal(nil))}}).Dial(ctx, where, us, Way{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
@@ -168,7 +171,7 @@ func TestContextThatEndsWithTheHandshakeGivesNoConnection(t *testing.T) {
 func TestDialHasTheTimeoutThatWasConfigured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := (&Dialer{Net: pipes(func(net.Conn) {}), Timeout: time.Minute}).Dial(t.Context(), where, us)
+		_, err := (&Dialer{TCP: pipes(func(net.Conn) {}), Timeout: time.Minute}).Dial(t.Context(), where, us, Way{})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
 			t.Errorf("error %v after %v, want context.DeadlineExceeded after 1m", err, time.Since(start))
 		}
@@ -186,13 +189,13 @@ func (dropping) DialContext(ctx context.Context, _, _ string) (net.Conn, error) 
 func TestConnectMayHaveLessTimeThanTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := (&Dialer{Net: dropping{}, Connect: 3 * time.Second}).Dial(t.Context(), where, us)
+		_, err := (&Dialer{TCP: dropping{}, Connect: 3 * time.Second}).Dial(t.Context(), where, us, Way{})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
 			t.Errorf("connect: error %v after %v, want context.DeadlineExceeded after 3s", err, time.Since(start))
 		}
 		start = time.Now()
-		d := Dialer{Net: pipes(func(c net.Conn) { time.Sleep(5 * time.Second); answers(them)(c) }), Connect: 3 * time.Second}
-		c, err := d.Dial(t.Context(), where, us)
+		d := Dialer{TCP: pipes(func(c net.Conn) { time.Sleep(5 * time.Second); answers(them)(c) }), Connect: 3 * time.Second}
+		c, err := d.Dial(t.Context(), where, us, Way{})
 		if err != nil || time.Since(start) != 5*time.Second {
 			t.Fatalf("handshake: error %v after %v, want none after 5s", err, time.Since(start))
 		}
@@ -201,18 +204,22 @@ func TestConnectMayHaveLessTimeThanTheHandshake(t *testing.T) {
 }
 
 func TestAddressesThatNoPeerCanHaveAreNotDialled(t *testing.T) {
-	d := Dialer{Net: pipes(func(net.Conn) { t.Error("dialled") })}
+	d := Dialer{TCP: pipes(func(net.Conn) { t.Error("dialled") })}
 	for _, a := range []string{"198.18.0.1:0", "0.0.0.0:1", "[::]:1", "224.0.0.1:1", "[::ffff:0.0.0.0]:1"} {
-		if _, err := d.Dial(t.Context(), netip.MustParseAddrPort(a), us); !errors.Is(err, ErrAddress) {
+		if _, err := d.Dial(t.Context(), netip.MustParseAddrPort(a), us, Way{}); !errors.Is(err, ErrAddress) {
 			t.Errorf("%s: error %v, want ErrAddress", a, err)
 		}
 	}
-	if _, err := d.Dial(t.Context(), netip.AddrPort{}, us); !errors.Is(err, ErrAddress) {
+	if _, err := d.Dial(t.Context(), netip.AddrPort{}, us, Way{}); !errors.Is(err, ErrAddress) {
 		t.Errorf("no address: error %v, want ErrAddress", err)
 	}
 }
 
-func ours(got [20]byte) (peer.Handshake, bool) { return us, got == hash }
+// serving serves the one torrent there is.
+var serving = Acceptor{
+	Answer: func(got [20]byte) (peer.Handshake, bool) { return us, got == hash },
+	Find:   func(req2 [20]byte) ([20]byte, bool) { return hash, req2 == mse.ReqHash(hash) },
+}
 
 func TestAcceptedPeerIsAnsweredWithTheHandshakeOfItsTorrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -228,12 +235,12 @@ func TestAcceptedPeerIsAnsweredWithTheHandshakeOfItsTorrent(t *testing.T) {
 			time.Sleep(time.Hour)
 			far.Write(peer.Message{KeepAlive: true}.Append(nil))
 		}()
-		c, err := Accept(t.Context(), near, ours)
+		c, err := Accept(t.Context(), near, serving)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Peer != them || c.Outgoing || c.Transport != "tcp" {
-			t.Errorf("peer %+v, outgoing %v, transport %q", c.Peer, c.Outgoing, c.Transport)
+		if c.Peer != them || c.Outgoing || c.Transport != TCP {
+			t.Errorf("peer %+v, outgoing %v, transport %v", c.Peer, c.Outgoing, c.Transport)
 		}
 		if m, err := peer.NewReader(c).Next(); err != nil || !m.KeepAlive {
 			t.Errorf("first message %+v, %v", m, err)
@@ -253,7 +260,6 @@ func TestAcceptTellsWhyAHandshakeFailed(t *testing.T) {
 	}{
 		{"a torrent that is not here", other.AppendMarshal(nil), false, ErrUnwanted, 0},
 		{"ourselves", us.AppendMarshal(nil), false, ErrSelf, 0},
-		{"encryption", []byte(strings.Repeat("\x8f", 96)), false, peer.ErrHandshake, 0},
 		{"silence", nil, false, context.DeadlineExceeded, DefaultTimeout},
 		{"half a handshake", them.AppendMarshal(nil)[:48], false, context.DeadlineExceeded, DefaultTimeout},
 		{"half a handshake and the end", them.AppendMarshal(nil)[:48], true, io.ErrUnexpectedEOF, 0},
@@ -269,7 +275,7 @@ func TestAcceptTellsWhyAHandshakeFailed(t *testing.T) {
 					}
 				}()
 				start := time.Now()
-				_, err := Accept(t.Context(), near, ours)
+				_, err := Accept(t.Context(), near, serving)
 				if !errors.Is(err, c.want) {
 					t.Errorf("error %v, want %v", err, c.want)
 				}
@@ -299,14 +305,14 @@ func TestZeroDialerAndAcceptMeetOverTCP(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		conn, err := Accept(t.Context(), c, func([20]byte) (peer.Handshake, bool) { return them, true })
+		conn, err := Accept(t.Context(), c, Acceptor{Answer: func([20]byte) (peer.Handshake, bool) { return them, true }})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		accepted <- conn
 	}()
-	c, err := (&Dialer{}).Dial(t.Context(), l.Addr().(*net.TCPAddr).AddrPort(), us)
+	c, err := (&Dialer{}).Dial(t.Context(), l.Addr().(*net.TCPAddr).AddrPort(), us, Way{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,8 +336,8 @@ func TestZeroDialerAndAcceptMeetOverTCP(t *testing.T) {
 
 func TestControlHookCanForbidAnAddress(t *testing.T) {
 	forbidden := errors.New("private addresses are not dialled")
-	d := Dialer{Net: &net.Dialer{Control: func(string, string, syscall.RawConn) error { return forbidden }}}
-	if _, err := d.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:1"), us); !errors.Is(err, forbidden) {
+	d := Dialer{TCP: &net.Dialer{Control: func(string, string, syscall.RawConn) error { return forbidden }}}
+	if _, err := d.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:1"), us, Way{}); !errors.Is(err, forbidden) {
 		t.Errorf("error %v, want that of the hook", err)
 	}
 }
