@@ -1,0 +1,99 @@
+package utp
+
+import "time"
+
+// LEDBAT (RFC 6817) with the numbers of libutp and libtorrent.
+const (
+	targetDelay   = 100_000 // µs of queueing that a connection aims to cause
+	gainPerRTT    = 3000    // bytes by which the window grows in a round trip without any queueing
+	initialWindow = 14600   // bytes, RFC 6928
+	cutInterval   = 100 * time.Millisecond
+	largestWindow = 64 << 20 // bytes; far above what sequence numbers allow in flight
+)
+
+// congestion decides how many bytes may be in flight. The window has 16 binary places, since an acknowledgement of one
+// packet moves it by less than a byte when the window is large.
+type congestion struct {
+	window    int64 // bytes << 16
+	threshold int   // bytes, at which slow start ends; 0: not known
+	slowStart bool
+	lastCut   time.Duration // when the window was halved last
+	wasCut    bool
+	ours      delayHistory // of what we send, as the peer measures it
+	theirs    delayHistory // of what the peer sends, as we measure it
+	queued    int          // µs of queueing at the last acknowledgement
+}
+
+func newCongestion() congestion {
+	return congestion{window: initialWindow << 16, slowStart: true}
+}
+
+// bytes is the window.
+func (c *congestion) bytes() int { return int(c.window >> 16) }
+
+// acked takes an acknowledgement of n bytes out of flight bytes that were under way before it.
+func (c *congestion) acked(n, flight, mss int) {
+	if n <= 0 {
+		return
+	}
+	c.queued = c.ours.delay()
+	saturated := flight+mss > c.bytes()
+	if c.slowStart && c.queued >= targetDelay*9/10 {
+		c.slowStart, c.threshold = false, c.bytes()
+	}
+	gain := c.linear(n, flight)
+	switch {
+	case gain > 0 && !saturated:
+		return // what is not used proves nothing about the path
+	case c.slowStart:
+		if c.threshold != 0 && c.bytes()+n > c.threshold {
+			c.slowStart = false
+		} else {
+			gain = max(gain, int64(n)<<16)
+		}
+	}
+	c.window = min(max(c.window+gain, int64(mss)<<16), largestWindow<<16)
+}
+
+// linear is the gain of RFC 6817: gainPerRTT in a round trip at no queueing, nothing at the target, negative above it.
+func (c *congestion) linear(n, flight int) int64 {
+	share := int64(n) << 16 / int64(max(flight, n, 1))
+	off := max(int64(targetDelay-c.queued), -4*targetDelay)
+	return share * off / targetDelay * gainPerRTT
+}
+
+// lost halves the window, at most once in 100 ms, and reports whether it did.
+func (c *congestion) lost(now time.Duration, mss int) bool {
+	if c.wasCut && now-c.lastCut < cutInterval {
+		return false
+	}
+	c.lastCut, c.wasCut, c.slowStart = now, true, false
+	c.window = max(c.window/2, int64(mss)<<16)
+	c.threshold = c.bytes()
+	return true
+}
+
+// timedOut starts again from one packet.
+func (c *congestion) timedOut(now time.Duration, mss int) {
+	c.threshold = max(c.bytes()/2, 2*mss)
+	c.window, c.slowStart = int64(mss)<<16, true
+	c.lastCut, c.wasCut = now, true
+}
+
+// rested is to be called before sending again after a pause: what the path carried then is known no more, but half of it
+// is tried.
+func (c *congestion) rested() {
+	if half := max(c.window/2, initialWindow<<16); half < c.window {
+		c.threshold, c.window, c.slowStart = c.bytes(), half, true
+	}
+}
+
+// hear takes the delay of what the peer sends. When its least value falls although the path is as it was, the peer's
+// clock runs slower than ours, and what it measures of our packets grows by as much.
+func (c *congestion) hear(now time.Duration, delay uint32) {
+	before, known := c.theirs.base, c.theirs.samples > 0
+	c.theirs.add(now, delay)
+	if fell := before - c.theirs.base; known && less(c.theirs.base, before) && fell <= 10_000 {
+		c.ours.shift(fell)
+	}
+}

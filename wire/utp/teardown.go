@@ -1,0 +1,66 @@
+package utp
+
+import "time"
+
+// forgetTime bounds how long a connection that ended in both directions answers a FIN that comes again.
+const (
+	leastForget = time.Second
+	mostForget  = 6 * time.Second
+)
+
+// closing is how far each direction's end has come; theirs is the receiver's.
+type closing struct {
+	wanted   bool // no more is written
+	sent     bool // the FIN has a sequence number
+	finAcked bool
+	resetDue bool
+	over     bool // both directions ended long enough ago
+}
+
+// closeWrite ends our direction with a FIN after what was written.
+func (c *core) closeWrite() { c.closing.wanted = true }
+
+// abort ends the connection with a RESET.
+func (c *core) abort() {
+	if c.failure != nil {
+		return
+	}
+	c.fail(errAborted)
+	c.closing.resetDue = c.phase != synSent || c.syns > 0
+}
+
+// done reports whether the connection may be forgotten. Bytes may be left to read.
+func (c *core) done() bool {
+	return c.failure != nil && !c.closing.resetDue || c.closing.over
+}
+
+// settle starts the time after which a connection that ended in both directions is forgotten.
+func (s *closing) settle(now time.Duration, c *core) {
+	if s.finAcked && c.recv.finished && c.timers.forget == 0 {
+		c.timers.forget = now + min(max(3*c.rtt.rto(), leastForget), mostForget)
+	}
+}
+
+// reset takes a RESET. Its acknowledgement must be that of a packet that we can have sent since the last that was
+// acknowledged: libutp puts there the sequence number of the packet that it answers, which for a STATE is the next one.
+func (c *core) reset(p *packet) {
+	switch {
+	case c.phase == synSent:
+		if c.syns > 0 && p.ack == c.send.next {
+			c.fail(errRefused)
+		}
+	case int(p.ack-(c.send.una-1)) <= c.send.outstanding()+1:
+		c.fail(errReset)
+	}
+}
+
+// appendReset appends the RESET that abort asked for.
+func (c *core) appendReset(now time.Duration, b []byte) ([]byte, int) {
+	if !c.closing.resetDue {
+		return b, 0
+	}
+	c.closing.resetDue = false
+	p := c.packet(now, stReset)
+	p.window = 0
+	return c.appendSmall(now, b, &p)
+}
