@@ -149,7 +149,7 @@ func TestQUICLosesNothingToAFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload := make([]byte, 4<<20)
+	payload := make([]byte, 16<<20)
 	_, _ = rand.Read(payload)
 	st, err := conn.OpenStream()
 	if err != nil {

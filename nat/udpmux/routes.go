@@ -64,14 +64,14 @@ func (r *Routes) Classify(from netip.AddrPort, b []byte) Kind {
 	return t.kind(t.source(from), b)
 }
 
-// SetControl replaces the surrogate's control endpoints. It fails, and changes nothing, with more than MaxEndpoints.
+// SetControl replaces the surrogate's control endpoints. A zone must be its interface's name. It fails, and changes
+// nothing, with more than MaxEndpoints.
 func (r *Routes) SetControl(endpoints ...netip.AddrPort) error {
 	return r.setSources(control, "control", endpoints)
 }
 
 // SetSTUN replaces the surrogate's STUN endpoints. An endpoint may be a control endpoint too: what is framed as STUN
-// there is STUN and all else is QUIC, which never begins with two zero bits. It fails, and changes nothing, with more
-// than MaxEndpoints.
+// there is STUN and all else is QUIC, which never begins with two zero bits. It fails as SetControl does.
 func (r *Routes) SetSTUN(endpoints ...netip.AddrPort) error {
 	return r.setSources(stunServer, "STUN", endpoints)
 }

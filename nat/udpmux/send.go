@@ -50,8 +50,9 @@ func newSender(s *Socket) *sender {
 
 // Send sends a run: datagrams of size bytes each, but the last, which may be shorter. With a size of 0 or of at least
 // len(data) it is one datagram. It does not wait: what the kernel has no room for is lost, as in a network, and no error.
-// Other failures wrap the syscall.Errno and end the run: EMSGSIZE when a datagram is too long for the interface, and
-// EAFNOSUPPORT for an address that the socket does not reach. An empty run is nothing.
+// Other failures wrap the syscall.Errno and end the run: EMSGSIZE when a datagram is too long for the interface,
+// EAFNOSUPPORT for an address that the socket does not reach, and ENODEV for a zone that is no interface. An empty run is
+// nothing. Data is not kept.
 func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
 	if !s.family.reaches(to.Addr()) {
 		return fmt.Errorf("udp %s: cannot send to %s: %w", s.local, to, syscall.EAFNOSUPPORT)
@@ -64,9 +65,11 @@ func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
 	}
 	n := s.senders.Get().(*sender)
 	defer s.senders.Put(n)
-	n.hdr.Namelen = encode(&n.name, to, s.family, &s.zones)
-	errno, err := n.run(data, size)
-	n.iov.Base = nil
+	errno, err := syscall.ENODEV, error(nil)
+	if n.hdr.Namelen = encode(&n.name, to, s.family, &s.zones); n.hdr.Namelen > 0 {
+		errno, err = n.run(data, size)
+		n.iov.Base = nil
+	}
 	switch {
 	case err != nil:
 		return err

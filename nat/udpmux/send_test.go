@@ -94,7 +94,7 @@ func TestRefusedSegmentsAreSentOneByOneFromThenOn(t *testing.T) {
 	}
 }
 
-// Kernels before 6.2 or so say EINVAL of segments that are longer than the interface takes.
+// Older kernels say EINVAL of segments that are longer than the interface takes.
 func TestSegmentsTooLongAreNotTakenForAKernelWithoutSegments(t *testing.T) {
 	for _, of := range []syscall.Errno{unix.EINVAL, unix.EMSGSIZE} {
 		var calls []call

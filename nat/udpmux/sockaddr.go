@@ -30,7 +30,7 @@ func decode(sa *sockaddr, z *zones) (a netip.AddrPort, ok bool) {
 	return netip.AddrPort{}, false
 }
 
-// encode writes the address for a socket of the family and returns its length.
+// encode writes the address for a socket of the family and returns its length, 0 where its zone is of no interface.
 func encode(sa *sockaddr, to netip.AddrPort, f family, z *zones) uint32 {
 	if !f.six {
 		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
@@ -41,7 +41,9 @@ func encode(sa *sockaddr, to netip.AddrPort, f family, z *zones) uint32 {
 	*sa = sockaddr{Family: unix.AF_INET6, Addr: to.Addr().As16()}
 	binary.BigEndian.PutUint16(port(&sa.Port), to.Port())
 	if zone := to.Addr().Zone(); zone != "" {
-		sa.Scope_id = z.index(zone)
+		if sa.Scope_id = z.index(zone); sa.Scope_id == 0 {
+			return 0
+		}
 	}
 	return unix.SizeofSockaddrInet6
 }

@@ -37,10 +37,12 @@ func (z *zones) with(a netip.Addr, index uint32) netip.Addr {
 	return a.WithZone(named.Zone())
 }
 
-// index is the number of an interface by its name or number, 0 for an unknown one.
+// index is the number of an interface by its name or number, which is not empty; 0 for an unknown one.
 func (z *zones) index(zone string) uint32 {
-	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-		return uint32(n)
+	if '0' <= zone[0] && zone[0] <= '9' {
+		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			return uint32(n)
+		}
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
