@@ -181,10 +181,22 @@ func (s *torrents) candidates(m control.Candidates) {
 	list := make([]swarm.Candidate, 0, len(m.Peers))
 	for _, c := range m.Peers {
 		if c.Kind == control.CandidateReachable || c.Kind == control.CandidateUnverified {
-			list = append(list, swarm.Candidate{Addr: c.Addr, Reachable: c.Kind == control.CandidateReachable})
+			list = append(list, swarm.Candidate{Addr: c.Addr, Reachable: c.Kind == control.CandidateReachable, Way: way(c)})
 		}
 	}
 	sw.AddCandidates(list)
+}
+
+// way is how the surrogate reached a candidate.
+func way(c control.Candidate) dial.Way {
+	w := dial.Way{Encrypted: c.Encrypted}
+	switch c.Transport {
+	case control.TransportTCP:
+		w.Transport = dial.TCP
+	case control.TransportUTP:
+		w.Transport = dial.UTP
+	}
+	return w
 }
 
 // layout stores a torrent's layout as it comes off its stream. A layout that is

@@ -24,8 +24,11 @@ var anything = []string{"*"}
 var layers = map[string][]string{
 	"wire/control": {},
 	"wire/peer":    {},
+	"wire/mse":     {},
+	"wire/utp":     {"nat/udpmux"},
 	"wire/dial":    {"wire/peer", "wire/mse", "wire/utp"},
 	"nat":          {},
+	"nat/udpmux":   {},
 
 	"edgeagent/picker":  {},
 	"edgeagent/choker":  {},
@@ -33,7 +36,7 @@ var layers = map[string][]string{
 	"edgeagent/swarm":   {"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "wire/peer", "wire/dial"},
 	"edgeagent": {
 		"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "edgeagent/swarm",
-		"wire/control", "wire/peer", "wire/dial", "nat",
+		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux",
 	},
 
 	"rendezvous/metainfo": {},
@@ -41,9 +44,9 @@ var layers = map[string][]string{
 	"rendezvous/account":  {"rendezvous/store"},
 	"rendezvous/tracker":  {},
 	"rendezvous/dht":      {"nat"},
-	"rendezvous/front":    {"wire/peer", "wire/dial"},
+	"rendezvous/front":    {"wire/peer", "wire/mse", "wire/utp", "wire/dial"},
 	"rendezvous/torrent": {
-		"wire/control", "rendezvous/job", "rendezvous/tracker", "rendezvous/dht", "rendezvous/front",
+		"wire/control", "wire/dial", "rendezvous/job", "rendezvous/tracker", "rendezvous/dht", "rendezvous/front",
 	},
 	"rendezvous/session":   {"wire/control", "nat"},
 	"rendezvous/job":       {"wire/control", "nat", "rendezvous/metainfo"},
@@ -53,11 +56,11 @@ var layers = map[string][]string{
 		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/dht",
 		"rendezvous/front", "rendezvous/torrent",
 		"rendezvous/session", "rendezvous/job", "rendezvous/apiclient", "rendezvous/api",
-		"wire/control", "wire/peer", "wire/dial", "nat",
+		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux",
 	},
 
-	"cmd/rendezvous": {"rendezvous"},
-	"cmd/edgeagent":  {"edgeagent"},
+	"cmd/rendezvous": {"rendezvous", "wire/mse"},
+	"cmd/edgeagent":  {"edgeagent", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
 
 	"integration/natlab":   {},

@@ -23,7 +23,7 @@ type address struct {
 	at        netip.AddrPort
 	due       time.Time // not to be dialled before
 	failures  int       // in a row
-	way       dial.Way  // how it was reached the last time
+	way       dial.Way  // how it was reached the last time, by us or by who named it
 	reachable bool      // somebody has had a handshake from it
 	busy      bool      // being dialled, or connected
 	seed      bool      // has everything, so that it is useless to us once we have too

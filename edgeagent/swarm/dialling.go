@@ -108,6 +108,7 @@ func (t *Torrent) reached(ctx context.Context, now time.Time, r dialResult) {
 	}
 	t.c.Shared.give(t.place)
 	t.book.failed(r.entry, now)
+	r.entry.way = dial.Way{} // the next time, whatever connects
 	reason := Unreachable
 	if errors.Is(r.err, dial.ErrSelf) || errors.Is(r.err, dial.ErrInfoHash) {
 		r.entry.banned = true

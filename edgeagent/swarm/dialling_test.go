@@ -240,3 +240,30 @@ func TestAnAcceptedPeerIsDialledBackOnlyWhenItIsGone(t *testing.T) {
 		}
 	})
 }
+
+// Front has reached the first address by uTP: TCP would work as well, and is not tried. The second is said to be reached
+// by uTP and is not, so it is tried by TCP as well.
+func TestAnAddressIsDialledByTheTransportThatWorkedForWhoNamedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 64<<10)
+		tcp, utp := newScriptedNet(t), newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: tcp, UTP: utp}})
+		utp.add(addr(5000), &scripted{c: c, each: time.Second})
+		tcp.add(addr(5000), &scripted{c: c, each: time.Second})
+		tcp.add(addr(5001), &scripted{c: c, each: time.Second})
+		by := dial.Way{Transport: dial.UTP}
+		n.AddCandidates([]Candidate{{addr(5000), true, by}, {addr(5001), true, by}})
+		time.Sleep(10 * time.Second)
+		var got []string
+		for _, p := range n.Status().Peers {
+			got = append(got, p.Addr.String()+" "+p.Transport)
+		}
+		slices.Sort(got)
+		if want := []string{addr(5000).String() + " utp", addr(5001).String() + " tcp"}; !slices.Equal(got, want) {
+			t.Errorf("connected to %v, want %v", got, want)
+		}
+		if tcp.total() != 1 {
+			t.Errorf("%d connections by TCP, want one", tcp.total())
+		}
+	})
+}

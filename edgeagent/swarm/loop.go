@@ -7,6 +7,7 @@ import (
 	"simplebit/edgeagent/choker"
 	"simplebit/edgeagent/picker"
 	"simplebit/edgeagent/storage"
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -88,7 +89,9 @@ func (t *Torrent) run(ctx context.Context) error {
 			happened = true
 		case list := <-t.candidates:
 			for _, c := range list {
-				t.book.add(c.Addr, c.Reachable)
+				if a := t.book.add(c.Addr, c.Reachable); a != nil && a.way == (dial.Way{}) {
+					a.way = c.Way
+				}
 			}
 			t.changed, happened = true, true
 			t.dialMore(ctx, time.Now())

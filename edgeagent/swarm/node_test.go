@@ -186,7 +186,7 @@ func (n *node) awaitSeeding(tb testing.TB) Status {
 func reachable(addrs ...netip.AddrPort) []Candidate {
 	list := make([]Candidate, len(addrs))
 	for i, at := range addrs {
-		list[i] = Candidate{at, true}
+		list[i] = Candidate{Addr: at, Reachable: true}
 	}
 	return list
 }

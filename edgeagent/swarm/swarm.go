@@ -150,8 +150,9 @@ func (t *Torrent) Handshake() peer.Handshake { return t.handshake }
 // A Candidate is an address at which a peer may be reached.
 type Candidate struct {
 	Addr netip.AddrPort
-	// Reachable says that somebody has just had a handshake from it.
+	// Reachable says that somebody has just had a handshake from it, and Way how.
 	Reachable bool
+	Way       dial.Way
 }
 
 // AddCandidates makes addresses known. The reachable ones are dialled first. Those known already, and those beyond the 500

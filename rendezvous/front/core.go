@@ -93,7 +93,7 @@ type steps struct {
 	hellos     []uint64 // our extension handshake has changed
 	drops      []dropStep
 	nodes      []netip.AddrPort // DHT nodes
-	reachable  []netip.AddrPort
+	reachable  []Peer
 	unverified netip.AddrPort
 	learned    []byte
 	notes      []string // for the log
@@ -213,22 +213,14 @@ func (c *core) unusable(now time.Time, addr netip.AddrPort, lied bool) {
 }
 
 // dial returns the address to dial next, with a number; ok is false where there is none.
-func (c *core) dial(now time.Time) (id uint64, addr netip.AddrPort, first, ok bool) {
+func (c *core) dial(now time.Time) (id uint64, at Peer, first, ok bool) {
 	e, what := c.book.dial(now, c.need(now))
 	if e == nil {
-		return 0, addr, false, false
+		return 0, at, false, false
 	}
 	c.lastID++
 	c.dialling[c.lastID] = attempt{e, what}
-	return c.lastID, e.addr, e.untried(), true
-}
-
-// way is how the last handshake with the address of an attempt succeeded. It is to be set when the next one does.
-func (c *core) way(id uint64) *dial.Way {
-	if a, ok := c.dialling[id]; ok {
-		return &a.entry.way
-	}
-	return &dial.Way{}
+	return c.lastID, Peer{e.addr, e.way}, e.untried(), true
 }
 
 // held notes that the handshake is not begun now, because another torrent has one in progress with the same address. Its turn
@@ -255,8 +247,8 @@ func (c *core) failed(now time.Time, id uint64, err error) {
 	}
 }
 
-// connected notes that a handshake is done, and reports whether the connection is to be kept.
-func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
+// connected notes that a handshake is done, and how, and reports whether the connection is to be kept.
+func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake, by dial.Way) bool {
 	a, ok := c.dialling[id]
 	if !ok {
 		return false
@@ -267,9 +259,9 @@ func (c *core) connected(now time.Time, id uint64, theirs peer.Handshake) bool {
 		return false // forgotten meanwhile: nobody is to be told of it
 	}
 	places := c.places()
-	e.plain = !theirs.Extended()
+	e.plain, e.way = !theirs.Extended(), by
 	if c.book.reached(now, e) {
-		c.out.reachable = append(c.out.reachable, e.addr)
+		c.out.reachable = append(c.out.reachable, Peer{e.addr, e.way})
 		c.verified = now
 	}
 	if places <= 0 || e.plain || c.private || c.fetch == nil && e.noPEX || e.from.has(SourceDevice) {

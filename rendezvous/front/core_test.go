@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -27,7 +28,7 @@ func TestCoreKeepsItsLimitsWhateverHappens(t *testing.T) {
 			case 2:
 				c.accepted(now, addr(rnd.IntN(100)), peer.Handshake{Reserved: peer.Reserved(true, rnd.IntN(4) > 0)})
 			case 3, 4:
-				c.connected(now, any(), peer.Handshake{Reserved: peer.Reserved(true, rnd.IntN(4) > 0)})
+				c.connected(now, any(), peer.Handshake{Reserved: peer.Reserved(true, rnd.IntN(4) > 0)}, dial.Way{})
 			case 5:
 				c.failed(now, any(), errors.New("no answer"))
 			case 6:
@@ -56,11 +57,12 @@ func TestCoreKeepsItsLimitsWhateverHappens(t *testing.T) {
 				t.Fatalf("seed %d: wants to come back %v ago", seed, now.Sub(wake))
 			}
 			for range min(handshakes, 2) {
-				if _, a, _, ok := c.dial(now); !ok || a.Port() == 22 {
+				if _, a, _, ok := c.dial(now); !ok || a.Addr.Port() == 22 {
 					t.Fatalf("seed %d: dials %v, %v", seed, a, ok)
 				}
 			}
-			for _, a := range steps.reachable {
+			for _, found := range steps.reachable {
+				a := found.Addr
 				if last, ok := told[a]; ok && now.Sub(last) < reportAgain && c.book.shun[a].IsZero() && c.book.len() < maxKnown {
 					if e := c.book.byAddr[a]; e != nil && !e.added.After(last) {
 						t.Fatalf("seed %d: told of %v again after %v", seed, a, now.Sub(last))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -117,7 +118,8 @@ func (w *world) check(now time.Time) {
 }
 
 func (w *world) dial(now time.Time) {
-	id, addr, _, ok := w.c.dial(now)
+	id, at, _, ok := w.c.dial(now)
+	addr := at.Addr
 	if !ok {
 		w.t.Fatalf("after %v a handshake is wanted with nobody", now.Sub(epoch))
 	}
@@ -131,7 +133,7 @@ func (w *world) dial(now time.Time) {
 		return
 	}
 	w.later(now.Add(100*time.Millisecond), func(now time.Time) {
-		if !w.c.connected(now, id, peer.Handshake{Reserved: peer.Reserved(true, true)}) {
+		if !w.c.connected(now, id, peer.Handshake{Reserved: peer.Reserved(true, true)}, dial.Way{}) {
 			return
 		}
 		w.at[id] = addr

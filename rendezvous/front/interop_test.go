@@ -151,10 +151,12 @@ func (s *scene) front(ctx context.Context, name string, size int) *sight {
 	})
 	v.Presence, err = f.Enter(front.Torrent{
 		InfoHash: s.torrent.InfoHash, InfoSize: size, Info: func(context.Context) ([]byte, error) { return s.info, nil },
-		Reachable: func(list []netip.AddrPort) {
+		Reachable: func(list []front.Peer) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			v.reachable = append(v.reachable, list...)
+			for _, p := range list {
+				v.reachable = append(v.reachable, p.Addr)
+			}
 		},
 		Learned: func(info []byte) { v.learned <- info },
 	})

@@ -124,10 +124,10 @@ func (p *Presence) publish(now time.Time) {
 // dial begins one handshake, for which the budget has been taken: one unit for all the tries that package dial makes of it,
 // which are two connections in a row at most, and one by each transport at a time.
 func (p *Presence) dial(now time.Time) {
-	id, addr, first, ok := p.core.dial(now)
-	for ok && !p.claim.hold(addr) {
+	id, at, first, ok := p.core.dial(now)
+	for ok && !p.claim.hold(at.Addr) {
 		p.core.held(id)
-		id, addr, first, ok = p.core.dial(now)
+		id, at, first, ok = p.core.dial(now)
 	}
 	if !ok {
 		p.claim.done()
@@ -140,24 +140,23 @@ func (p *Presence) dial(now time.Time) {
 			dialer.Timeout = firstTimeout
 		}
 	}
-	ours, known := p.handshake(), *p.core.way(id)
+	ours := p.handshake()
 	p.tasks.Go(func() {
-		conn, err := dialer.Dial(p.ctx, addr, ours, known)
-		p.claim.free(addr)
+		conn, err := dialer.Dial(p.ctx, at.Addr, ours, at.Way)
+		p.claim.free(at.Addr)
 		p.claim.done()
 		if err != nil {
 			p.front.cfg.Log.Debug("no handshake", "infohash", p.name(), "reason", err)
 			p.do(func(now time.Time) { p.core.failed(now, id, err) })
 			if hopeless(err) && !errors.Is(err, dial.ErrSelf) {
-				p.front.reasons.info("no peer of this torrent", "infohash", p.name(), "peer", addr, "reason", err)
+				p.front.reasons.info("no peer of this torrent", "infohash", p.name(), "peer", at.Addr, "reason", err)
 			}
 			return
 		}
 		var k *wire
 		p.wait(func(now time.Time) {
-			*p.core.way(id) = conn.Way()
-			if p.core.connected(now, id, conn.Peer) {
-				k = p.open(id, conn, addr)
+			if p.core.connected(now, id, conn.Peer, conn.Way()) {
+				k = p.open(id, conn, at.Addr)
 			}
 		})
 		if k == nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -92,11 +93,11 @@ func linked(t *testing.T, c *core, now time.Time, i int) uint64 {
 		if !ok {
 			t.Fatalf("%v is not dialled", addr(i))
 		}
-		if a != addr(i) {
+		if a.Addr != addr(i) {
 			c.failed(now, id, errNoUse)
 			continue
 		}
-		if !c.connected(now, id, peer.Handshake{Reserved: peer.Reserved(false, true)}) {
+		if !c.connected(now, id, peer.Handshake{Reserved: peer.Reserved(false, true)}, dial.Way{}) {
 			t.Fatalf("the connection to %v is not kept", a)
 		}
 		c.extended(now, id, peer.Extensions{MetadataID: theirID, PexID: 7})
@@ -237,7 +238,7 @@ func TestPrivateTorrentHasNoPexAndForgetsWhatItBrought(t *testing.T) {
 	}
 	later := epoch.Add(2 * time.Hour)
 	dialled, addr, _, _ := c.dial(later)
-	if c.connected(later, dialled, peer.Handshake{Reserved: peer.Reserved(true, true)}) {
+	if c.connected(later, dialled, peer.Handshake{Reserved: peer.Reserved(true, true)}, dial.Way{}) {
 		t.Errorf("the connection to %v is kept", addr)
 	}
 	steps, _, _ := c.poll(later)

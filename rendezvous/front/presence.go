@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/mse"
 )
 
@@ -21,7 +22,7 @@ type Torrent struct {
 	// not be changed.
 	Info func(context.Context) ([]byte, error)
 	// Reachable is told addresses that have just been verified by a handshake; the same ones at most every ten minutes.
-	Reachable func([]netip.AddrPort)
+	Reachable func([]Peer)
 	// Unverified is told an address that is not verified, at most one a second, while the torrent is hungry and nothing better
 	// turns up. An address at which front could not reach a peer is told only where there is no other, but first where somebody
 	// took front's connection and hung up.
@@ -29,6 +30,12 @@ type Torrent struct {
 	// Learned is told the info dictionary, verified against the info-hash, if InfoSize was 0; at most once. Whoever has stored
 	// it says so by [Presence.Known].
 	Learned func(info []byte)
+}
+
+// Peer is an address at which a handshake succeeded, and how.
+type Peer struct {
+	Addr netip.AddrPort
+	Way  dial.Way
 }
 
 // Status is how a presence is getting on.
@@ -114,19 +121,19 @@ func (p *Presence) Unusable(addr netip.AddrPort, lied bool) {
 	p.do(func(now time.Time) { p.core.unusable(now, addr, lied) })
 }
 
-// Reachable returns the addresses verified, the last ones first, at most 200.
-func (p *Presence) Reachable() (addrs []netip.AddrPort) {
+// Reachable returns the peers verified, the last ones first, at most 200.
+func (p *Presence) Reachable() (peers []Peer) {
 	done := make(chan struct{})
 	if !p.do(func(now time.Time) {
 		defer close(done)
 		for _, e := range p.core.book.reachable(now) {
-			addrs = append(addrs, e.addr)
+			peers = append(peers, Peer{e.addr, e.way})
 		}
 	}) {
 		return nil
 	}
 	<-done
-	return addrs
+	return peers
 }
 
 // Status returns how the presence is getting on.

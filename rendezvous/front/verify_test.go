@@ -73,14 +73,14 @@ type reports struct {
 	at map[netip.AddrPort]time.Duration
 }
 
-func newReports() (*reports, func([]netip.AddrPort)) {
+func newReports() (*reports, func([]Peer)) {
 	start := time.Now()
 	r := &reports{at: map[netip.AddrPort]time.Duration{}}
-	return r, func(list []netip.AddrPort) {
+	return r, func(list []Peer) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, a := range list {
-			r.at[a] = time.Since(start)
+			r.at[a.Addr] = time.Since(start)
 		}
 	}
 }
@@ -94,6 +94,13 @@ func (r *reports) first() (first time.Duration, n int) {
 		}
 	}
 	return first, n
+}
+
+func addrsOf(peers []Peer) (list []netip.AddrPort) {
+	for _, p := range peers {
+		list = append(list, p.Addr)
+	}
+	return list
 }
 
 func addrs(from, n int) (list []netip.AddrPort) {
@@ -220,7 +227,7 @@ func TestTorrentThatIsShortOfPeersVerifiesAgainWhatIsOld(t *testing.T) {
 				s.peers[addr(i)] = bare
 			}
 			told := 0
-			p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []netip.AddrPort) { told += len(list) }})
+			p := s.enter(t, Torrent{InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []Peer) { told += len(list) }})
 			p.Hungry(c.hungry)
 			p.Add(addrs(0, c.live+1), SourceTracker) // nobody is at the last
 			time.Sleep(61 * time.Minute)
@@ -275,7 +282,7 @@ func TestUnusableAddressIsNotToldOfForHalfAnHour(t *testing.T) {
 		s := newSwarm(bare, bare)
 		var told atomic.Int32
 		p := s.enter(t, Torrent{
-			InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []netip.AddrPort) { told.Add(int32(len(list))) },
+			InfoHash: [20]byte{1}, InfoSize: 1, Private: true, Reachable: func(list []Peer) { told.Add(int32(len(list))) },
 		})
 		p.Add(addrs(0, 2), SourceTracker)
 		time.Sleep(time.Minute)
@@ -290,7 +297,7 @@ func TestUnusableAddressIsNotToldOfForHalfAnHour(t *testing.T) {
 			t.Errorf("%d reports within half an hour", told.Load())
 		}
 		time.Sleep(2 * time.Minute)
-		if list := p.Reachable(); told.Load() != 3 || !slices.Equal(list, addrs(0, 1)) {
+		if list := p.Reachable(); told.Load() != 3 || !slices.Equal(addrsOf(list), addrs(0, 1)) {
 			t.Errorf("after half an hour %d reports, reachable are %v", told.Load(), list)
 		}
 		p.Leave()

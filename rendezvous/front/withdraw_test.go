@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -21,7 +22,7 @@ func TestWithdrawnDeviceIsForgottenUnlessOthersNamedItOrItLied(t *testing.T) {
 		{"being dialled", func(_ *testing.T, c *core) { c.dial(epoch) }, false},
 		{"verified", func(_ *testing.T, c *core) {
 			id, _, _, _ := c.dial(epoch)
-			c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)})
+			c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)}, dial.Way{})
 		}, false},
 		{"lied", func(_ *testing.T, c *core) { c.book.byAddr[addr(0)].banned = true }, true},
 		{"dialled us", func(t *testing.T, c *core) {
@@ -51,7 +52,7 @@ func TestAddressForgottenWhileItIsDialledIsToldToNobody(t *testing.T) {
 	c.add(epoch, []netip.AddrPort{addr(0)}, SourceDevice, 1)
 	id, _, _, _ := c.dial(epoch)
 	c.withdraw(addr(0))
-	if c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)}) {
+	if c.connected(epoch, id, peer.Handshake{Reserved: peer.Reserved(false, true)}, dial.Way{}) {
 		t.Error("the connection is kept")
 	}
 	if steps, _, _ := c.poll(epoch); len(steps.reachable) != 0 {

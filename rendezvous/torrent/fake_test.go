@@ -32,7 +32,7 @@ type fakePresence struct {
 	private  bool
 	size     int
 	unusable map[netip.AddrPort]bool // true: lied
-	reach    []netip.AddrPort
+	reach    []front.Peer
 	gone     bool
 }
 
@@ -172,7 +172,7 @@ func (p *fakePresence) Withdraw(a netip.AddrPort) {
 	delete(p.added, a)
 }
 
-func (p *fakePresence) Reachable() []netip.AddrPort {
+func (p *fakePresence) Reachable() []front.Peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reach

@@ -70,7 +70,7 @@ type Presence interface {
 	Known(infoSize int, private bool)
 	Unusable(addr netip.AddrPort, lied bool)
 	Withdraw(netip.AddrPort)
-	Reachable() []netip.AddrPort
+	Reachable() []front.Peer
 	Status() front.Status
 	Leave()
 }

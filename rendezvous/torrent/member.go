@@ -10,6 +10,7 @@ import (
 	"simplebit/rendezvous/front"
 	"simplebit/rendezvous/job"
 	"simplebit/wire/control"
+	"simplebit/wire/dial"
 )
 
 const (
@@ -65,7 +66,7 @@ func (m *member) Offer() {
 		m.open = true
 		m.introduce()
 		if t.presence != nil {
-			m.send(time.Now(), t.presence.Reachable(), control.CandidateReachable)
+			m.send(time.Now(), verified(t.presence.Reachable()))
 		}
 	})
 }
@@ -143,17 +144,32 @@ func (m *member) refuse(at netip.AddrPort, now time.Time, wait time.Duration) {
 	}
 }
 
-// send gives the device the addresses that are new to it or worth another try.
-func (m *member) send(now time.Time, addrs []netip.AddrPort, kind control.CandidateKind) {
+// send gives the device the candidates that are new to it or worth another try.
+func (m *member) send(now time.Time, all []control.Candidate) {
 	var list []control.Candidate
-	for _, at := range addrs {
-		if at != m.endpoint && now.After(m.bad[at]) {
-			list = append(list, control.Candidate{Addr: at, Kind: kind})
+	for _, c := range all {
+		if c.Addr != m.endpoint && now.After(m.bad[c.Addr]) {
+			list = append(list, c)
 		}
 	}
 	for chunk := range slices.Chunk(list, control.MaxCandidates) {
 		m.p.Candidates(chunk)
 	}
+}
+
+// verified is what devices are told of peers that front has shaken hands with.
+func verified(found []front.Peer) []control.Candidate {
+	list := make([]control.Candidate, len(found))
+	for i, p := range found {
+		list[i] = control.Candidate{Addr: p.Addr, Kind: control.CandidateReachable, Encrypted: p.Way.Encrypted}
+		switch p.Way.Transport {
+		case dial.TCP:
+			list[i].Transport = control.TransportTCP
+		case dial.UTP:
+			list[i].Transport = control.TransportUTP
+		}
+	}
+	return list
 }
 
 // Status shows how the search for peers goes (job.Member). Of the trackers only the job's own: others may hold keys in their

@@ -90,7 +90,7 @@ func (t *torrent) run() {
 func (t *torrent) enter() {
 	presence, err := t.cfg.Enter(front.Torrent{
 		InfoHash: t.infoHash, Private: t.private, InfoSize: t.infoSize, Info: t.info,
-		Reachable:  func(found []netip.AddrPort) { t.post(func() { t.reachable(found) }) },
+		Reachable:  func(found []front.Peer) { t.post(func() { t.reachable(found) }) },
 		Unverified: func(at netip.AddrPort) { t.post(func() { t.unverified(at) }) },
 		Learned:    func(info []byte) { t.post(func() { t.learned(info) }) },
 	})
@@ -302,11 +302,11 @@ func (t *torrent) hide() {
 }
 
 // reachable passes on addresses at which front has found a peer.
-func (t *torrent) reachable(found []netip.AddrPort) {
+func (t *torrent) reachable(found []front.Peer) {
 	now := time.Now()
 	for _, m := range t.list {
 		if m.open {
-			m.send(now, found, control.CandidateReachable)
+			m.send(now, verified(found))
 		}
 	}
 }
@@ -316,7 +316,7 @@ func (t *torrent) unverified(at netip.AddrPort) {
 	now := time.Now()
 	for _, m := range t.list {
 		if m.open && m.hungry {
-			m.send(now, []netip.AddrPort{at}, control.CandidateUnverified)
+			m.send(now, []control.Candidate{{Addr: at, Kind: control.CandidateUnverified}})
 		}
 	}
 }

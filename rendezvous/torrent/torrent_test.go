@@ -11,6 +11,7 @@ import (
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/tracker"
 	"simplebit/wire/control"
+	"simplebit/wire/dial"
 )
 
 var (
@@ -203,13 +204,13 @@ func TestReachablePeersGoToDevicesThatTakeThem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.join(participation("http://one/announce")), w.join(participation("http://one/announce"))
 		a.Endpoint(attic)
-		w.presences[0].reach = []netip.AddrPort{alice, attic}
+		w.presences[0].reach = []front.Peer{{Addr: alice, Way: dial.Way{Transport: dial.UTP, Encrypted: true}}, {Addr: attic}}
 		a.Offer()
-		want := []control.Candidate{{Addr: alice, Kind: control.CandidateReachable}}
+		want := []control.Candidate{{Addr: alice, Kind: control.CandidateReachable, Transport: control.TransportUTP, Encrypted: true}}
 		if got := a.got(); !slices.Equal(got, want) {
-			t.Errorf("the device is offered %v, want %v: not itself", got, want)
+			t.Errorf("the device is offered %v, want %v: how front reached it, and not itself", got, want)
 		}
-		w.presences[0].Torrent.Reachable([]netip.AddrPort{bob})
+		w.presences[0].Torrent.Reachable([]front.Peer{{Addr: bob}})
 		if got := a.got(); len(got) != 1 || got[0].Addr != bob {
 			t.Errorf("the device is sent %v, want the address just verified", got)
 		}
@@ -257,7 +258,7 @@ func TestBadAddressesRestForTheDeviceThatFoundThemSo(t *testing.T) {
 		if len(w.presences[0].unusable) != 0 {
 			t.Errorf("one device's word takes %v from all", w.presences[0].unusable)
 		}
-		w.presences[0].Torrent.Reachable([]netip.AddrPort{alice})
+		w.presences[0].Torrent.Reachable([]front.Peer{{Addr: alice}})
 		if got := a.got(); len(got) != 0 {
 			t.Errorf("the device is sent %v again at once", got)
 		}
@@ -265,7 +266,7 @@ func TestBadAddressesRestForTheDeviceThatFoundThemSo(t *testing.T) {
 			t.Errorf("the other device is sent %v", got)
 		}
 		time.Sleep(badFor + time.Second)
-		w.presences[0].Torrent.Reachable([]netip.AddrPort{alice})
+		w.presences[0].Torrent.Reachable([]front.Peer{{Addr: alice}})
 		if got := a.got(); len(got) != 1 {
 			t.Errorf("after half an hour the device is sent %v, want another try", got)
 		}
