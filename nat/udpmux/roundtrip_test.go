@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -223,5 +225,63 @@ func TestSocketServesOnlyItsFamilies(t *testing.T) {
 	}
 	if _, err := Listen("tcp", ":0", Config{}); err == nil {
 		t.Error("a TCP socket was opened")
+	}
+}
+
+// Connections of many goroutines send on one socket, while routes change and the kernel stops taking segments.
+func TestManySendAtOnce(t *testing.T) {
+	const senders, runs = 8, 50
+	var refused atomic.Int64
+	a := open(t, "udp", ":0", Config{}, func(k kernel) kernel {
+		k.sendmsg = func(fd uintptr, m *unix.Msghdr) syscall.Errno {
+			if m.Controllen > 0 && refused.Add(1) > senders*runs/4 {
+				return unix.EIO
+			}
+			return linux.sendmsg(fd, m)
+		}
+		return k
+	})
+	b := open(t, "udp", ":0", Config{})
+	var next [senders]int
+	b.Handle(UTP, func(_ time.Time, runs []Run) {
+		for _, r := range runs {
+			for d := range r.Datagrams() {
+				// The number is the run's, the last byte the sender's.
+				if from := d[len(d)-1]; int(d[2]) != next[from]/10 || d[1] != 0 {
+					t.Errorf("sender %d: run %d comes where %d should", from, d[2], next[from]/10)
+				} else {
+					next[from]++
+				}
+			}
+		}
+	})
+	run(t, b)
+	var sending sync.WaitGroup
+	for i := range senders {
+		sending.Go(func() {
+			p := utpPacket(0, 0, 100)
+			p[len(p)-1] = byte(i)
+			for n := range runs {
+				p[2] = byte(n)
+				if err := a.Send(at(b, "127.0.0.1"), bytes.Repeat(p, 10), len(p)); err != nil {
+					t.Error(err)
+				}
+				user := fmt.Sprint("punch of ", i)
+				if err := b.Routes().AddPunch(user); err != nil {
+					t.Error(err)
+				}
+				b.Routes().RemovePunch(user)
+			}
+		})
+	}
+	sending.Wait()
+	const all = senders * runs * 10
+	for deadline := time.Now().Add(5 * time.Second); b.Stats().Received[UTP] < all; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d arrived: sent %+v", b.Stats().Received[UTP], all, a.Stats())
+		}
+	}
+	if refused.Load() <= senders*runs/4 {
+		t.Error("the kernel took every run: nothing was tried")
 	}
 }

@@ -4,9 +4,9 @@ import "sync/atomic"
 
 // Stats counts datagrams since the socket was opened.
 type Stats struct {
-	Received [5]int64 // by Kind; Drop is what belonged to nobody, or to a kind that nobody handles
-	Cut      int64    // dropped because they were longer than the buffer
-	Overflow int64    // dropped because a PacketConn's queue was full
+	Received [kinds]int64 // by Kind; Drop is what belonged to nobody, or to a kind that nobody handles
+	Cut      int64        // dropped because they were longer than the buffer
+	Overflow int64        // dropped because a PacketConn's queue was full
 	Sent     int64
 	SendFull int64 // dropped because the kernel's buffer was full
 	GRO      bool  // the kernel joins datagrams that it received
