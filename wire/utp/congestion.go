@@ -4,11 +4,12 @@ import "time"
 
 // LEDBAT (RFC 6817) with the numbers of libutp and libtorrent.
 const (
-	targetDelay   = 100_000 // µs of queueing that a connection aims to cause
-	gainPerRTT    = 3000    // bytes by which the window grows in a round trip without any queueing
-	initialWindow = 14600   // bytes, RFC 6928
-	cutInterval   = 100 * time.Millisecond
-	largestWindow = 64 << 20 // bytes; far above what sequence numbers allow in flight
+	targetDelay    = 100_000 // µs of queueing that a connection aims to cause
+	gainPerRTT     = 3000    // bytes by which the window grows in a round trip without any queueing
+	initialWindow  = 14600   // bytes, RFC 6928
+	standingFlight = 8       // packets: a flow with fewer in flight causes no queue to speak of
+	cutInterval    = 100 * time.Millisecond
+	largestWindow  = 64 << 20 // bytes; far above what sequence numbers allow in flight
 )
 
 // congestion decides how many bytes may be in flight. The window has 16 binary places, since an acknowledgement of one
@@ -37,6 +38,7 @@ func (c *congestion) acked(n, flight, mss int) {
 		return
 	}
 	c.queued = c.ours.delay()
+	c.ours.standing = c.ours.standing || flight > standingFlight*mss
 	saturated := flight+mss > c.bytes()
 	if c.slowStart && c.queued >= targetDelay*9/10 {
 		c.slowStart, c.threshold = false, c.bytes()
@@ -73,9 +75,11 @@ func (c *congestion) lost(now time.Duration, mss int) bool {
 	return true
 }
 
-// timedOut starts again from one packet.
-func (c *congestion) timedOut(now time.Duration, mss int) {
-	c.threshold = max(c.bytes()/2, 2*mss)
+// timedOut starts again from one packet; first says that this was the first timeout in a row.
+func (c *congestion) timedOut(now time.Duration, mss int, first bool) {
+	if first {
+		c.threshold = max(c.bytes()/2, 2*mss)
+	}
 	c.window, c.slowStart = int64(mss)<<16, true
 	c.lastCut, c.wasCut = now, true
 }
@@ -88,12 +92,10 @@ func (c *congestion) rested() {
 	}
 }
 
-// hear takes the delay of what the peer sends. When its least value falls although the path is as it was, the peer's
-// clock runs slower than ours, and what it measures of our packets grows by as much.
+// hear takes the delay of what the peer sends. Where its least value differs a little from that of the minute before,
+// the peer's clock drifts from ours, and what it measures of our packets moves the other way.
 func (c *congestion) hear(now time.Duration, delay uint32) {
-	before, known := c.theirs.base, c.theirs.samples > 0
-	c.theirs.add(now, delay)
-	if fell := before - c.theirs.base; known && less(c.theirs.base, before) && fell <= 10_000 {
-		c.ours.shift(fell)
+	if moved := c.theirs.add(now, delay); -mostDrift <= moved && moved <= mostDrift {
+		c.ours.shift(-moved)
 	}
 }

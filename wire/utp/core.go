@@ -81,6 +81,7 @@ type core struct {
 	rtt        rttState
 	congestion congestion
 	mtu        mtuSearch
+	question   question
 	closing    closing
 	timers     timers
 }
@@ -94,6 +95,7 @@ func newCore(now time.Time, conf coreConfig) *core {
 		mtu:        newMTUSearch(conf.MaxDatagram),
 	}
 	c.send = sender{limit: conf.SendBuffer, una: conf.Seq, next: conf.Seq, grow: conf.grow}
+	c.send.recs = c.send.few[:]
 	c.recv = receiver{limit: conf.RecvBuffer, grow: conf.grow}
 	return c
 }
@@ -151,6 +153,7 @@ func (c *core) receive(now time.Time, p *packet) {
 	case p.typ == stSyn:
 		if c.phase == synReceived && p.seq == c.recv.next-1 {
 			c.recv.ackDue = true
+			c.timers.giveUp = t + proofTime
 			c.heard(t, p)
 		}
 	case c.phase == synSent:
@@ -225,7 +228,7 @@ func (c *core) release() {
 
 // delivered reports whether everything that was written, and the FIN if there is one, was acknowledged.
 func (c *core) delivered() bool {
-	return c.send.ring.n == 0 && c.send.outstanding() == 0 && (!c.closing.wanted || c.closing.finAcked)
+	return c.send.ring.n == 0 && c.send.outstanding() == 0 && (!c.closing.wanted || c.closing.sent)
 }
 
 // coreStats is what tests, the trace hook and the endpoint may know.
@@ -255,5 +258,5 @@ func (c *core) stats() coreStats {
 }
 
 func (c *core) memory() int {
-	return len(c.send.ring.buf) + len(c.send.recs)*recordBytes + len(c.recv.ring.buf) + c.recv.early.memory()
+	return len(c.send.ring.buf) + c.send.recordMemory() + len(c.recv.ring.buf) + c.recv.early.memory()
 }

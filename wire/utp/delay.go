@@ -5,29 +5,37 @@ import "time"
 const (
 	baseMinutes  = 13 // libutp's
 	recentDelays = 3
+	mostDrift    = 6000 // µs a minute by which clocks may drift apart: 100 ppm
 )
 
 // delayHistory turns one-way delays between two clocks that do not agree into queueing delay: what exceeds the least
 // seen in the last minutes. All differences wrap around.
 type delayHistory struct {
-	minima  [baseMinutes]uint32 // least of each minute, µs
-	at      int                 // the minute under way
-	since   time.Duration       // when it began
-	base    uint32
-	recent  [recentDelays]uint32 // queueing delays, µs
-	samples uint                 // taken so far
+	minima   [baseMinutes]uint32 // least of each minute, µs
+	at       int                 // the minute under way
+	since    time.Duration       // when it began
+	minutes  int                 // that are over
+	before   uint32              // least of the minute before
+	base     uint32
+	recent   [recentDelays]uint32 // queueing delays, µs
+	samples  uint                 // taken so far
+	standing bool                 // in this minute the queue may always have been our own
 }
 
 // less compares delays that wrap around.
 func less(a, b uint32) bool { return int32(a-b) < 0 }
 
-// add takes a delay in µs.
-func (h *delayHistory) add(now time.Duration, delay uint32) {
+// add takes a delay in µs. When a minute ends, it returns by how much its least delay differs from that of the minute
+// before.
+func (h *delayHistory) add(now time.Duration, delay uint32) (moved int32) {
 	if h.samples == 0 {
 		for i := range h.minima {
 			h.minima[i] = delay
 		}
 		h.base, h.since = delay, now
+	}
+	if now-h.since >= time.Minute {
+		moved = h.turn(now, delay)
 	}
 	if less(delay, h.minima[h.at]) {
 		h.minima[h.at] = delay
@@ -35,19 +43,32 @@ func (h *delayHistory) add(now time.Duration, delay uint32) {
 	if less(delay, h.base) {
 		h.base = delay
 	}
-	if now-h.since >= time.Minute {
-		h.since = now
-		h.at = (h.at + 1) % baseMinutes
-		h.minima[h.at] = delay
-		h.base = delay
-		for _, m := range h.minima {
-			if less(m, h.base) {
-				h.base = m
-			}
-		}
-	}
 	h.recent[h.samples%recentDelays] = delay - h.base
 	h.samples++
+	return moved
+}
+
+// turn begins a minute. The least delay of one in which the queue was our own all the time is not that of the path:
+// history must not forget the path for it.
+func (h *delayHistory) turn(now time.Duration, delay uint32) (moved int32) {
+	least := h.minima[h.at]
+	if h.minutes > 0 {
+		moved = int32(least - h.before)
+	}
+	if h.standing {
+		h.minima[h.at] = h.base
+	}
+	h.before, h.since, h.standing = least, now, false
+	h.minutes++
+	h.at = (h.at + 1) % baseMinutes
+	h.minima[h.at] = delay
+	h.base = delay
+	for _, m := range h.minima {
+		if less(m, h.base) {
+			h.base = m
+		}
+	}
+	return moved
 }
 
 // delay is the least of the last three queueing delays in µs; 0 while there are none.
@@ -63,10 +84,10 @@ func (h *delayHistory) delay() int {
 	return int(min(least, 1<<30))
 }
 
-// shift moves the base by d µs, because one of the clocks drifts.
-func (h *delayHistory) shift(d uint32) {
+// shift moves what is known of the past by d µs, because one of the clocks drifts.
+func (h *delayHistory) shift(d int32) {
 	for i := range h.minima {
-		h.minima[i] += d
+		h.minima[i] += uint32(d)
 	}
-	h.base += d
+	h.base += uint32(d)
 }

@@ -18,6 +18,7 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 	if count < 0 {
 		return // overtaken by a later one
 	}
+
 	var got progress
 	flight := s.flight
 	for range count {
@@ -37,6 +38,7 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 		c.rtt.backoff = 0
 		c.timers.rto = now + c.rtt.rto()
 		c.timers.progress = now
+		c.question = question{}
 		c.measure(now, p.timestampDiff, got.rtt)
 		c.congestion.acked(got.bytes, flight, c.mtu.payload())
 	} else if duplicate && s.sacks == 0 {
@@ -44,8 +46,11 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 			c.lose(now, s.una)
 		}
 	}
-	if s.sacks > 0 && (fresh || count > 0) {
+	switch {
+	case s.sacks > 0 && (fresh || count > 0):
 		c.findLost(now)
+	case count == 0 && c.answers(p):
+		c.takeBack(now)
 	}
 }
 
@@ -62,9 +67,6 @@ func (c *core) settle(now time.Duration, q uint16, got *progress) {
 	}
 	if r.tries == 1 || now-r.sent >= c.rtt.least {
 		got.newest = max(got.newest, r.sent)
-	}
-	if r.flags&recFin != 0 {
-		c.closing.finAcked = true
 	}
 }
 
@@ -136,6 +138,7 @@ func (c *core) timedOut(now time.Duration) {
 		c.timers.rto = now + c.rtt.rto()
 		return
 	}
+	c.question = question{due: c.suspects()}
 	for q := s.una; q != s.next; q++ {
 		c.mtu.lost(now, q)
 		s.markLost(q)
@@ -145,13 +148,18 @@ func (c *core) timedOut(now time.Duration) {
 		quiet = c.timers.heard // there is no room at the peer: it need not acknowledge anything
 	}
 	c.timeout++
+	if c.rtt.backoff >= deadTries && c.onlyFIN() {
+		c.closing.over = true
+		return
+	}
 	if c.rtt.backoff >= deadTries && now-quiet >= deadAfter {
 		c.fail(errTimeout)
 		return
 	}
-	if s.window >= int(s.rec(first).size) || c.rtt.backoff > 0 {
-		c.congestion.timedOut(now, c.mtu.payload())
+	if s.window >= int(s.rec(first).size) {
+		c.congestion.timedOut(now, c.mtu.payload(), c.rtt.backoff == 0)
 	}
+
 	s.cutAt = s.next
 	s.dupAcks = 0
 	c.rtt.backoff++
@@ -167,6 +175,6 @@ func (c *core) measure(now time.Duration, delay uint32, rtt time.Duration) {
 	ours.add(now, delay)
 	// Queueing cannot take longer than the whole round trip: where it seems to, the clocks have drifted apart.
 	if over := ours.delay() - int(rtt/time.Microsecond); rtt > 0 && over > 0 {
-		ours.shift(uint32(over))
+		ours.shift(int32(over))
 	}
 }

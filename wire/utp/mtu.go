@@ -22,7 +22,7 @@ const (
 // else than the size is learnt from it: the window does not shrink.
 //
 // Packets are cut to a size only after a probe of that size arrived. Should the path shrink later, packets of the old size
-// that are under way can be neither delivered nor replaced, and the connection times out.
+// that are under way are taken back, where that is safe; see narrow.go.
 type mtuSearch struct {
 	floor   int // arrived
 	ceiling int // not known to be too large
@@ -97,6 +97,17 @@ func (m *mtuSearch) lost(now time.Duration, seq uint16) bool {
 func (m *mtuSearch) tooLong(now time.Duration, size int) {
 	m.ceiling = max(min(m.ceiling, size-1), m.floor)
 	m.aim(now)
+}
+
+// narrowed begins anew below a size that no longer arrives.
+func (m *mtuSearch) narrowed() {
+	size := m.floor
+	m.restart()
+	m.floor, m.ceiling, m.probing = min(safeDatagram, m.most), size-1, 0
+	m.next = 0
+	if m.ceiling-m.floor >= mtuEnough {
+		m.next = m.ceiling
+	}
 }
 
 // aim chooses the size of the next probe.

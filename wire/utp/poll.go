@@ -3,7 +3,7 @@ package utp
 import "time"
 
 const (
-	runLength    = 64               // datagrams, as many as the kernel takes with one UDP_SEGMENT
+	runLength = 64               // datagrams, as many as the kernel takes with one UDP_SEGMENT
 	keepalive = 29 * time.Second // shorter than the timeouts of NATs, as libutp and libtorrent have it
 	deadAfter = time.Minute      // without an acknowledgement of what is under way
 	deadTries = 5                // timeouts in a row
@@ -31,6 +31,9 @@ func (c *core) poll(now time.Time, b []byte) (out []byte, segment int) {
 	if c.recv.early.count > 0 && c.recv.ackDue {
 		return c.appendState(t, b) // packets with data have no room for a selective acknowledgement
 	}
+	if out, segment = c.appendQuestion(t, b); segment > 0 {
+		return out, segment
+	}
 	if out, segment = c.appendRun(t, b); segment > 0 {
 		return out, segment
 	}
@@ -55,6 +58,9 @@ func (c *core) wake() time.Time {
 		at(t.syn)
 		at(t.giveUp)
 	default:
+		if c.closing.over {
+			break
+		}
 		if c.send.outstanding() > 0 {
 			at(t.rto)
 		} else {
@@ -80,6 +86,9 @@ func (c *core) tick(now time.Duration) {
 	}
 	if c.phase != established {
 		c.tickSetup(now)
+		return
+	}
+	if c.closing.over {
 		return
 	}
 	if c.send.outstanding() > 0 && now >= t.rto {

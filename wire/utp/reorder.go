@@ -2,7 +2,7 @@ package utp
 
 const (
 	chunkSize  = 512      // bytes
-	slabChunks = 32       // allocated at a time
+	slabChunks = 7        // allocated at a time
 	maxEarly   = 16 << 10 // packets that the last may be ahead of the first missing one
 	minSlots   = 64
 	slotBytes  = 8 // memory of a slot

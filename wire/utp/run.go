@@ -80,6 +80,9 @@ func (c *core) start(now time.Duration) {
 // sent, then the FIN.
 func (c *core) candidate(now time.Duration) (candidate, bool) {
 	s := &c.send
+	if c.question.asked {
+		return candidate{}, false
+	}
 	if s.lost > 0 {
 		q := s.firstLost()
 		size := int(s.rec(q).size)

@@ -5,8 +5,8 @@ import "time"
 // Bounds of packets in flight.
 const (
 	maxInFlight = 16 << 10 // packets, half of what sequence numbers tell apart
-	minRecords  = 64
-	maxPartial  = 4 // packets in flight that are shorter than they could be; further bytes wait for them (RFC 896, made milder)
+	fewRecords  = 16       // that need no memory of the budget
+	maxPartial  = 4        // packets in flight that are shorter than they could be; further bytes wait for them (RFC 896, made milder)
 	recordBytes = 24
 )
 
@@ -34,15 +34,16 @@ type sender struct {
 	cut      int      // bytes of the ring that are in packets
 	limit    int      // most bytes to hold
 	recs     []record // a power of two, by sequence number
-	una      uint16   // first packet that is not acknowledged
-	next     uint16   // sequence number of the next packet
-	flight   int      // bytes under way: neither acknowledged nor lost
-	held     int      // bytes not acknowledged, lost or not
-	lost     int      // packets to be sent again
-	lostFrom uint16   // none before it is lost
-	partials int      // packets in flight with recPartial
-	sacks    int      // packets in flight with recSacked
-	highest  uint16   // the furthest of them
+	few      [fewRecords]record
+	una      uint16 // first packet that is not acknowledged
+	next     uint16 // sequence number of the next packet
+	flight   int    // bytes under way: neither acknowledged nor lost
+	held     int    // bytes not acknowledged, lost or not
+	lost     int    // packets to be sent again
+	lostFrom uint16 // none before it is lost
+	partials int    // packets in flight with recPartial
+	sacks    int    // packets in flight with recSacked
+	highest  uint16 // the furthest of them
 	dupAcks  int
 	cutAt    uint16 // packets before it were sent before the window was halved
 	window   int    // bytes that the peer has room for
@@ -62,12 +63,10 @@ func (s *sender) write(b []byte) int {
 	if n <= 0 {
 		return 0
 	}
-	if !s.ring.reserve(n, s.limit, s.grow) {
-		n = min(n, len(s.ring.buf)-s.ring.n)
+	for free := len(s.ring.buf) - s.ring.n; n > free && !s.ring.reserve(n, s.limit, s.grow); {
+		n = max(n/2, free) // the budget may have less
 	}
-	if n > 0 {
-		s.ring.write(b[:n])
-	}
+	s.ring.write(b[:n])
 	return n
 }
 
@@ -80,8 +79,8 @@ func (s *sender) widen() bool {
 	if n >= maxInFlight {
 		return false
 	}
-	size := max(2*len(s.recs), minRecords)
-	if !s.grow((size - len(s.recs)) * recordBytes) {
+	size := 2 * n
+	if !s.grow(size*recordBytes - s.recordMemory()) {
 		return false
 	}
 	recs := make([]record, size)
@@ -180,16 +179,31 @@ func (s *sender) advance() {
 	s.una++
 }
 
+// rewind makes bytes of all packets in flight bytes that were never sent.
+func (s *sender) rewind() {
+	s.next = s.una
+	s.cut, s.held, s.flight, s.lost, s.partials, s.sacks = 0, 0, 0, 0, 0, 0
+}
+
 // drop gives all memory back.
 func (s *sender) drop() {
 	s.ring.drop(s.grow)
 	s.dropRecords()
-	s.una, s.cut, s.held, s.flight, s.lost, s.partials, s.sacks = s.next, 0, 0, 0, 0, 0, 0
+	s.rewind()
 }
 
+// dropRecords gives the memory of records back; there is nothing in flight.
 func (s *sender) dropRecords() {
-	if len(s.recs) > 0 {
-		s.grow(-len(s.recs) * recordBytes)
-		s.recs = nil
+	if n := s.recordMemory(); n > 0 {
+		s.grow(-n)
 	}
+	s.recs = s.few[:]
+}
+
+// recordMemory is what records take of the budget.
+func (s *sender) recordMemory() int {
+	if len(s.recs) <= fewRecords {
+		return 0
+	}
+	return len(s.recs) * recordBytes
 }

@@ -3,8 +3,8 @@ package utp
 import "time"
 
 const (
-	synRetry     = 3 * time.Second  // doubles
-	maxSYNs      = 5                // at 0, 3, 9, 21 and 45 s
+	synRetry  = 3 * time.Second  // doubles twice
+	maxSYNs   = 6                // at 0, 3, 9, 21, 33 and 45 s
 	proofTime = 30 * time.Second // that a responder waits for a sign that the SYN came from where it says
 )
 
@@ -48,7 +48,7 @@ func (c *core) appendSYN(now time.Duration, b []byte) ([]byte, int) {
 		return b, 0
 	}
 	c.synDue = false
-	c.timers.syn = now + synRetry<<c.syns
+	c.timers.syn = now + synRetry<<min(c.syns, 2)
 	c.syns++
 	p := c.packet(now, stSyn)
 	p.connID, p.ack = c.recvID, 0

@@ -12,9 +12,8 @@ const (
 type closing struct {
 	wanted   bool // no more is written
 	sent     bool // the FIN has a sequence number
-	finAcked bool
 	resetDue bool
-	over     bool // both directions ended long enough ago
+	over     bool // nothing is expected any more
 }
 
 // closeWrite ends our direction with a FIN after what was written.
@@ -29,14 +28,24 @@ func (c *core) abort() {
 	c.closing.resetDue = c.phase != synSent || c.syns > 0
 }
 
-// done reports whether the connection may be forgotten. Bytes may be left to read.
+// done reports whether the connection may be forgotten: it failed, or ended in both directions and everything was read.
+// What came before a failure may still be read.
 func (c *core) done() bool {
-	return c.failure != nil && !c.closing.resetDue || c.closing.over
+	return c.failure != nil && !c.closing.resetDue || c.closing.over && c.eof()
+}
+
+// finAcked reports whether the peer has everything that we sent and the FIN.
+func (c *core) finAcked() bool { return c.closing.sent && c.send.outstanding() == 0 }
+
+// onlyFIN reports whether nothing but the acknowledgement of our FIN is missing, and the peer ended its direction: it
+// may have forgotten the connection.
+func (c *core) onlyFIN() bool {
+	return c.recv.finished && c.closing.sent && c.send.outstanding() == 1
 }
 
 // settle starts the time after which a connection that ended in both directions is forgotten.
 func (s *closing) settle(now time.Duration, c *core) {
-	if s.finAcked && c.recv.finished && c.timers.forget == 0 {
+	if c.finAcked() && c.recv.finished && c.timers.forget == 0 {
 		c.timers.forget = now + min(max(3*c.rtt.rto(), leastForget), mostForget)
 	}
 }
@@ -49,7 +58,10 @@ func (c *core) reset(p *packet) {
 		if c.syns > 0 && p.ack == c.send.next {
 			c.fail(errRefused)
 		}
-	case int(p.ack-(c.send.una-1)) <= c.send.outstanding()+1:
+	case int(p.ack-(c.send.una-1)) > c.send.outstanding()+1:
+	case c.onlyFIN():
+		c.closing.over = true
+	default:
 		c.fail(errReset)
 	}
 }
