@@ -11,7 +11,8 @@ import (
 // PacketConn is a kind's part of the socket as a net.PacketConn, for libraries that want one. It is called before Run,
 // once for each kind, as Handle is.
 //
-// Datagrams wait in a bounded queue (see Config.Queue). Addresses are *net.UDPAddr, and not to be written to. Writing
+// Datagrams wait in a bounded queue (see Config.Queue). Addresses are *net.UDPAddr, and not to be written to: they are shared
+// by datagrams of one source in a row, and only a change of source allocates one. Writing
 // never waits, so write deadlines mean nothing. Close ends its readers and leaves the socket open. It hides what else
 // the socket can do: with a SyscallConn, quic-go would set options of a socket that is not its own.
 func (s *Socket) PacketConn(k Kind) net.PacketConn {
