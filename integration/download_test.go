@@ -5,7 +5,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -79,16 +78,8 @@ func TestRealClientsDialTheAgent(t *testing.T) {
 	s.wait(id, "download", time.Minute, seeding)
 	s.ok(seeder.Stop())
 
-	hub, attic := s.host("hub"), agent.Addr()
-	ln, err := hub.Listen("tcp", ":80")
-	s.ok(err)
-	t.Cleanup(func() { ln.Close() })
-	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ip := attic.Addr().As4()
-		w.Write([]byte("d8:intervali1800e5:peers6:" + string(ip[:]) + string([]byte{byte(attic.Port() >> 8), byte(attic.Port())}) + "e"))
-	}))
 	only, err := programs.MakeTorrent(s.Context(), programs.MakeConfig{
-		Content: s.content("album"), File: filepath.Join(s.dir, "only.torrent"), Announce: []string{"http://" + hub.Addr().String() + "/announce"}, PieceLength: 64 << 10,
+		Content: s.content("album"), File: filepath.Join(s.dir, "only.torrent"), Announce: []string{s.trackerOf(agent.Addr())}, PieceLength: 64 << 10,
 	})
 	s.ok(err)
 	if only.InfoHash != torrent.InfoHash {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -267,12 +268,19 @@ type client interface {
 	Leech(ctx context.Context, torrentFile, downloadDir string) error
 	WaitComplete(ctx context.Context) error
 	Stop() error
+	Addr() netip.AddrPort
 }
 
 // real starts a real client on a host of its own.
 func (s *scene) real(program, host string) client {
 	s.Helper()
-	c := programs.Config{Host: s.host(host), Dir: filepath.Join(s.dir, host)}
+	return s.start(program, programs.Config{Host: s.host(host)})
+}
+
+// start starts a real client in a folder of its host's name.
+func (s *scene) start(program string, c programs.Config) client {
+	s.Helper()
+	c.Dir = filepath.Join(s.dir, c.Host.Name())
 	var started client
 	var err error
 	switch program {

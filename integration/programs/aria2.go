@@ -45,6 +45,7 @@ func StartAria2(ctx context.Context, c Config) (*Aria2, error) {
 		"--listen-port=" + port, "--dht-listen-port=" + port,
 		"--enable-dht=" + strconv.FormatBool(c.DHT), "--enable-dht6=" + strconv.FormatBool(c.DHT), "--dht-file-path=dht.dat", "--dht-file-path6=dht6.dat",
 		"--enable-peer-exchange=" + strconv.FormatBool(c.PEX), "--bt-enable-lpd=false",
+		"--bt-force-encryption=" + strconv.FormatBool(c.ForceEncryption),
 		"--check-integrity=true", "--seed-ratio=0.0", "--file-allocation=none", "--bt-max-peers=0", "--max-concurrent-downloads=1000",
 		"--console-log-level=notice", "--show-console-readout=false", "--summary-interval=0", "--enable-color=false",
 	}

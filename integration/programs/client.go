@@ -42,6 +42,8 @@ type Config struct {
 	Bootstrap []netip.AddrPort
 	// PEX lets the client exchange peers with its peers (BEP 11). Default off.
 	PEX bool
+	// ForceEncryption has the client take RC4 streams only (message stream encryption), in either direction.
+	ForceEncryption bool
 	// UTP lets the client use uTP (BEP 29) beside TCP. Default off. aria2 and rtorrent have none and ignore it.
 	UTP bool
 }

@@ -19,5 +19,5 @@
 // the calling user; its environment is empty but for PATH, because aria2 and everything with libcurl send announces to a
 // proxy that http_proxy names; what it prints goes to a log file in that folder, and errors quote its end. DHT, peer
 // exchange and uTP are off unless wanted, local service discovery and port mapping always. Encryption is neither asked for
-// nor refused.
+// nor refused, unless it is forced.
 package programs

@@ -97,6 +97,10 @@ func (c Config) writeQBittorrentConf() error {
 	if c.UTP {
 		protocol = "Both"
 	}
+	encryption := 0 // allowed, as are connections without
+	if c.ForceEncryption {
+		encryption = 1
+	}
 	conf := fmt.Sprintf(`[LegalNotice]
 Accepted=true
 
@@ -105,6 +109,7 @@ Session\AddTorrentPaused=false
 Session\BTProtocol=%s
 Session\DHTEnabled=%v
 Session\DefaultSavePath=%s
+Session\Encryption=%d
 Session\LSDEnabled=false
 Session\PeXEnabled=%v
 Session\Port=%d
@@ -125,7 +130,7 @@ WebUI\HostHeaderValidation=false
 WebUI\LocalHostAuth=false
 WebUI\Port=8080
 WebUI\UseUPnP=false
-`, protocol, c.DHT, filepath.Join(c.Dir, "downloads"), c.PEX, c.Port)
+`, protocol, c.DHT, filepath.Join(c.Dir, "downloads"), encryption, c.PEX, c.Port)
 	dir := filepath.Join(c.Dir, "qBittorrent", "config")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

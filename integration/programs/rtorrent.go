@@ -57,6 +57,10 @@ func StartRtorrent(ctx context.Context, c Config) (*RtorrentClient, error) {
 	if c.PEX {
 		pex = "yes"
 	}
+	encryption := "allow_incoming,enable_retry"
+	if c.ForceEncryption {
+		encryption = "allow_incoming,try_outgoing,require,require_RC4"
+	}
 	// Paths are relative to the working folder: the syntax has its own ideas of commas, spaces and brackets.
 	rc := fmt.Sprintf(`log.open_file = "log", rtorrent.log
 log.add_output = "info", "log"
@@ -68,8 +72,8 @@ network.port_random.set = no
 dht.mode.set = %[3]s
 dht.port.set = %[2]d
 protocol.pex.set = %[4]s
-protocol.encryption.set = allow_incoming,enable_retry
-`, rtorrentSCGI, c.Port, dht, pex)
+protocol.encryption.set = %[5]s
+`, rtorrentSCGI, c.Port, dht, pex, encryption)
 	for i, n := range c.Bootstrap {
 		// Later: the DHT is not up yet when this is read.
 		rc += fmt.Sprintf("schedule2 = bootstrap%d, 1, 0, \"dht.add_node=%s\"\n", i, n)

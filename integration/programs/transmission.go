@@ -41,6 +41,10 @@ func StartTransmission(ctx context.Context, c Config) (*Transmission, error) {
 	if err != nil {
 		return nil, err
 	}
+	encryption := 0 // tolerated
+	if c.ForceEncryption {
+		encryption = 2
+	}
 	settings, err := json.MarshalIndent(map[string]any{
 		"rpc-bind-address":            "127.0.0.1",
 		"rpc-port":                    9091,
@@ -54,7 +58,7 @@ func StartTransmission(ctx context.Context, c Config) (*Transmission, error) {
 		"dht-enabled":                 c.DHT,
 		"pex-enabled":                 c.PEX,
 		"utp-enabled":                 c.UTP,
-		"encryption":                  0,
+		"encryption":                  encryption,
 		"download-dir":                filepath.Join(c.Dir, "downloads"),
 		"incomplete-dir-enabled":      false,
 		"download-queue-enabled":      false,
