@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +21,10 @@ import (
 	"simplebit/integration/programs"
 )
 
-// provenance says with what and where figures were made.
-func provenance(ctx context.Context, w io.Writer) error {
-	var versions []string
-	for _, p := range []string{programs.QBittorrentNox, programs.TransmissionDaemon, programs.Aria2c, programs.RTorrent} {
+// provenance says with what and where figures were made. The clients tell their versions themselves; others are given.
+func provenance(ctx context.Context, w io.Writer, others []string, clients ...string) error {
+	versions := slices.Clone(others)
+	for _, p := range clients {
 		v, err := programs.Version(ctx, p)
 		if err != nil {
 			return err

@@ -121,7 +121,7 @@ func benchSwarm(c *cli.Context) (err error) {
 		}
 		fmt.Fprintf(&text, "%s\n", judge(run)) // a swarm is compared with itself: another finds other conditions
 	}
-	if err := provenance(c.Context, &text); err != nil {
+	if err := provenance(c.Context, &text, nil, programs.QBittorrentNox, programs.TransmissionDaemon, programs.Aria2c, programs.RTorrent); err != nil {
 		return err
 	}
 	fmt.Fprint(c.App.Writer, text.String())

@@ -3,32 +3,36 @@
 package natlab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
 )
 
-// DirectDevice is the interface that Direct gives each of its two hosts.
-const DirectDevice = "direct"
-
-// Direct joins two hosts by a cable of their own, one veth pair without router or limit, beside their ways through the core. From then on
-// what they send to each other's IPv4 addresses goes over it; their IPv6 addresses are reached through the core as before. A host has
-// one such cable at most.
+// Direct takes two hosts away from the core and joins them by one veth pair instead: they keep their addresses and reach each other,
+// without router and limit, and nobody else. Links cannot be shaped or cut any more.
 func (l *Lab) Direct(a, b *Host) error {
-	cable := fmt.Sprintf("link add %s type veth peer name %s netns %s", DirectDevice, DirectDevice, b.near.ns.path)
+	remove := "link del " + a.near.device
+	if err := errors.Join(a.batch(a.near.ns, toolIP, remove), b.batch(b.near.ns, toolIP, remove)); err != nil {
+		return fmt.Errorf("natlab: take %s and %s from the core: %w", a.name, b.name, err)
+	}
+	cable := fmt.Sprintf("link add %s type veth peer name %s netns %s", a.near.device, b.near.device, b.near.ns.path)
 	if err := a.batch(a.near.ns, toolIP, cable); err != nil {
 		return fmt.Errorf("natlab: join %s and %s: %w", a.name, b.name, err)
 	}
 	for _, way := range []struct{ from, to *Host }{{a, b}, {b, a}} {
-		if err := way.from.batch(way.from.near.ns, toolIP,
-			"link set "+DirectDevice+" addrgenmode none",
-			"link set "+DirectDevice+" up",
-			fmt.Sprintf("route add %s dev %s src %s", way.to.Addr(), DirectDevice, way.from.Addr()),
+		e, peer := way.from.near, way.to.near
+		if err := way.from.batch(e.ns, toolIP,
+			fmt.Sprintf("link set %s addrgenmode none", e.device),
+			fmt.Sprintf("link set %s up", e.device),
+			fmt.Sprintf("addr add %s peer %s dev %s", e.addr, peer.addr, e.device),
+			fmt.Sprintf("addr add %s peer %s dev %s nodad", e.addr6, peer.addr6, e.device),
+			fmt.Sprintf("addr add %s/64 dev %s nodad", e.local6, e.device),
 		); err != nil {
 			return fmt.Errorf("natlab: join %s and %s: %w", a.name, b.name, err)
 		}
 	}
-	return nil
+	return errors.Join(a.near.awaitUp(), b.near.awaitUp())
 }
 
 // Narrow limits what the host receives to so many bytes per second, with a queue at the core in which a packet waits for at most so

@@ -5,14 +5,14 @@ package natlab_test
 import (
 	"io"
 	"net"
-	"strconv"
+	"net/netip"
 	"testing"
 	"time"
 
 	"simplebit/integration/natlab"
 )
 
-func TestADirectCableCarriesWhatItsHostsSendEachOther(t *testing.T) {
+func TestADirectCableIsTheOnlyWayOfItsHosts(t *testing.T) {
 	natlab.Require(t)
 	lab, err := natlab.New(natlab.Config{})
 	if err != nil {
@@ -29,11 +29,10 @@ func TestADirectCableCarriesWhatItsHostsSendEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	const size = 1 << 20
-	send := func(from, to *natlab.Host) {
-		t.Helper()
+	send := func(from, to *natlab.Host, addr netip.Addr) error {
 		ln, err := to.Listen("tcp", ":0")
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		defer ln.Close()
 		go func() {
@@ -42,30 +41,81 @@ func TestADirectCableCarriesWhatItsHostsSendEachOther(t *testing.T) {
 				c.Close()
 			}
 		}()
-		addr := net.JoinHostPort(to.Addr().String(), strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-		c, err := from.DialContext(t.Context(), "tcp", addr)
+		port := uint16(ln.Addr().(*net.TCPAddr).Port)
+		c, err := from.DialContext(t.Context(), "tcp", netip.AddrPortFrom(addr, port).String())
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		defer c.Close()
 		if _, err := c.Write(make([]byte, size)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		c.(*net.TCPConn).CloseWrite()
 		c.SetDeadline(time.Now().Add(10 * time.Second))
-		io.Copy(io.Discard, c)
+		_, err = io.Copy(io.Discard, c)
+		return err
 	}
-	send(hosts[0], hosts[1])
-	send(hosts[1], hosts[0])
-	through, err := hosts[0].Counters()
+	for _, err := range []error{
+		send(hosts[0], hosts[1], hosts[1].Addr()), send(hosts[1], hosts[0], hosts[0].Addr6()),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := hosts[0].Counters(); err != nil || n.TxBytes < size || n.RxBytes < size {
+		t.Errorf("the cable carried %+v (%v), want %d bytes each way", n, err, size)
+	}
+	if err := send(hosts[0], hosts[2], hosts[2].Addr()); err == nil {
+		t.Error("a host with a direct cable reaches another of its lab")
+	}
+}
+
+func TestANarrowLinkHoldsPacketsAsLongAsItsQueueIs(t *testing.T) {
+	natlab.Require(t)
+	lab, err := natlab.New(natlab.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if through.TxBytes > size/2 || through.RxBytes > size/2 {
-		t.Errorf("the core carried %+v between hosts that have a cable", through)
+	defer lab.Close()
+	from, err := lab.Host("from")
+	if err != nil {
+		t.Fatal(err)
 	}
-	send(hosts[0], hosts[2])
-	if through, err = hosts[0].Counters(); err != nil || through.TxBytes < size {
-		t.Errorf("the core carried %+v (%v) to a host without a cable", through, err)
+	to, err := lab.Host("to")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rate, queue = 1 << 20, 200 * time.Millisecond
+	if err := to.Narrow(rate, queue); err != nil {
+		t.Fatal(err)
+	}
+	pc, err := to.ListenPacket("udp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	port := uint16(pc.LocalAddr().(*net.UDPAddr).Port)
+	c, err := from.DialContext(t.Context(), "udp", netip.AddrPortFrom(to.Addr(), port).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// Twice what the queue holds.
+	began := time.Now()
+	packet := make([]byte, 1000)
+	for sent := 0; sent < 2*rate/5; sent += len(packet) {
+		if _, err := c.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pc.SetReadDeadline(began.Add(time.Second))
+	var last time.Duration
+	for err == nil {
+		if _, _, err = pc.ReadFrom(packet); err == nil {
+			last = time.Since(began)
+		}
+	}
+	if last < queue*9/10 || last > queue*13/10 {
+		t.Errorf("the last packet of a burst came after %v, want about %v", last, queue)
 	}
 }

@@ -19,6 +19,7 @@ const eventsFile = "events"
 
 // The events of drivers.
 const (
+	Ready    = "ready"    // who depends on it may begin
 	Complete = "complete" // all content is there and verified
 )
 

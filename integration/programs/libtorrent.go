@@ -37,13 +37,14 @@ type LibtorrentConfig struct {
 // checks what is there first; its event is Complete, also for what was complete before. What to know about it:
 //
 //   - It maps files into memory: its resident memory counts the pages of the content.
+//   - It binds its sockets to the interface that has its address: nobody but itself reaches it from its own host.
 //   - Over uTP it sends one datagram a system call, and gets through 6 MB/s or so on a link without limit.
 func StartLibtorrent(ctx context.Context, c LibtorrentConfig) (*Driver, error) {
 	var err error
 	if c.Config, err = c.prepared(); err != nil {
 		return nil, err
 	}
-	driver := filepath.Join(c.Dir, "libtorrent.py")
+	driver := filepath.Join(c.Dir, "driver.py") // of the library's own name it would be imported in its place
 	if err := os.WriteFile(driver, libtorrentDriver, 0o644); err != nil {
 		return nil, fmt.Errorf("programs: start libtorrent: %w", err)
 	}

@@ -27,6 +27,7 @@ session = lt.session({
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_incoming_tcp": tcp, "enable_outgoing_tcp": tcp, "enable_incoming_utp": utp, "enable_outgoing_utp": utp,
+    "allow_multiple_connections_per_ip": True,  # an agent and its surrogate may share an address
     "in_enc_policy": policy, "out_enc_policy": policy,
 })
 session.add_torrent({"ti": lt.torrent_info(args.torrent), "save_path": args.dir})

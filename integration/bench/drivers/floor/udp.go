@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -49,7 +48,7 @@ func serveUDP(address string, f *os.File, single bool) error {
 	if err := measured.Say("ready"); err != nil {
 		return err
 	}
-	s := &sender{conn: c, file: f, size: info.Size(), run: run}
+	s := &sender{conn: c, file: f, size: info.Size(), run: run, chunk: make([]byte, 0, measured.PieceLength)}
 	if single {
 		s.run = 1
 	} else if err := control(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, datagram) }); err != nil {
@@ -71,6 +70,8 @@ type sender struct {
 	acked int64 // bytes that have come
 	limit int64 // bytes up to which may be sent
 	next  int64
+	chunk []byte // of the file
+	at    int64  // where it is in the file
 }
 
 func (s *sender) send() error {
@@ -109,22 +110,33 @@ func (s *sender) send() error {
 func (s *sender) burst(b []byte) error {
 	used := 0
 	for range s.run {
-		n, err := s.file.ReadAt(b[used+header:used+datagram], s.next)
-		if n == 0 {
-			if err == io.EOF {
-				break
-			}
+		piece, err := s.peek()
+		if err != nil {
 			return err
 		}
 		binary.BigEndian.PutUint64(b[used:], uint64(s.next))
+		n := copy(b[used+header:used+datagram], piece)
 		s.next += int64(n)
 		used += header + n
-		if n < payload || s.next >= s.limit {
+		if n < payload || s.next >= s.limit || s.next == s.size {
 			break
 		}
 	}
 	_, err := s.conn.WriteToUDPAddrPort(b[:used], s.to)
 	return err
+}
+
+// peek returns what comes next, of a chunk that was read at once.
+func (s *sender) peek() ([]byte, error) {
+	if s.next < s.at || s.next >= s.at+int64(len(s.chunk)) {
+		s.chunk = s.chunk[:cap(s.chunk)]
+		n, err := s.file.ReadAt(s.chunk, s.next)
+		if n == 0 {
+			return nil, err
+		}
+		s.chunk, s.at = s.chunk[:n], s.next
+	}
+	return s.chunk[s.next-s.at:], nil
 }
 
 func fetchUDP(address string, p *measured.Pieces, size int64, single bool) error {

@@ -1,0 +1,184 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"simplebit/integration/programs"
+)
+
+const gibibyte = 1 << 30
+
+// spread is the median of a figure in several runs, with the least and the most.
+type spread struct{ median, least, most float64 }
+
+func spreadOf(values []float64) spread {
+	return spread{median(values), slices.Min(values), slices.Max(values)}
+}
+
+func (s spread) String() string {
+	if s.least == s.most {
+		return fmt.Sprintf("%.2f", s.median)
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", s.median, s.least, s.most)
+}
+
+// result is what a row's runs come to. Times are in seconds per GiB.
+type result struct {
+	row
+	wall, whole, cpu, seederCPU spread
+	memory                      spread // MiB
+	scaled                      bool   // the payload was smaller than that of the other rows
+	failed                      error  // of the last run that did, when none succeeded
+	misses                      int    // runs that failed
+	runs                        int
+}
+
+// rate is in MiB/s.
+func (r result) rate() float64 { return gibibyte / mebibyte / r.wall.median }
+
+// combine takes the runs of the same rows, run by run.
+func combine(rows []row, runs [][]transfer) []result {
+	results := make([]result, len(rows))
+	most := int64(0)
+	for i := range rows {
+		most = max(most, runs[0][i].size)
+	}
+	for i, r := range rows {
+		results[i] = result{row: r, runs: len(runs)}
+		var good []transfer
+		for _, run := range runs {
+			if err := run[i].err; err != nil {
+				results[i].failed = err
+				results[i].misses++
+			} else {
+				good = append(good, run[i])
+			}
+		}
+		if len(good) == 0 {
+			continue
+		}
+		perGiB := func(of func(transfer) time.Duration) spread {
+			var values []float64
+			for _, t := range good {
+				values = append(values, of(t).Seconds()*gibibyte/float64(t.size))
+			}
+			return spreadOf(values)
+		}
+		results[i].failed, results[i].scaled = nil, good[0].size < most
+		results[i].wall = perGiB(func(t transfer) time.Duration { return t.wall })
+		results[i].whole = perGiB(func(t transfer) time.Duration { return t.whole })
+		results[i].cpu = perGiB(func(t transfer) time.Duration { return t.cpu })
+		results[i].seederCPU = perGiB(func(t transfer) time.Duration { return t.seederCPU })
+		var memory []float64
+		for _, t := range good {
+			memory = append(memory, float64(t.memory)/mebibyte)
+		}
+		results[i].memory = spreadOf(memory)
+	}
+	return results
+}
+
+// find returns the row of that name if it has figures.
+func find(all []result, name string) (result, bool) {
+	i := slices.IndexFunc(all, func(r result) bool { return r.name == name })
+	if i < 0 {
+		return result{failed: fmt.Errorf("row %s was not run", name)}, false
+	}
+	return all[i], all[i].failed == nil
+}
+
+// transferTable is Markdown.
+func transferTable(all []result) string {
+	var b strings.Builder
+	b.WriteString("| leecher | from | wall s/GiB | with start | MiB/s | CPU s/GiB | seeder's CPU | memory MiB | wall : ours | CPU : ours |\n")
+	b.WriteString("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	var notes []string
+	for _, r := range all {
+		title := r.leecher
+		if r.slow && (r.scaled || r.failed != nil) {
+			title += " *"
+		}
+		if r.failed != nil {
+			fmt.Fprintf(&b, "| %s | %s | failed | | | | | | | |\n", title, r.seeder)
+			notes = append(notes, fmt.Sprintf("- %s from %s failed in %d of %d runs: %s.\n", r.leecher, r.seeder, r.misses, r.runs, oneLine(r.failed)))
+			continue
+		}
+		if r.misses > 0 {
+			notes = append(notes, fmt.Sprintf("- %s from %s failed in %d of %d runs; its figures are those of the others.\n", r.leecher, r.seeder, r.misses, r.runs))
+		}
+		wall, cpu := "–", "–"
+		if mine, ok := find(all, r.against); ok && r.name != r.against {
+			wall, cpu = fmt.Sprintf("%.2f", r.wall.median/mine.wall.median), fmt.Sprintf("%.2f", r.cpu.median/mine.cpu.median)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %v | %.2f | %.0f | %v | %.2f | %.0f | %s | %s |\n",
+			title, r.seeder, r.wall, r.whole.median, r.rate(), r.cpu, r.seederCPU.median, r.memory.median, wall, cpu)
+	}
+	if len(notes) > 0 {
+		fmt.Fprintf(&b, "\n%s", strings.Join(notes, ""))
+	}
+	return b.String()
+}
+
+// oneLine keeps an error short enough for a document.
+func oneLine(err error) string {
+	return fmt.Sprintf("%.300s", strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// The bars of our transports.
+const (
+	barRate = 400 // MiB/s, agent to agent over uTP
+	barCPU  = 2.5 // s/GiB of the leeching agent meanwhile
+)
+
+// transferVerdicts judges our agents by the table.
+func transferVerdicts(all []result) string {
+	var b strings.Builder
+	bar := func(what, mine, other string, say func(mine, other result) string) {
+		m, ok := find(all, mine)
+		o, okOther := find(all, other)
+		switch {
+		case !ok:
+			fmt.Fprintf(&b, "- %s: not measured, %s.\n", what, oneLine(m.failed))
+		case !okOther:
+			fmt.Fprintf(&b, "- %s: not measured, %s.\n", what, oneLine(o.failed))
+		default:
+			fmt.Fprintf(&b, "- %s: %s\n", what, say(m, o))
+		}
+	}
+	bar("Agent to agent over uTP", agentsUTP, agentsUTP, func(r, _ result) string {
+		return fmt.Sprintf("%.0f MiB/s, wanted at least %d: %s; %.2f s of CPU per GiB at the leecher, wanted at most %.1f: %s.",
+			r.rate(), barRate, verdict(r.rate() >= barRate), r.cpu.median, barCPU, verdict(r.cpu.median <= barCPU))
+	})
+	bar("Agent over uTP from libtorrent", agentUTP, libtorrentsUTP, func(mine, other result) string {
+		busySeeder, busyLeecher := mine.seederCPU.median/mine.wall.median, mine.cpu.median/mine.wall.median
+		side := "neither side's processor limits, so the protocol's waiting does"
+		if max(busySeeder, busyLeecher) > 0.8 {
+			if side = "the seeder's processor limits"; busyLeecher > busySeeder {
+				side = "the agent's processor limits"
+			}
+		}
+		return fmt.Sprintf("%.2f s/GiB, libtorrent to libtorrent %.2f: %s. The seeder computes %.0f %% of the time, the agent %.0f %%: %s.",
+			mine.wall.median, other.wall.median, verdict(mine.wall.median <= other.wall.median), 100*busySeeder, 100*busyLeecher, side)
+	})
+	bar("Agent over TCP against aria2", agentTCP, aria2Row, func(mine, other result) string {
+		return fmt.Sprintf("%.2f and %.2f s/GiB of CPU: %s; %.2f and %.2f s/GiB: %s.", mine.cpu.median, other.cpu.median,
+			verdict(mine.cpu.median <= other.cpu.median), mine.wall.median, other.wall.median, verdict(mine.wall.median <= other.wall.median))
+	})
+	return b.String()
+}
+
+// transferProvenance says with what and where the figures were made.
+func transferProvenance(ctx context.Context, w io.Writer) error {
+	libtorrent, err := programs.LibtorrentVersion(ctx)
+	if err != nil {
+		return err
+	}
+	return provenance(ctx, w, []string{"libtorrent " + libtorrent, "rain 1.13.0"}, programs.TransmissionDaemon, programs.Aria2c)
+}
