@@ -124,11 +124,9 @@ func (c *core) trim() {
 
 // packet is the header of a packet sent now.
 func (c *core) packet(now time.Duration, typ packetType) packet {
-	w := c.recv.window()
-	c.recv.promised = w
 	return packet{
 		typ: typ, connID: c.sendID, timestamp: c.stamp(now), timestampDiff: c.echo,
-		window: uint32(w), seq: c.send.next, ack: c.recv.next - 1,
+		window: uint32(c.recv.window()), seq: c.send.next, ack: c.recv.next - 1,
 	}
 }
 
@@ -146,8 +144,7 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 		b = c.recv.early.appendSACK(b, c.recv.next)
 		b[start+headerLen+1] = byte(len(b) - start - headerLen - extHeaderLen)
 	}
-	c.recv.ackDue = false
-	c.timers.sent = now
+	c.told(now, &p)
 	return b, len(b) - start
 }
 
@@ -155,7 +152,13 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 func (c *core) appendSmall(now time.Duration, b []byte, p *packet) ([]byte, int) {
 	start := len(b)
 	b = p.appendHeader(b)
-	c.recv.ackDue = false
-	c.timers.sent = now
+	c.told(now, p)
 	return b, len(b) - start
+}
+
+// told notes that a packet with this header goes out now: the peer knows of all that came and of the window.
+func (c *core) told(now time.Duration, p *packet) {
+	c.recv.ackDue = false
+	c.recv.promised = int(p.window)
+	c.timers.sent = now
 }

@@ -57,8 +57,7 @@ func (c *core) appendRun(now time.Duration, b []byte) ([]byte, int) {
 		}
 	}
 	if segment > 0 {
-		c.recv.ackDue = false
-		c.timers.sent = now
+		c.told(now, &header)
 		c.timers.persist = 0
 	}
 	return b, segment
