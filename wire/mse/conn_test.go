@@ -223,9 +223,10 @@ func BenchmarkRC4Write(b *testing.B) {
 	block, head := make([]byte, 16<<10), make([]byte, 13)
 	backing := make(net.Buffers, 2)
 	b.SetBytes(16<<10 + 13)
+	var bufs net.Buffers
 	for b.Loop() {
 		backing[0], backing[1] = head, block
-		bufs := backing
+		bufs = backing
 		if _, err := c.WriteBuffers(&bufs); err != nil {
 			b.Fatal(err)
 		}
