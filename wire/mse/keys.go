@@ -13,6 +13,7 @@ const (
 	keySize     = 96   // of P, a public key and S, in bytes
 	privateSize = 20   // "160 bits are recommended; more does not add security"
 	dropped     = 1024 // of each key stream
+	keyTries    = 4    // private keys that a responder draws at most
 )
 
 var (

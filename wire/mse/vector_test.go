@@ -2,9 +2,11 @@ package mse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"testing"
 )
@@ -147,6 +149,25 @@ func checkGolden(t *testing.T, c *Conn, g golden, wire *script, want []byte, say
 	got, err := io.ReadAll(c)
 	if err != nil || string(got) != heard {
 		t.Errorf("heard %q, %v, want %q", got, err, heard)
+	}
+}
+
+// libtorrent 2.0.8 hangs up in handshakes whose secret begins with a zero byte.
+func TestResponderAvoidsSecretsThatBeginWithZero(t *testing.T) {
+	a := new(big.Int).SetBytes(yA)
+	unlucky := make([]byte, 20)
+	for i := uint16(1); ; i++ {
+		binary.BigEndian.PutUint16(unlucky, i)
+		if new(big.Int).Exp(a, new(big.Int).SetBytes(unlucky), specPrime).BitLen() <= 760 {
+			break
+		}
+	}
+	ours, s, err := answerKey(bytes.NewReader(slices.Concat(unlucky, xB)), yA)
+	if err != nil || !bytes.Equal(ours.public[:], yB) || !bytes.Equal(s[:], testS) {
+		t.Errorf("answered with %x, %v, want the second key, %x", ours.public, err, yB)
+	}
+	if _, s, err = answerKey(bytes.NewReader(bytes.Repeat(unlucky, 4)), yA); err != nil || s[0] != 0 {
+		t.Errorf("four unlucky keys: %v, want the last one to do", err)
 	}
 }
 
