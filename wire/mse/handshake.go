@@ -13,7 +13,8 @@ import (
 // at least one; initial, at most 65535 bytes, is sent as IA within the handshake: the BitTorrent handshake belongs there,
 // as it saves a round trip. The stream of the Conn begins with the peer's first byte of payload.
 //
-// One handshake in 256 with libtorrent 2.0.8 ends in a hang-up, whatever is done (see answerKey): another try is worth it.
+// One handshake in 256 with a libtorrent or rtorrent of before mid-2026 ends in a hang-up, and an initiator cannot help it
+// (see answerKey): another try is worth it.
 //
 // It waits as long as the deadlines of c let it. On an error c is of no further use, and the caller's to close. The error
 // wraps [ErrHandshake], [ErrPolicy] where provide holds no method, io.ErrUnexpectedEOF where the peer hung up, or is that
@@ -161,8 +162,9 @@ func agreeFirst(random io.Reader, in *intake) (*secret, error) {
 	return ours.shared(theirs)
 }
 
-// answerKey makes a key for a peer whose own is known, and the secret. libtorrent 2.0.8 does not get through a handshake
-// whose secret begins with a zero byte, which is one in 256: the responder can see that coming and take another key.
+// answerKey makes a key for a peer whose own is known, and the secret. Where that begins with a zero byte, which is one
+// time in 256, libtorrent before its pull request 8434 (2026) and rtorrent before rakshasa/libtorrent 894 (2026) hash fewer
+// bytes and get lost. The responder can see that coming and takes another key.
 func answerKey(random io.Reader, theirs []byte) (ours exchange, s *secret, err error) {
 	for range keyTries {
 		if ours, err = newExchange(random); err != nil {

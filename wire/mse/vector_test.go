@@ -152,7 +152,7 @@ func checkGolden(t *testing.T, c *Conn, g golden, wire *script, want []byte, say
 	}
 }
 
-// libtorrent 2.0.8 hangs up in handshakes whose secret begins with a zero byte.
+// Older libtorrent and rtorrent lose the leading zeros of a secret (arvidn/libtorrent 8434, rakshasa/libtorrent 894).
 func TestResponderAvoidsSecretsThatBeginWithZero(t *testing.T) {
 	a := new(big.Int).SetBytes(yA)
 	unlucky := make([]byte, 20)
