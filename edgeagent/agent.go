@@ -10,12 +10,12 @@ package edgeagent
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
 
 	"simplebit/edgeagent/storage"
@@ -28,13 +28,14 @@ import (
 type Config struct {
 	State    string // state folder, made when missing
 	Dir      string // download folder, made when missing
-	Listen   string // host:port for peers (TCP) and the control socket (UDP); default ":6882"
+	Listen   string // host:port for peers (TCP and uTP) and the control connection; default ":6882"
 	Name     string // wished device name when joining; default the host's name
 	Memory   int64  // bytes for blocks in flight; default 4 MiB, at least 1 MiB, at most 16 GiB
 	MaxPeers int    // connections of all torrents together; default 40
 	Down, Up int64  // payload bytes/s of all torrents together; 0: no limit
 	Software string // program and version, shown to the surrogate and to peers
-	// Encryption is that of connections with peers; default mse.Prefer.
+	// Transports and Encryption are those of connections with peers; default dial.Both and mse.Prefer.
+	Transports dial.Transports
 	Encryption mse.Policy
 	Log        *slog.Logger
 
@@ -77,18 +78,17 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	peers, control, err := listen(cfg.Listen)
+	ports, err := listen(cfg.Listen, cfg.Memory, cfg.Transports)
 	if err != nil {
 		return err
 	}
-	defer peers.Close()
-	defer control.Close()
+	defer ports.close()
 
 	pool := storage.NewPool(cfg.Memory)
 	set := &torrents{
 		state: state, dir: cfg.Dir, pool: pool, log: cfg.Log,
 		swarm: swarm.Config{
-			Pool: pool, Dialer: &dial.Dialer{Encryption: cfg.Encryption}, Port: portOf(peers.Addr()),
+			Pool: pool, Dialer: ports.dialer(dial.Dialer{Encryption: cfg.Encryption}), Port: ports.number,
 			Software: cfg.Software,
 			Shared:   swarm.NewShared(swarm.SharedConfig{MaxPeers: cfg.MaxPeers, Down: cfg.Down, Up: cfg.Up}),
 		},
@@ -102,30 +102,17 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := set.load(ctx); err != nil {
 		return err
 	}
-	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: portOf(peers.Addr())}
-	tasks.Go(func() error { return s.run(ctx, control) })
-	tasks.Go(func() error { return accept(ctx, peers, set, cfg.Encryption, cfg.Log) })
+	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: ports.number}
+	tasks.Go(func() error { return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know}) })
+	tasks.Go(func() error {
+		return ports.run(ctx, func(ctx context.Context, ln net.Listener) error {
+			return accept(ctx, ln, set, cfg.Encryption, cfg.Log)
+		})
+	})
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
-	cfg.Log.Info("agent runs", "device", s.device(), "peers", peers.Addr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
+	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
 	return tasks.Wait()
 }
-
-// listen opens the peer port: TCP for peers, UDP for the control connection.
-func listen(addr string) (net.Listener, net.PacketConn, error) {
-	tcp, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, nil, fmt.Errorf("peer port %s cannot be opened: %w: choose another with --listen", addr, err)
-	}
-	host, _, _ := net.SplitHostPort(addr)
-	udp, err := net.ListenPacket("udp", net.JoinHostPort(host, fmt.Sprint(portOf(tcp.Addr()))))
-	if err != nil {
-		tcp.Close()
-		return nil, nil, fmt.Errorf("UDP port %s cannot be opened: %w: choose another with --listen", addr, err)
-	}
-	return tcp, udp, nil
-}
-
-func portOf(a net.Addr) uint16 { return a.(*net.TCPAddr).AddrPort().Port() }
 
 // signal is a wake-up that any number of senders may set.
 type signal chan struct{}

@@ -35,9 +35,15 @@ func (c *connection) send(m control.Message) error {
 	return control.WriteMessage(c.stream, m)
 }
 
+// road is how the surrogate is reached.
+type road struct {
+	transport *quic.Transport
+	know      func(netip.AddrPort) error // is told where the surrogate is before it is dialled
+}
+
 // connect dials the surrogate and says hello. It returns a control.Refused when
 // the surrogate refuses the device.
-func connect(ctx context.Context, transport *quic.Transport, home surrogate, key ed25519.PrivateKey, hello control.Hello) (*connection, error) {
+func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKey, hello control.Hello) (*connection, error) {
 	pin, err := control.ParsePin(home.Pin)
 	if err != nil {
 		return nil, err
@@ -52,7 +58,10 @@ func connect(ctx context.Context, transport *quic.Transport, home surrogate, key
 	if err != nil {
 		return nil, err
 	}
-	conn, err := transport.Dial(ctx, addr, tlsConfig, quicConfig())
+	if err := by.know(addr); err != nil {
+		return nil, err
+	}
+	conn, err := by.transport.Dial(ctx, net.UDPAddrFromAddrPort(addr), tlsConfig, quicConfig())
 	if err != nil {
 		return nil, fmt.Errorf("surrogate %s: %w", home.Addr, err)
 	}
@@ -92,32 +101,21 @@ func (c *connection) greet(ctx context.Context, hello control.Hello) (err error)
 }
 
 // resolve looks up the surrogate's UDP address.
-func resolve(ctx context.Context, hostPort string) (*net.UDPAddr, error) {
+func resolve(ctx context.Context, hostPort string) (addr netip.AddrPort, err error) {
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return nil, fmt.Errorf("surrogate address %q: %w", hostPort, err)
+		return addr, fmt.Errorf("surrogate address %q: %w", hostPort, err)
 	}
 	number, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
 	if err != nil {
-		return nil, fmt.Errorf("surrogate address %q: %w", hostPort, err)
+		return addr, fmt.Errorf("surrogate address %q: %w", hostPort, err)
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("surrogate %s cannot be looked up: %w", hostPort, err)
+		return addr, fmt.Errorf("surrogate %s cannot be looked up: %w", hostPort, err)
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(addrs[rand.N(len(addrs))].Unmap(), uint16(number))), nil
+	return netip.AddrPortFrom(addrs[rand.N(len(addrs))].Unmap(), uint16(number)), nil
 }
-
-// plainConn hides what a UDP socket could do besides: with its SyscallConn
-// quic-go would set options on a socket that others will share.
-type plainConn struct{ net.PacketConn }
-
-// SetReadBuffer does nothing: the system's default is enough for control, and 7 MB
-// is much to ask of a router.
-func (plainConn) SetReadBuffer(int) error { return nil }
-
-// SetWriteBuffer does nothing, likewise.
-func (plainConn) SetWriteBuffer(int) error { return nil }
 
 // quicConfig caps what the surrogate can make this device buffer.
 func quicConfig() *quic.Config {
@@ -131,5 +129,6 @@ func quicConfig() *quic.Config {
 		MaxStreamReceiveWindow:         512 << 10,
 		InitialConnectionReceiveWindow: 128 << 10,
 		MaxConnectionReceiveWindow:     512 << 10,
+		InitialPacketSize:              1200, // the shared socket forbids fragments, and quic-go does not search for the MTU here
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/quic-go/quic-go"
@@ -59,10 +60,21 @@ func enrol(ctx context.Context, home surrogate, key ed25519.PrivateKey, hello co
 	defer socket.Close()
 	transport := &quic.Transport{Conn: plainConn{socket}}
 	defer transport.Close()
-	c, err := connect(ctx, transport, home, key, hello)
+	c, err := connect(ctx, road{transport, func(netip.AddrPort) error { return nil }}, home, key, hello)
 	if err != nil {
 		return "", err
 	}
 	defer c.close()
 	return c.welcome.Name, nil
 }
+
+// plainConn hides what a UDP socket could do besides: with its SyscallConn quic-go
+// would take 7 MB for buffers, which is much to ask of a router, and complain where
+// it gets less.
+type plainConn struct{ net.PacketConn }
+
+// SetReadBuffer does nothing: the system's default is enough.
+func (plainConn) SetReadBuffer(int) error { return nil }
+
+// SetWriteBuffer does nothing, likewise.
+func (plainConn) SetWriteBuffer(int) error { return nil }

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/quic-go/quic-go"
 
 	"simplebit/wire/control"
 )
@@ -85,12 +82,11 @@ func (s *session) note(l link) {
 
 // run connects again and again until ctx ends or the surrogate refuses the
 // device for good.
-func (s *session) run(ctx context.Context, socket net.PacketConn) error {
-	transport := &quic.Transport{Conn: plainConn{socket}}
-	defer transport.Close()
+func (s *session) run(ctx context.Context, by road) error {
+	defer by.transport.Close()
 	for failures := 0; ; {
 		began := time.Now()
-		err := s.once(ctx, transport)
+		err := s.once(ctx, by)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -121,9 +117,9 @@ func backoff(n int, jitter float64) time.Duration {
 }
 
 // once holds one connection from dialling to its end.
-func (s *session) once(ctx context.Context, transport *quic.Transport) error {
+func (s *session) once(ctx context.Context, by road) error {
 	hello := control.Hello{Version: control.Version, Software: s.cfg.Software, Name: s.home.Name, Port: s.port}
-	c, err := connect(ctx, transport, s.home, s.key, hello)
+	c, err := connect(ctx, by, s.home, s.key, hello)
 	if err != nil {
 		return err
 	}

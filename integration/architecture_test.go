@@ -59,8 +59,8 @@ var layers = map[string][]string{
 		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux",
 	},
 
-	"cmd/rendezvous": {"rendezvous", "wire/mse"},
-	"cmd/edgeagent":  {"edgeagent", "wire/mse"},
+	"cmd/rendezvous": {"rendezvous", "wire/dial", "wire/mse"},
+	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
 
 	"integration/natlab":   {},

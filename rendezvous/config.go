@@ -14,25 +14,27 @@ import (
 	"strconv"
 	"strings"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/mse"
 )
 
 // Config configures a surrogate. The zero value works, in the current folder.
 type Config struct {
-	Data            string     // folder for all durable state; default "rendezvous-data"
-	HTTP            string     // host:port of the HTTP API; default 127.0.0.1:8080
-	Control         string     // host:port for devices, UDP (QUIC); default :4433
-	Peer            string     // host:port for peers (TCP) and the DHT (UDP), the port is announced; default :6881
-	NoDHT           bool       // keep out of the DHT
-	DHTBootstrap    []string   // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
-	Public          string     // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
-	Encryption      mse.Policy // of connections with peers; default mse.Prefer
-	AllowPrivate    bool       // contact private addresses that torrents, trackers and peers name
-	InsecureHTTP    bool       // serve the API without TLS on an address that others reach
-	NATS            string     // nats:// or tls:// address of an external NATS server that keeps the state; default: an embedded one
-	NATSReplicas    int        // servers of its cluster that keep each record; default 1
-	NATSCredentials string     // file with the NATS user's credentials; default: those in NATS, if any
-	Software        string     // program and version
+	Data            string          // folder for all durable state; default "rendezvous-data"
+	HTTP            string          // host:port of the HTTP API; default 127.0.0.1:8080
+	Control         string          // host:port for devices, UDP (QUIC); default :4433
+	Peer            string          // host:port for peers (TCP, uTP) and the DHT (UDP), the port is announced; default :6881
+	NoDHT           bool            // keep out of the DHT
+	DHTBootstrap    []string        // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
+	Public          string          // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
+	Transports      dial.Transports // used with peers; default both
+	Encryption      mse.Policy      // of connections with peers; default mse.Prefer
+	AllowPrivate    bool            // contact private addresses that torrents, trackers and peers name
+	InsecureHTTP    bool            // serve the API without TLS on an address that others reach
+	NATS            string          // nats:// or tls:// address of an external NATS server that keeps the state; default: an embedded one
+	NATSReplicas    int             // servers of its cluster that keep each record; default 1
+	NATSCredentials string          // file with the NATS user's credentials; default: those in NATS, if any
+	Software        string          // program and version
 	Log             *slog.Logger
 }
 

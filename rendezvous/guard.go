@@ -1,6 +1,7 @@
 package rendezvous
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 
 	"simplebit/nat"
 	"simplebit/rendezvous/front"
+	"simplebit/wire/dial"
 )
 
 // guard decides which addresses that strangers name may be contacted.
@@ -55,6 +57,20 @@ func (g guard) control(network, address string, _ syscall.RawConn) error {
 		return forbidden(ap.Addr())
 	}
 	return nil
+}
+
+// guarded opens connections to addresses that may be contacted.
+type guarded struct {
+	guard
+	dial.ContextDialer
+}
+
+// DialContext refuses what [guard.control] does.
+func (d guarded) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := d.control(network, address, nil); err != nil {
+		return nil, err
+	}
+	return d.ContextDialer.DialContext(ctx, network, address)
 }
 
 // forbidden is the refusal to contact an address.

@@ -19,8 +19,7 @@ import (
 type listeners struct {
 	http, admin net.Listener
 	socket      net.PacketConn // of quic
-	peers       net.Listener
-	peersUDP    udpSockets
+	peers       *peerPort
 	transport   *quic.Transport
 	quic        *quic.Listener
 }
@@ -48,14 +47,8 @@ func listen(cfg Config, keys keys) (_ *listeners, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.peers, err = net.Listen("tcp", cfg.Peer); err != nil {
-		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
-	}
-	if !cfg.NoDHT {
-		host, _, _ := net.SplitHostPort(cfg.Peer)
-		if l.peersUDP, err = listenUDP(host, l.peerPort()); err != nil {
-			return nil, err
-		}
+	if l.peers, err = listenPeers(cfg.Peer, cfg.Transports); err != nil {
+		return nil, err
 	}
 	if l.socket, err = net.ListenPacket("udp", cfg.Control); err != nil {
 		return nil, fmt.Errorf("control port: %w: choose another with --control", err)
@@ -64,9 +57,6 @@ func listen(cfg Config, keys keys) (_ *listeners, err error) {
 	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
 	return l, err
 }
-
-// peerPort is the port that is announced to trackers and the DHT.
-func (l *listeners) peerPort() uint16 { return l.peers.Addr().(*net.TCPAddr).AddrPort().Port() }
 
 // keys are a surrogate's own key and the deployment's, which signs it.
 type keys struct{ own, deployment ed25519.PrivateKey }
@@ -88,7 +78,7 @@ func resetKey(own ed25519.PrivateKey) *quic.StatelessResetKey {
 }
 
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.http, l.admin, l.peers} {
+	for _, ln := range []net.Listener{l.http, l.admin} {
 		if ln != nil {
 			ln.Close()
 		}
@@ -99,5 +89,7 @@ func (l *listeners) close() {
 	if l.socket != nil {
 		l.socket.Close()
 	}
-	l.peersUDP.close()
+	if l.peers != nil {
+		l.peers.close()
+	}
 }

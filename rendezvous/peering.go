@@ -3,13 +3,9 @@ package rendezvous
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
-	"syscall"
 
 	"simplebit/rendezvous/dht"
 	"simplebit/rendezvous/front"
@@ -26,18 +22,19 @@ type peering struct {
 	node     *dht.Node // nil without DHT
 	torrents *torrent.Manager
 	trackers *trackers
+	port     *peerPort
 	log      *slog.Logger
 }
 
-// newPeering wires what takes part in swarms. sockets are the peer port's.
-func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16, g guard, db *store.Store) (*peering, error) {
-	p := &peering{log: cfg.Log, trackers: &trackers{
+// newPeering wires what takes part in swarms.
+func newPeering(ctx context.Context, cfg Config, port *peerPort, g guard, db *store.Store) (*peering, error) {
+	p := &peering{port: port, log: cfg.Log, trackers: &trackers{
 		client: tracker.NewClient(tracker.Config{Control: g.control, UserAgent: cfg.Software}),
-		peerID: peer.NewID(), port: port, log: cfg.Log, sessions: map[[20]byte][]*announcing{},
+		peerID: peer.NewID(), port: port.number, log: cfg.Log, sessions: map[[20]byte][]*announcing{},
 	}}
 	shown := front.Config{
-		Dialer: &dial.Dialer{TCP: &net.Dialer{Control: g.control}, Encryption: cfg.Encryption}, PeerID: p.trackers.peerID, Software: cfg.Software,
-		Port: port, Dialable: g.candidate, Log: cfg.Log,
+		Dialer: port.dialer(g, dial.Dialer{Encryption: cfg.Encryption}), PeerID: p.trackers.peerID, Software: cfg.Software,
+		Port: port.number, Dialable: g.candidate, Log: cfg.Log,
 	}
 	joint := torrent.Config{Announce: p.trackers.announce, Log: cfg.Log}
 	if !cfg.NoDHT {
@@ -47,13 +44,13 @@ func newPeering(ctx context.Context, cfg Config, sockets udpSockets, port uint16
 		}
 		saved := savedNodes{table}
 		p.node, err = dht.Open(ctx, dht.Config{
-			V4: sockets.v4, V6: sockets.v6, Port: port, Bootstrap: cfg.DHTBootstrap, Load: saved.load, Save: saved.save,
+			V4: port.dht(port.v4), V6: port.dht(port.v6), Port: port.number, Bootstrap: cfg.DHTBootstrap, Load: saved.load, Save: saved.save,
 			Public: publicAddrs(cfg.Public), Dialable: g.candidate, Log: cfg.Log,
 		})
 		if err != nil {
 			return nil, err
 		}
-		shown.DHTPort, shown.DHTNode = port, p.node.AddNode
+		shown.DHTPort, shown.DHTNode = port.number, p.node.AddNode
 		joint.Search = func(s dht.Search) torrent.Searcher { return p.node.Search(s) }
 	}
 	p.front = front.New(shown)
@@ -72,7 +69,7 @@ func publicAddrs(public string) []netip.Addr {
 }
 
 // run takes peers and DHT queries until ctx ends.
-func (p *peering) run(ctx context.Context, ln net.Listener) error {
+func (p *peering) run(ctx context.Context) error {
 	var node sync.WaitGroup
 	if p.node != nil {
 		node.Go(func() {
@@ -82,7 +79,7 @@ func (p *peering) run(ctx context.Context, ln net.Listener) error {
 		})
 	}
 	defer node.Wait()
-	return p.front.Serve(ctx, ln)
+	return p.port.run(ctx, p.front.Serve)
 }
 
 // close waits until all torrents have ended and the trackers have been told, which takes no longer than a few seconds.
@@ -109,34 +106,4 @@ func (s savedNodes) load(ctx context.Context) ([]byte, error) {
 
 func (s savedNodes) save(ctx context.Context, nodes []byte) error {
 	return s.table.Put(ctx, dhtKey, dhtTable{nodes})
-}
-
-// udpSockets are the peer port's UDP sockets, by family; nil where the machine has none of it, and without DHT.
-type udpSockets struct{ v4, v6 net.PacketConn }
-
-// listenUDP opens the peer port for UDP in the families of the host, all if it is empty.
-func listenUDP(host string, port uint16) (s udpSockets, err error) {
-	addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
-	ip, named := netip.ParseAddr(host)
-	if named != nil || ip.Unmap().Is4() {
-		if s.v4, err = net.ListenPacket("udp4", addr); err != nil {
-			return s, fmt.Errorf("peer port: %w: choose another with --peer", err)
-		}
-	}
-	if named != nil || ip.Is6() && !ip.Is4In6() {
-		s.v6, err = net.ListenPacket("udp6", addr)
-		if lacking := errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL); err != nil && !(lacking && s.v4 != nil) {
-			s.close()
-			return s, fmt.Errorf("peer port: %w: choose another with --peer", err)
-		}
-	}
-	return s, nil
-}
-
-func (s udpSockets) close() {
-	for _, c := range []net.PacketConn{s.v4, s.v6} {
-		if c != nil {
-			c.Close()
-		}
-	}
 }

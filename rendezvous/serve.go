@@ -52,12 +52,12 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 	}
 	defer s.close()
 	if ready != nil {
-		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), Peer: l.peers.Addr().String(), InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
+		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), Peer: l.peers.addr, InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return db.Hold(ctx) })
 	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
-	tasks.Go(func() error { return s.peering.run(ctx, l.peers) })
+	tasks.Go(func() error { return s.peering.run(ctx) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.http, s.handler(false)) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.admin, adminHandler(db, s.handler(true), cfg.Log)) })
 	return tasks.Wait()
@@ -88,12 +88,12 @@ type surrogate struct {
 
 // open builds the parts on the store and starts the stored jobs.
 func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners) error {
-	cfg, port := s.cfg, l.peerPort()
+	cfg := s.cfg
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
 	}
-	g := newGuard(cfg.AllowPrivate, cfg.Public, own, port)
+	g := newGuard(cfg.AllowPrivate, cfg.Public, own, l.peers.number)
 	if s.token, err = account.AdminToken(TokenFile(cfg.Data)); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners) err
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, Log: cfg.Log})
 	s.devices.hub = s.hub
 
-	if s.peering, err = newPeering(ctx, cfg, l.peersUDP, port, g, db); err != nil {
+	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
 		return err
 	}
 	s.jobs, err = job.Open(ctx, job.Config{Store: records, Infos: infos{blobs}, Swarms: s.peering.torrents, Devices: s.devices, Log: cfg.Log})

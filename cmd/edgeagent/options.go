@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"simplebit/edgeagent"
+	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 )
 
 // options are the flags of all commands.
@@ -21,6 +23,8 @@ type options struct {
 	memory                   size
 	up, down                 rate
 	maxPeers                 int
+	transport                dial.Transports
+	encryption               mse.Policy
 	verbose, json            bool
 	arg                      string // what follows the flags
 }
@@ -42,11 +46,13 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 	config := f.String("config", "", "JSON `FILE` with these flags as keys")
 	if command == "run" {
 		f.StringVar(&o.dir, "dir", "downloads", "download folder `DIR`")
-		f.StringVar(&o.listen, "listen", ":6882", "`HOST:PORT` for peers (TCP) and the surrogate (UDP)")
+		f.StringVar(&o.listen, "listen", ":6882", "`HOST:PORT` for peers (TCP and UDP) and the surrogate (UDP)")
 		f.Var(&o.memory, "memory", "budget for blocks in memory, as 4MiB, from 1MiB to 16GiB")
 		f.Var(&o.up, "up", "send at most `RATE` a second, as 500K, 2M or 1.5MiB; 0 for no limit")
 		f.Var(&o.down, "down", "receive at most `RATE` a second; 0 for no limit")
 		f.IntVar(&o.maxPeers, "max-peers", 40, "connections of all torrents together")
+		f.TextVar(&o.transport, "transport", dial.Both, "`WHICH` transports to use with peers: both, tcp or utp")
+		f.TextVar(&o.encryption, "encryption", mse.Prefer, "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off")
 		f.BoolVar(&o.verbose, "verbose", false, "log what happens to single peers too")
 	}
 	if command == "join" {
@@ -148,7 +154,7 @@ func text(value json.RawMessage) (string, error) {
 
 func isKey(name string) bool {
 	switch name {
-	case "state", "dir", "listen", "memory", "up", "down", "max-peers", "verbose", "name", "json":
+	case "state", "dir", "listen", "memory", "up", "down", "max-peers", "transport", "encryption", "verbose", "name", "json":
 		return true
 	}
 	return false
@@ -171,5 +177,6 @@ func (o *options) config() edgeagent.Config {
 	return edgeagent.Config{
 		State: o.state, Dir: o.dir, Listen: o.listen, Name: o.name,
 		Memory: int64(o.memory), MaxPeers: o.maxPeers, Up: int64(o.up), Down: int64(o.down), Software: "SimpleBit " + version,
+		Transports: o.transport, Encryption: o.encryption,
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"simplebit/edgeagent"
+
+	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 )
 
 // TestMain is the command itself in a process that a test starts.
@@ -35,7 +38,7 @@ func configFile(t *testing.T, text string) string {
 }
 
 func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
-	file := configFile(t, `{"max-peers": 10, "up": "1.5MiB", "down": 2000000, "listen": ":1", "dir": "/file", "memory": 10000000, "verbose": true, "name": "of join"}`)
+	file := configFile(t, `{"max-peers": 10, "up": "1.5MiB", "down": 2000000, "listen": ":1", "dir": "/file", "memory": 10000000, "verbose": true, "transport": "utp", "encryption": "require", "name": "of join"}`)
 	t.Setenv("SIMPLEBIT_MAX_PEERS", "20")
 	t.Setenv("SIMPLEBIT_LISTEN", ":2")
 	t.Setenv("SIMPLEBIT_UP", "500K")
@@ -48,7 +51,8 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 		t.Errorf("options are %+v", o)
 	}
 	c := o.config()
-	if c.MaxPeers != 30 || c.Listen != ":2" || c.Dir != "/file" || c.Memory != 10000000 || c.Up != 500<<10 || c.Down != 2_000_000 {
+	if c.MaxPeers != 30 || c.Listen != ":2" || c.Dir != "/file" || c.Memory != 10000000 || c.Up != 500<<10 || c.Down != 2_000_000 ||
+		c.Transports != dial.OnlyUTP || c.Encryption != mse.Require {
 		t.Errorf("the agent gets %+v", c)
 	}
 
@@ -84,6 +88,8 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{args: []string{"run", "--down", "-1M"}, want: "-1M"},
 		{args: []string{"run", "--memory", "17GiB"}, want: "--memory"},
 		{args: []string{"run", "--max-peers", "0"}, want: "--max-peers"},
+		{args: []string{"run", "--transport", "pigeon"}, want: "choose both, tcp or utp"},
+		{args: []string{"run", "--encryption", "perhaps"}, want: "choose prefer, require or off"},
 		{args: []string{"run", "--max-peers", "many"}, want: "max-peers"},
 		{args: []string{"run"}, env: [2]string{"SIMPLEBIT_MEMORY", "much"}, want: "SIMPLEBIT_MEMORY"},
 		{args: []string{"run", "--config", "/does/not/exist"}, want: "/does/not/exist"},

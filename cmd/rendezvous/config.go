@@ -11,6 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"simplebit/rendezvous"
+	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 )
 
 // serveFlags are the flags of `rendezvous serve` beside --data.
@@ -18,10 +20,12 @@ func serveFlags() []cli.Flag {
 	return []cli.Flag{
 		text("http", "127.0.0.1:8080", "`HOST:PORT` of the HTTP API"),
 		text("control", ":4433", "`HOST:PORT` for devices (UDP)"),
-		text("peer", ":6881", "`HOST:PORT` for peers (TCP) and the DHT (UDP); its port is announced"),
+		text("peer", ":6881", "`HOST:PORT` for peers (TCP and UDP) and the DHT (UDP); its port is announced"),
 		flag("no-dht", "keep out of the DHT"),
 		&cli.StringSliceFlag{Name: "dht-bootstrap", Usage: "`HOST:PORT` of a DHT node to ask first, repeatable (default: the public routers)", EnvVars: []string{variable("dht-bootstrap")}},
 		text("public", "", "`HOST` or HOST:PORT at which devices reach this surrogate (default: an address of this machine)"),
+		text("transport", "both", "`WHICH` transports to use with peers: both, tcp or utp"),
+		text("encryption", "prefer", "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off"),
 		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
 		flag("insecure-http", "serve the API without TLS on an address that others reach"),
 		natsFlag(), natsCredentials(),
@@ -62,10 +66,19 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 			return rendezvous.Config{}, fmt.Errorf("--config: %w", err)
 		}
 	}
+	var transports dial.Transports
+	if err := transports.UnmarshalText([]byte(c.String("transport"))); err != nil {
+		return rendezvous.Config{}, fmt.Errorf("--transport: %w", err)
+	}
+	encryption, err := mse.ParsePolicy(c.String("encryption"))
+	if err != nil {
+		return rendezvous.Config{}, fmt.Errorf("--encryption: %w", err)
+	}
 	return rendezvous.Config{
 		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), Peer: c.String("peer"), Public: c.String("public"),
 		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
+		Transports: transports, Encryption: encryption,
 		AllowPrivate: c.Bool("allow-private"), InsecureHTTP: c.Bool("insecure-http"), Software: "SimpleBit " + version,
 	}, nil
 }

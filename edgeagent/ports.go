@@ -1,0 +1,94 @@
+package edgeagent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sync/errgroup"
+
+	"simplebit/nat/udpmux"
+	"simplebit/wire/dial"
+	"simplebit/wire/utp"
+)
+
+// ports is the peer port: a TCP listener, and the UDP socket that uTP shares with
+// the control connection, because a NAT mapping belongs to a socket.
+type ports struct {
+	number  uint16
+	tcp     net.Listener // nil without TCP
+	socket  *udpmux.Socket
+	utp     *utp.Endpoint  // nil without uTP
+	control net.PacketConn // for QUIC with the surrogate
+}
+
+// What the kernel may hold for the socket: more than the uTP window of one fast
+// connection, and little enough for a router.
+const (
+	socketReadBuffer  = 1 << 20
+	socketWriteBuffer = 512 << 10
+)
+
+// listen opens the peer port in both protocols, whatever transports are wanted:
+// the control connection needs the one, and the other keeps the number ours.
+func listen(addr string, memory int64, wanted dial.Transports) (_ *ports, err error) {
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("peer port %s cannot be opened: %w: choose another with --listen", addr, err)
+	}
+	p := &ports{number: tcp.Addr().(*net.TCPAddr).AddrPort().Port(), tcp: tcp}
+	host, _, _ := net.SplitHostPort(addr)
+	p.socket, err = udpmux.Listen("udp", net.JoinHostPort(host, fmt.Sprint(p.number)), udpmux.Config{
+		ReadBuffer: socketReadBuffer, WriteBuffer: socketWriteBuffer,
+	})
+	if err != nil {
+		tcp.Close()
+		return nil, fmt.Errorf("UDP port %s cannot be opened: %w: choose another with --listen", addr, err)
+	}
+	p.control = p.socket.PacketConn(udpmux.QUIC)
+	if wanted == dial.OnlyUTP {
+		tcp.Close()
+		p.tcp = nil
+	}
+	if wanted != dial.OnlyTCP {
+		p.utp = utp.New(utp.Config{Memory: int(min(memory, 1<<30))})
+		p.utp.Attach(p.socket)
+	}
+	return p, nil
+}
+
+func (p *ports) close() {
+	if p.tcp != nil {
+		p.tcp.Close()
+	}
+	p.socket.Close()
+}
+
+// know makes what comes from the surrogate's address its own.
+func (p *ports) know(surrogate netip.AddrPort) error {
+	return p.socket.Routes().SetControl(surrogate)
+}
+
+// dialer fills in the transports.
+func (p *ports) dialer(d dial.Dialer) *dial.Dialer {
+	d.NoTCP = p.tcp == nil
+	if p.utp != nil {
+		d.UTP = p.utp
+	}
+	return &d
+}
+
+// run moves datagrams and hands incoming connections to take until ctx ends.
+func (p *ports) run(ctx context.Context, take func(context.Context, net.Listener) error) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return p.socket.Run(ctx) })
+	if p.utp != nil {
+		tasks.Go(func() error { return p.utp.Run(ctx) })
+		tasks.Go(func() error { return take(ctx, p.utp) })
+	}
+	if p.tcp != nil {
+		tasks.Go(func() error { return take(ctx, p.tcp) })
+	}
+	return tasks.Wait()
+}

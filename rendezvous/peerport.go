@@ -1,0 +1,130 @@
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"simplebit/nat/udpmux"
+	"simplebit/wire/dial"
+	"simplebit/wire/utp"
+)
+
+// peerPort is where the surrogate takes peers: a TCP listener, and for each family
+// a UDP socket that uTP and the DHT share.
+type peerPort struct {
+	number uint16 // announced to trackers and the DHT
+	addr   string
+	tcp    net.Listener   // nil without TCP
+	v4, v6 *udpmux.Socket // nil where the machine has none of it
+	utp    *utp.Endpoint  // nil without uTP
+}
+
+// listenPeers opens the port, in both protocols whatever transports are wanted: the
+// DHT needs the one, and the other keeps the number ours.
+func listenPeers(addr string, wanted dial.Transports) (_ *peerPort, err error) {
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
+	}
+	p := &peerPort{number: tcp.Addr().(*net.TCPAddr).AddrPort().Port(), addr: tcp.Addr().String(), tcp: tcp}
+	host, _, _ := net.SplitHostPort(addr)
+	if err := p.listenUDP(host); err != nil {
+		p.close()
+		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
+	}
+	if wanted == dial.OnlyUTP {
+		tcp.Close()
+		p.tcp = nil
+	}
+	if wanted != dial.OnlyTCP {
+		p.utp = utp.New(utp.Config{Memory: frontMemory, PerConn: frontWindow})
+		for _, s := range p.sockets() {
+			p.utp.Attach(s)
+		}
+	}
+	return p, nil
+}
+
+// What uTP may hold for peers that front talks to: metadata and addresses, no pieces.
+const (
+	frontMemory = 64 << 20
+	frontWindow = 256 << 10
+)
+
+// listenUDP opens the families of the host, all if it is empty.
+func (p *peerPort) listenUDP(host string) (err error) {
+	addr := net.JoinHostPort(host, strconv.Itoa(int(p.number)))
+	config := udpmux.Config{Routes: udpmux.NewRoutes(udpmux.Front)}
+	ip, named := netip.ParseAddr(host)
+	if named != nil || ip.Unmap().Is4() {
+		if p.v4, err = udpmux.Listen("udp4", addr, config); err != nil {
+			return err
+		}
+	}
+	if named != nil || ip.Is6() && !ip.Is4In6() {
+		p.v6, err = udpmux.Listen("udp6", addr, config)
+		if lacking := errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL); err != nil && !(lacking && p.v4 != nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *peerPort) sockets() (all []*udpmux.Socket) {
+	for _, s := range []*udpmux.Socket{p.v4, p.v6} {
+		if s != nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// dht returns the DHT's part of a socket, nil for none.
+func (p *peerPort) dht(s *udpmux.Socket) net.PacketConn {
+	if s == nil {
+		return nil
+	}
+	return s.PacketConn(udpmux.DHT)
+}
+
+// dialer is how front reaches peers, where g permits it.
+func (p *peerPort) dialer(g guard, d dial.Dialer) *dial.Dialer {
+	d.TCP = &net.Dialer{Control: g.control}
+	d.NoTCP = p.tcp == nil
+	if p.utp != nil {
+		d.UTP = guarded{g, p.utp}
+	}
+	return &d
+}
+
+// run moves datagrams and has serve take incoming connections until ctx ends.
+func (p *peerPort) run(ctx context.Context, serve func(context.Context, net.Listener) error) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	for _, s := range p.sockets() {
+		tasks.Go(func() error { return s.Run(ctx) })
+	}
+	if p.utp != nil {
+		tasks.Go(func() error { return p.utp.Run(ctx) })
+		tasks.Go(func() error { return serve(ctx, p.utp) })
+	}
+	if p.tcp != nil {
+		tasks.Go(func() error { return serve(ctx, p.tcp) })
+	}
+	return tasks.Wait()
+}
+
+func (p *peerPort) close() {
+	if p.tcp != nil {
+		p.tcp.Close()
+	}
+	for _, s := range p.sockets() {
+		s.Close()
+	}
+}
