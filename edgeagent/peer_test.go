@@ -17,6 +17,7 @@ import (
 
 	"simplebit/wire/control"
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
@@ -154,6 +155,40 @@ func TestBytesMovedAreCountedOverPausesAndRestarts(t *testing.T) {
 	_, inventory := h.welcome()
 	if p := inventory[tt.id]; p.Downloaded != size {
 		t.Errorf("after a restart %d bytes are said to be downloaded, want %d", p.Downloaded, size)
+	}
+}
+
+func TestPeersMaySpeakEncryptionForTorrentsThatRun(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	tt := newTorrent(t, "red")
+	start(t, joined(t, h))
+	g, _ := h.welcome()
+	g.assign(tt, 1)
+	g.reports(tt.id, 1, control.StateDownloading)
+	for _, c := range []struct {
+		id   infoHash
+		here bool
+	}{{tt.id, true}, {infoHash{1}, false}} {
+		conn, err := net.Dial("tcp", g.conn.RemoteAddr().String())
+		ok(t, err)
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		ours := peer.Handshake{Reserved: peer.Reserved(true, true), InfoHash: c.id, PeerID: infoHash{'-', 'X'}}
+		e, err := mse.Dial(conn, c.id, mse.RC4, ours.AppendMarshal(nil))
+		if !c.here {
+			if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("a torrent that is not here: %v", err)
+			}
+			continue
+		}
+		ok(t, err)
+		b := make([]byte, peer.HandshakeSize)
+		_, err = io.ReadFull(e, b)
+		ok(t, err)
+		if hs, err := peer.ParseHandshake(b); err != nil || hs.InfoHash != tt.id {
+			t.Errorf("answered with %+v, %v", hs, err)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"simplebit/edgeagent/storage"
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
 	"simplebit/wire/peer"
 )
 
@@ -149,7 +150,8 @@ func (n *node) listen(tb testing.TB) *node {
 			}
 			wg.Go(func() {
 				answer := func(hash [20]byte) (peer.Handshake, bool) { return n.Handshake(), hash == testHash }
-				if conn, err := dial.Accept(context.Background(), c, dial.Acceptor{Answer: answer}); err == nil {
+				find := func(req2 [20]byte) ([20]byte, bool) { return testHash, req2 == mse.ReqHash(testHash) }
+				if conn, err := dial.Accept(context.Background(), c, dial.Acceptor{Answer: answer, Find: find}); err == nil {
 					n.Accept(conn)
 				}
 			})
