@@ -115,7 +115,7 @@ func newResponder(now time.Time, syn *packet, conf coreConfig) *core {
 	c.recvID, c.sendID = syn.connID+1, syn.connID
 	c.recv.next = syn.seq + 1
 	c.recv.ackDue = true
-	c.send.window = int(min(syn.window, largestWindow))
+	c.takeWindow(int(min(syn.window, largestWindow)))
 	c.timers.giveUp = proofTime
 	c.heard(0, syn)
 	return c

@@ -1,6 +1,9 @@
 package utp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const dupThreshold = 3 // packets that must have overtaken one before it counts as lost
 
@@ -49,8 +52,8 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 	switch {
 	case s.sacks > 0 && (fresh || count > 0):
 		c.findLost(now)
-	case count == 0 && c.answers(p):
-		c.takeBack(now)
+	case count == 0:
+		c.answer(now, p)
 	}
 }
 
@@ -168,8 +171,8 @@ func (c *core) timedOut(now time.Duration) {
 
 // measure takes the delay of what we sent, as the peer measured it, and the round trip that it was part of; 0: unknown.
 func (c *core) measure(now time.Duration, delay uint32, rtt time.Duration) {
-	if delay == 0 {
-		return
+	if delay == 0 || delay == math.MaxInt32 {
+		return // µTorrent says the latter before it has measured anything
 	}
 	ours := &c.congestion.ours
 	ours.add(now, delay)

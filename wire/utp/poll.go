@@ -145,6 +145,12 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 		b[start+headerLen+1] = byte(len(b) - start - headerLen - extHeaderLen)
 	}
 	c.told(now, &p)
+	if c.closing.sent && c.recv.finished {
+		// libtorrent gives a FIN no sequence number of its own: it ignores an acknowledgement that is beyond ours, and libutp
+		// one that is not.
+		p.seq--
+		return p.appendHeader(b), headerLen
+	}
 	return b, len(b) - start
 }
 

@@ -87,7 +87,7 @@ func (c *core) candidate(now time.Duration) (candidate, bool) {
 		size := int(s.rec(q).size)
 		return candidate{again: true, seq: q, size: size}, c.fits(size)
 	}
-	if s.outstanding() >= maxInFlight || c.closing.sent {
+	if s.outstanding() >= s.mostPackets() || c.closing.sent {
 		return candidate{}, false
 	}
 	full := c.mtu.payload()
@@ -145,7 +145,7 @@ func (c *core) persist(now time.Duration, next candidate) (candidate, bool) {
 func (c *core) takeWindow(n int) {
 	s := &c.send
 	before := s.window
-	s.window = n
+	s.window, s.roomiest = n, max(s.roomiest, n)
 	if n > before && s.outstanding() > 0 {
 		first := s.rec(s.una)
 		if size := int(first.size); before < size && n >= size && c.rtt.backoff > 0 {

@@ -8,6 +8,8 @@ const (
 	fewRecords  = 16       // that need no memory of the budget
 	maxPartial  = 4        // packets in flight that are shorter than they could be; further bytes wait for them (RFC 896, made milder)
 	recordBytes = 24
+	leastFlight = 16   // packets that every peer holds while one before them is missing
+	peerPacket  = 1100 // bytes of window for which libtorrent holds one packet
 )
 
 // Flags of a record.
@@ -47,6 +49,7 @@ type sender struct {
 	dupAcks  int
 	cutAt    uint16 // packets before it were sent before the window was halved
 	window   int    // bytes that the peer has room for
+	roomiest int    // the most that it ever had room for
 	resent   uint64 // packets
 	dropped  uint64 // packets held to be lost
 	newest   time.Duration
@@ -68,6 +71,11 @@ func (s *sender) write(b []byte) int {
 	}
 	s.ring.write(b[:n])
 	return n
+}
+
+// mostPackets is how many packets may be in flight: libtorrent drops what is too far ahead, however short it is.
+func (s *sender) mostPackets() int {
+	return min(max(s.roomiest/peerPacket, leastFlight), maxInFlight)
 }
 
 // widen makes room for one more record.

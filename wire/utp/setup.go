@@ -19,7 +19,7 @@ func (c *core) answered(now time.Duration, p *packet) {
 	c.send.next++
 	c.send.una = c.send.next
 	c.send.cutAt = c.send.next
-	c.send.window = int(min(p.window, largestWindow))
+	c.takeWindow(int(min(p.window, largestWindow)))
 	c.recv.next = p.seq
 	c.recv.ackDue = true // so that the responder knows that its answer arrived, even when we have nothing to say yet
 	c.heard(now, p)
