@@ -1,0 +1,84 @@
+package utp
+
+import (
+	"testing"
+	"time"
+)
+
+// mtuSlack is how close a search by halves that ends at 16 bytes comes.
+const mtuSlack = 16
+
+// The path takes IP packets of 1400 bytes: datagrams of 1372. A search between 576 and 1500 bytes by halves takes six
+// probes, some of them lost; a lost one is noticed within two round trips. Three seconds are allowed at 50 ms.
+func TestMTUSearchFindsWhatThePathTakes(t *testing.T) {
+	for _, l := range []struct {
+		name string
+		path int // IP bytes
+	}{{"1500", 1500}, {"1400", 1400}, {"1280", 1280}, {"600", 600}} {
+		t.Run(l.name, func(t *testing.T) {
+			n := newNetwork(1)
+			way := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}
+			forth, back := way.links()
+			forth.mtu, back.mtu = l.path, l.path
+			p, _, to := transfer(t, n, forth, back)
+			n.run(3 * time.Second)
+			got := p.a.core.stats()
+			if fits := l.path - headers; got.mtu > fits || got.mtu < fits-mtuSlack {
+				t.Errorf("it found %d where %d fit", got.mtu, fits)
+			}
+			tooLarge := forth.tooLarge
+			rate := goodput(n, to, 10*time.Second)
+			t.Logf("%d of %d; %d were too large, %d more later; %.0f kB/s; %+v", got.mtu, l.path-headers, tooLarge, forth.tooLarge-tooLarge, rate/1e3, got)
+			if share := rate / (way.rate / 8 * float64(got.mtu-20) / float64(got.mtu+headers)); share < 0.98 {
+				t.Errorf("then it used %.3f of the line: a lost probe is no sign of congestion", share)
+			}
+		})
+	}
+}
+
+// The path's MTU falls from 1500 to 1200 in the middle of a transfer, as when a route changes: whatever is larger
+// vanishes without a word. The first packet times out twice, after at most 0.6 s and 1.2 s with a round trip of 140 ms, then
+// the peer is asked, so that the stream must move again within 2.5 s and, with smaller packets, fill the line 10 s later.
+func TestTransferSurvivesAPathThatBecomesNarrow(t *testing.T) {
+	n := newNetwork(1)
+	way := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}
+	forth, back := way.links()
+	p, _, to := transfer(t, n, forth, back)
+	n.run(10 * time.Second)
+	before := p.a.core.stats().mtu
+	forth.mtu, back.mtu = 1200, 1200
+	from := n.now
+	n.run(way.rtt + way.queue) // what was on its way arrives
+	to.pause = 0
+	n.run(10 * time.Second)
+	t.Logf("from datagrams of %d; the longest pause was %v; %+v", before, to.pause, p.a.core.stats())
+	if to.pause > 2500*time.Millisecond || to.last < n.now-time.Second {
+		t.Fatalf("the stream stood still for %v, and its last byte came %v after the path changed", to.pause, to.last-from)
+	}
+	got := p.a.core.stats().mtu
+	if fits := 1200 - headers; got > fits || got < fits-mtuSlack {
+		t.Errorf("it sends datagrams of %d where %d fit", got, fits)
+	}
+	rate := goodput(n, to, 10*time.Second)
+	if share := rate / (way.rate / 8 * float64(got-20) / float64(got+headers)); share < 0.95 {
+		t.Errorf("afterwards it used %.3f of the line", share)
+	}
+}
+
+// The first hop says so when a datagram is too long for it (EMSGSIZE): the search must not need to wait for losses.
+func TestOwnInterfaceOfSmallMTUCostsNoLosses(t *testing.T) {
+	n := newNetwork(1)
+	way := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}
+	forth, back := way.links()
+	p, _, to := transfer(t, n, forth, back)
+	p.a.device = 1420
+	n.run(5 * time.Second)
+	got := p.a.core.stats()
+	t.Logf("%d bytes came, %+v", to.got, got)
+	if fits := 1420 - headers; got.mtu > fits || got.mtu < fits-mtuSlack {
+		t.Errorf("it found %d where %d fit", got.mtu, fits)
+	}
+	if rate := goodput(n, to, 5*time.Second); rate < 0.97*way.rate/8*float64(got.mtu-20)/float64(got.mtu+headers) {
+		t.Errorf("it came to %.0f kB/s", rate/1e3)
+	}
+}
