@@ -32,7 +32,7 @@ func main() {
 		Name: "bench", Usage: "compare SimpleBit with other clients in emulated networks",
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // printed below
-		Commands:        []*cli.Command{swarmCommand(), transferCommand()},
+		Commands:        []*cli.Command{swarmCommand(), transferCommand(), soakCommand(), delayCommand()},
 	}
 	if err := app.RunContext(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"simplebit/integration/programs"
 )
@@ -47,6 +46,7 @@ func allRows() []row {
 		{name: agentUTP, leecher: ours + ", uTP", seeder: fromLibtorrent, slow: true, against: agentUTP, play: agentFromLibtorrent(utp)},
 		{name: libtorrentsUTP, leecher: "libtorrent, uTP", seeder: fromLibtorrent, slow: true, against: agentUTP, play: fromSeeder(utp, playLibtorrent)},
 		{name: agentsUTP, leecher: ours + ", uTP", seeder: ours, against: agentsUTP, play: betweenAgents(utp)},
+		{name: "utp-alone", leecher: "wire/utp without BitTorrent", seeder: "itself", against: agentsUTP, play: playFloor("utpflow")},
 		{name: "floor-udp", leecher: "floor: UDP_SEGMENT, UDP_GRO", seeder: "itself", against: agentsUTP, play: playFloor("floor", "udp")},
 		{name: "floor-udp-single", leecher: "floor: a datagram a system call", seeder: "itself", against: agentsUTP, play: playFloor("floor", "udp-single")},
 		{name: "floor-quic", leecher: "floor: one quic-go stream", seeder: "itself", against: agentsUTP, play: playFloor("quicfloor")},
@@ -132,45 +132,14 @@ func agentFromLibtorrent(transport string) func(context.Context, *stage) (transf
 	}
 }
 
-// betweenAgents is an agent that gets the payload from another, which got it from libtorrent before.
+// betweenAgents is an agent that gets the payload from another.
 func betweenAgents(transport string) func(context.Context, *stage) (transfer, error) {
 	return func(ctx context.Context, st *stage) (transfer, error) {
-		if err := st.track(ctx); err != nil {
-			return transfer{}, err
-		}
-		first, err := st.seedByLibtorrent(ctx, st.leecher, tcp)
+		seeder, err := st.seedByAgent(ctx)
 		if err != nil {
-			return transfer{}, err
-		}
-		seeder, err := st.agent(ctx, st.seeder, "both")
-		if err != nil {
-			return transfer{}, err
-		}
-		if err := seeder.Leech(ctx, st.torrent.File, ""); err != nil {
-			return transfer{}, err
-		}
-		if err := seeder.complete(ctx); err != nil {
-			return transfer{}, err
-		}
-		if err := first.Kill(); err != nil {
 			return transfer{}, err
 		}
 		return st.measureAgent(ctx, seeder, transport)
-	}
-}
-
-// complete waits until the agent's job has everything.
-func (a *agent) complete(ctx context.Context) error {
-	for {
-		s, err := a.Status(ctx)
-		if err == nil && s.Complete() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return a.explain(context.Cause(ctx))
-		case <-time.After(100 * time.Millisecond):
-		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
@@ -94,19 +95,21 @@ func (s *transferSetup) newStage(dir string, p payload) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{transferSetup: s, payload: p, dir: dir, lab: lab}
-	for _, h := range []struct {
-		host **natlab.Host
-		name string
-	}{{&st.seeder, "seeder"}, {&st.leecher, "leecher"}} {
-		if *h.host, err = lab.Host(h.name); err != nil {
-			return nil, errors.Join(err, lab.Close())
-		}
+	st, err := s.hosts(lab, dir, p)
+	if err == nil {
+		err = lab.Direct(st.seeder, st.leecher)
 	}
-	if err := lab.Direct(st.seeder, st.leecher); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, lab.Close())
 	}
 	return st, nil
+}
+
+// hosts puts a stage into a lab: two hosts with the core between them.
+func (s *transferSetup) hosts(lab *natlab.Lab, dir string, p payload) (*stage, error) {
+	seeder, errSeeder := lab.Host("seeder")
+	leecher, errLeecher := lab.Host("leecher")
+	return &stage{transferSetup: s, payload: p, dir: dir, lab: lab, seeder: seeder, leecher: leecher}, errors.Join(errSeeder, errLeecher)
 }
 
 // path is a folder of the stage.
@@ -151,4 +154,41 @@ func (st *stage) agent(ctx context.Context, host *natlab.Host, transport string)
 		Host: host, Bin: st.bin, Dir: st.path(host.Name()), Home: st.home, Args: []string{"--transport", transport},
 	})
 	return &agent{Agent: a, home: st.home, device: host.Name()}, err
+}
+
+// seedByAgent starts one of ours as the seeder, with both transports. It gets the payload from libtorrent, which is gone afterwards.
+func (st *stage) seedByAgent(ctx context.Context) (*agent, error) {
+	if err := st.track(ctx); err != nil {
+		return nil, err
+	}
+	first, err := st.seedByLibtorrent(ctx, st.leecher, tcp)
+	if err != nil {
+		return nil, err
+	}
+	seeder, err := st.agent(ctx, st.seeder, "both")
+	if err != nil {
+		return nil, err
+	}
+	if err := seeder.Leech(ctx, st.torrent.File, ""); err != nil {
+		return nil, err
+	}
+	if err := seeder.complete(ctx); err != nil {
+		return nil, err
+	}
+	return seeder, first.Kill()
+}
+
+// complete waits until the agent's job has everything.
+func (a *agent) complete(ctx context.Context) error {
+	for {
+		s, err := a.Status(ctx)
+		if err == nil && s.Complete() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return a.explain(context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
