@@ -80,36 +80,34 @@ func (s *socket) run(now time.Time, r udpmux.Run) {
 // opens a connection, anything else is answered with a RESET.
 func (s *socket) find(now time.Time, from netip.AddrPort, p *packet) *Conn {
 	e := s.endpoint
+	var c, evicted *Conn
+	answer := false
 	e.mu.Lock()
 	switch p.typ {
 	case stSyn:
-		c := e.table[key{s, from, p.connID + 1}]
-		if c != nil {
-			e.mu.Unlock()
-			return c
+		if c = e.table[key{s, from, p.connID + 1}]; c != nil {
+			break
 		}
-		c, evicted := s.admit(now, from, p)
-		e.mu.Unlock()
-		if evicted != nil {
-			evicted.vanish()
+		if isClosed(e.deaf) {
+			answer = e.reply.allow(now)
+			break
 		}
-		if c == nil {
+		if c, evicted = s.admit(now, from, p); c == nil {
 			e.counters.refusedSYNs.Add(1)
 		}
-		return c
 	case stReset:
-		c := s.resetOf(from, p.connID)
-		e.mu.Unlock()
-		if c == nil {
+		if c = s.resetOf(from, p.connID); c == nil {
 			e.counters.unknown.Add(1)
 		}
-		return c
+	default:
+		if c = e.table[key{s, from, p.connID}]; c == nil {
+			e.counters.unknown.Add(1)
+			answer = e.reply.allow(now)
+		}
 	}
-	c := e.table[key{s, from, p.connID}]
-	answer := c == nil && e.reply.allow(now)
 	e.mu.Unlock()
-	if c == nil {
-		e.counters.unknown.Add(1)
+	if evicted != nil {
+		evicted.vanish()
 	}
 	if answer {
 		e.counters.resets.Add(1)

@@ -124,7 +124,7 @@ func (h *halfOpen) remove(c *Conn) {
 // takes the oldest out of the table, for the caller to put an end to. e.mu is held.
 func (s *socket) admit(now time.Time, from netip.AddrPort, syn *packet) (c, evicted *Conn) {
 	e := s.endpoint
-	if isClosed(e.deaf) || len(e.backlog) == cap(e.backlog) || e.half.from[source(from.Addr())] >= halfOpenPerIP {
+	if len(e.backlog) == cap(e.backlog) || e.half.from[source(from.Addr())] >= halfOpenPerIP {
 		return nil, nil
 	}
 	if e.half.n >= e.half.limit || len(e.table) >= e.config.MaxConns {

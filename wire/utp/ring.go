@@ -27,9 +27,7 @@ func (r *ring) reserve(n, limit int, grow func(int) bool) bool {
 	}
 	size = min(size, limit)
 	if !grow(size - len(r.buf)) {
-		if size = need; !grow(size - len(r.buf)) {
-			return false
-		}
+		return false
 	}
 	r.resize(size)
 	return true
