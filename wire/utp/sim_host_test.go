@@ -31,6 +31,7 @@ type host struct {
 	since     time.Duration
 	scratch   []byte
 	datagrams int // sent
+	woken     int // times that its wake-up was due
 }
 
 // A pair is two hosts with a link each way: the initiator is a.
@@ -160,6 +161,7 @@ func (h *host) sleep() {
 		}
 		h.wakeAt = 0
 		if wake := h.core.wake(); !wake.IsZero() && !wake.After(h.time()) {
+			h.woken++
 			h.turn()
 		} else {
 			h.sleep()

@@ -82,3 +82,16 @@ func someTalker(n *network) *talker {
 		gap:   time.Duration(1+n.rng.IntN(30)) * time.Millisecond,
 	}
 }
+
+// What a seed does is the same each time, so that a failure can be looked into.
+func TestEqualSeedsMakeEqualWorlds(t *testing.T) {
+	run := func() string {
+		n := newNetwork(42)
+		p, _, to := transfer(t, n, badLink(n), badLink(n))
+		n.run(20 * time.Second)
+		return fmt.Sprint(to.got, n.order, p.a.core.stats())
+	}
+	if a, b := run(), run(); a != b {
+		t.Fatalf("first %s, then %s", a, b)
+	}
+}

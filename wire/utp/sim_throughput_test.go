@@ -22,8 +22,8 @@ const (
 // so W/2 = G·t/RTT for halvings t apart and the rate is R = 3/4·W/RTT = 3/2·G·t/RTT². A halving comes with the first
 // loss after h = 100 ms without one, so t = h + S/(p·R), losses being S/(p·R) apart. Hence
 // R² - 3/2·G·h/RTT²·R - 3/2·G·S/(p·RTT²) = 0; for h = 0 that is Mathis' formula √(3/2·G·S/p)/RTT.
-// It assumes evenly spaced losses; random ones, the odd timeout and a queue that grows before the line is full move it by
-// less than the bounds, which are 0.6 and 1.4 of R.
+// It assumes evenly spaced losses that are mended in no time; chance and the odd timeout move it by less than the bounds,
+// which are 0.75 and 1.25 of R.
 func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 	for _, l := range []line{
 		{rate: 20e6, rtt: 10 * time.Millisecond},
@@ -34,6 +34,7 @@ func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 		{rate: 20e6, rtt: 100 * time.Millisecond, loss: 0.01},
 		{rate: 100e6, rtt: 10 * time.Millisecond, loss: 0.01},
 		{rate: 100e6, rtt: 100 * time.Millisecond, loss: 0.01},
+		{rate: 100e6, rtt: 100 * time.Millisecond, loss: 0.05},
 	} {
 		t.Run(fmt.Sprintf("%v Mbit, %v, loss %v", l.rate/1e6, l.rtt, l.loss), func(t *testing.T) {
 			l.queue = 200 * time.Millisecond
@@ -45,7 +46,7 @@ func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 			window := 10 * time.Second
 			if l.loss > 0 {
 				r := lossRate(l.rtt, l.loss)
-				low, high = 0.6*min(r, most), min(1.4*r, most)
+				low, high = 0.75*min(r, most), min(1.25*r, most)
 				window = 40 * time.Second
 			}
 			n.run(5 * time.Second)
@@ -78,9 +79,9 @@ func TestSlowStartSendsTheFirstMebibyteInTwelveRoundTrips(t *testing.T) {
 	t.Logf("it took %v", n.now)
 }
 
-// Fifty flows share a queue of 200 ms in which each has at least one packet in flight: none is starved. An even share
-// is 1/50; a tenth of it is 1 packet in 100 … of the line, less than the one packet a round trip that is LEDBAT's least:
-// 1452 bytes each 250 ms are a ninth of the share of 48 kB/s.
+// Fifty flows share a queue of 200 ms. However small the share that the others leave to one, it has a packet in flight: 1452 bytes
+// in at most 250 ms are 5.8 kB/s, or 0.12 of an even share. A lost packet costs that one a timeout of 0.5 s, now and then
+// two; allowing for both, nobody may have less than 0.06 or pause for more than 2 s, and together they fill the line.
 func TestFiftyFlowsThroughOneBottleneckAllProgress(t *testing.T) {
 	n := newNetwork(1)
 	l := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}
@@ -109,8 +110,8 @@ func TestFiftyFlowsThroughOneBottleneckAllProgress(t *testing.T) {
 		pause = max(pause, to.pause, n.now-to.last)
 	}
 	t.Logf("of an even share the least got %.2f and the most %.2f; together %.3f of the line; the longest pause was %v", least, most, sum/50, pause)
-	if least < 0.1 {
-		t.Errorf("a flow got %.3f of its share", least)
+	if least < 0.06 || pause > 2*time.Second {
+		t.Errorf("a flow got %.3f of its share; the longest pause was %v", least, pause)
 	}
 	if sum/50 < 0.95 {
 		t.Errorf("together they used %.3f of the line", sum/50)
