@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	ports, err := listen(cfg.Listen, cfg.Memory, cfg.Transports)
+	ports, err := listen(cfg)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,8 @@ const (
 
 // listen opens the peer port in both protocols, whatever transports are wanted:
 // the control connection needs the one, and the other keeps the number ours.
-func listen(addr string, memory int64, wanted dial.Transports) (_ *ports, err error) {
+func listen(cfg Config) (_ *ports, err error) {
+	addr := cfg.Listen
 	tcp, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("peer port %s cannot be opened: %w: choose another with --listen", addr, err)
@@ -47,12 +48,12 @@ func listen(addr string, memory int64, wanted dial.Transports) (_ *ports, err er
 		return nil, fmt.Errorf("UDP port %s cannot be opened: %w: choose another with --listen", addr, err)
 	}
 	p.control = p.socket.PacketConn(udpmux.QUIC)
-	if wanted == dial.OnlyUTP {
+	if cfg.Transports == dial.OnlyUTP {
 		tcp.Close()
 		p.tcp = nil
 	}
-	if wanted != dial.OnlyTCP {
-		p.utp = utp.New(utp.Config{Memory: int(min(memory, 1<<30))})
+	if cfg.Transports != dial.OnlyTCP {
+		p.utp = utp.New(utp.Config{Memory: int(min(cfg.Memory, 1<<30)), Log: cfg.Log})
 		p.utp.Attach(p.socket)
 	}
 	return p, nil

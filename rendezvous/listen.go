@@ -47,7 +47,7 @@ func listen(cfg Config, keys keys) (_ *listeners, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.peers, err = listenPeers(cfg.Peer, cfg.Transports); err != nil {
+	if l.peers, err = listenPeers(cfg); err != nil {
 		return nil, err
 	}
 	if l.socket, err = net.ListenPacket("udp", cfg.Control); err != nil {

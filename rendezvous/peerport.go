@@ -28,7 +28,8 @@ type peerPort struct {
 
 // listenPeers opens the port, in both protocols whatever transports are wanted: the
 // DHT needs the one, and the other keeps the number ours.
-func listenPeers(addr string, wanted dial.Transports) (_ *peerPort, err error) {
+func listenPeers(cfg Config) (_ *peerPort, err error) {
+	addr := cfg.Peer
 	tcp, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
@@ -39,12 +40,12 @@ func listenPeers(addr string, wanted dial.Transports) (_ *peerPort, err error) {
 		p.close()
 		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
 	}
-	if wanted == dial.OnlyUTP {
+	if cfg.Transports == dial.OnlyUTP {
 		tcp.Close()
 		p.tcp = nil
 	}
-	if wanted != dial.OnlyTCP {
-		p.utp = utp.New(utp.Config{Memory: frontMemory, PerConn: frontWindow})
+	if cfg.Transports != dial.OnlyTCP {
+		p.utp = utp.New(utp.Config{Memory: frontMemory, PerConn: frontWindow, Log: cfg.Log})
 		for _, s := range p.sockets() {
 			p.utp.Attach(s)
 		}
