@@ -50,8 +50,8 @@ func provenance(ctx context.Context, w io.Writer, others []string, clients ...st
 		}
 	}
 	fmt.Fprintf(w, "\n    go run ./integration/bench %s\n\n", strings.Join(os.Args[1:], " "))
-	fmt.Fprintf(w, "SimpleBit %s, %s, %s; %d × %s, Linux %s; %s.\n",
-		strings.TrimSpace(string(commit)), runtime.Version(), strings.Join(versions, ", "),
+	versions = append([]string{"SimpleBit " + strings.TrimSpace(string(commit)), runtime.Version()}, versions...)
+	fmt.Fprintf(w, "%s; %d × %s, Linux %s; %s.\n", strings.Join(versions, ", "),
 		runtime.NumCPU(), cpu, unix.ByteSliceToString(kernel.Release[:]), time.Now().Format(time.DateOnly))
 	return nil
 }

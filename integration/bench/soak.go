@@ -23,7 +23,7 @@ const (
 	soakLinger = 20 * time.Second       // after it: what a closed connection may still hold is gone by then
 	soakGrowth = 1 * mebibyte           // of resident memory that is no growth: what the runtime's own pages come and go by
 	soakLook   = 500 * time.Millisecond // between looks
-	soakShare  = 5                      // the first and the last fifth of the flow are compared
+	soakShare  = 10                     // the second and the last tenth of the flow are compared: at first it has to grow
 )
 
 func soakCommand() *cli.Command {
@@ -80,7 +80,7 @@ func soak(c *cli.Context) error {
 	}
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "## A long uTP flow\n\nOne connection of wire/utp between two namespaces joined by one veth pair moves %d MiB/s for %v. Resident memory is the mean of the\n"+
-		"first and of the last fifth of that time; goroutines, connections and sockets are counted %v before it begins and %v after it has\nended.\n\n",
+		"second and of the last tenth of that time; goroutines, connections and sockets are counted %v before it begins and %v after it has\nended.\n\n",
 		rate/mebibyte, length, soakIdle, soakLinger)
 	text.WriteString(soakTable(ends, moved, length, rate))
 	if err := provenance(c.Context, &text, nil); err != nil {
@@ -189,6 +189,7 @@ func (e *flowEnd) look(passed, length time.Duration) error {
 	case err != nil:
 		return err
 	case passed < length/soakShare:
+	case passed < 2*length/soakShare:
 		e.early = append(e.early, h.resident)
 	case passed > length-length/soakShare:
 		e.late = append(e.late, h.resident)
@@ -228,7 +229,7 @@ func (e *flowEnd) hold() (h holding, err error) {
 // soakTable is Markdown: the figures and what they say.
 func soakTable(ends []*flowEnd, moved int64, length time.Duration, rate int64) string {
 	var b strings.Builder
-	b.WriteString("| process | memory MiB, first fifth | last fifth | peak | CPU s/GiB | goroutines before, after | connections | sockets |\n")
+	b.WriteString("| process | memory MiB, second tenth | last tenth | peak | CPU s/GiB | goroutines before, after | connections | sockets |\n")
 	b.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	growth, back := int64(0), true
 	for _, e := range ends {

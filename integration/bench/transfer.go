@@ -140,6 +140,9 @@ func (s *transferSetup) transfer(ctx context.Context, r row, keep bool) transfer
 	}
 	defer st.lab.Close()
 	t, err := r.play(ctx, st)
+	if err == nil {
+		err = st.transport(r.udp)
+	}
 	t.err, t.size = err, p.size
 	return t
 }

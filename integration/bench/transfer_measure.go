@@ -139,6 +139,29 @@ func (st *stage) measure(
 	}, st.same(content)
 }
 
+// transport fails unless the content came by the transport that the row is about: every datagram, however many the kernel joined, is
+// at most 64 KiB, and who uses TCP gets none but those of the DHT.
+func (st *stage) transport(udp bool) error {
+	var table []byte
+	err := st.leecher.Do(func() (err error) {
+		table, err = os.ReadFile("/proc/thread-self/net/snmp")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, numbers, _ := bytes.Cut(table, []byte("\nUdp: InDatagrams"))
+	_, numbers, _ = bytes.Cut(numbers, []byte("\nUdp: "))
+	var datagrams int64
+	if _, err := fmt.Sscan(string(numbers), &datagrams); err != nil {
+		return fmt.Errorf("the kernel's count of datagrams: %w", err)
+	}
+	if came := datagrams >= st.size>>16; came != udp {
+		return fmt.Errorf("the content came by another transport: %d datagrams for %d bytes", datagrams, st.size)
+	}
+	return nil
+}
+
 // driven waits for a program that says itself when it is complete.
 func driven(ctx context.Context, u user, _ *meter) (time.Time, error) {
 	return u.(*programs.Driver).Await(ctx, programs.Complete)

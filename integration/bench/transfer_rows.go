@@ -21,6 +21,7 @@ type row struct {
 	name            string // for --rows
 	leecher, seeder string
 	slow            bool   // has the small payload
+	udp             bool   // the content comes by UDP
 	against         string // the row of our agent that is in the same position
 	play            func(context.Context, *stage) (transfer, error)
 }
@@ -43,13 +44,13 @@ func allRows() []row {
 		{name: "transmission", leecher: "transmission-cli", seeder: fromLibtorrent, slow: true, against: agentTCP, play: fromSeeder(tcp, playTransmission)},
 		{name: "floor-tcp", leecher: "floor: one TCP connection", seeder: "itself", against: agentTCP, play: playFloor("floor", "tcp")},
 		{name: agentsTCP, leecher: ours + ", TCP", seeder: ours, against: agentsTCP, play: betweenAgents(tcp)},
-		{name: agentUTP, leecher: ours + ", uTP", seeder: fromLibtorrent, slow: true, against: agentUTP, play: agentFromLibtorrent(utp)},
-		{name: libtorrentsUTP, leecher: "libtorrent, uTP", seeder: fromLibtorrent, slow: true, against: agentUTP, play: fromSeeder(utp, playLibtorrent)},
-		{name: agentsUTP, leecher: ours + ", uTP", seeder: ours, against: agentsUTP, play: betweenAgents(utp)},
-		{name: "utp-alone", leecher: "wire/utp without BitTorrent", seeder: "itself", against: agentsUTP, play: playFloor("utpflow")},
-		{name: "floor-udp", leecher: "floor: UDP_SEGMENT, UDP_GRO", seeder: "itself", against: agentsUTP, play: playFloor("floor", "udp")},
-		{name: "floor-udp-single", leecher: "floor: a datagram a system call", seeder: "itself", against: agentsUTP, play: playFloor("floor", "udp-single")},
-		{name: "floor-quic", leecher: "floor: one quic-go stream", seeder: "itself", against: agentsUTP, play: playFloor("quicfloor")},
+		{name: agentUTP, leecher: ours + ", uTP", seeder: fromLibtorrent, slow: true, udp: true, against: agentUTP, play: agentFromLibtorrent(utp)},
+		{name: libtorrentsUTP, leecher: "libtorrent, uTP", seeder: fromLibtorrent, slow: true, udp: true, against: agentUTP, play: fromSeeder(utp, playLibtorrent)},
+		{name: agentsUTP, leecher: ours + ", uTP", seeder: ours, udp: true, against: agentsUTP, play: betweenAgents(utp)},
+		{name: "utp-alone", leecher: "wire/utp without BitTorrent", seeder: "itself", udp: true, against: agentsUTP, play: playFloor("utpflow")},
+		{name: "floor-udp", leecher: "floor: UDP_SEGMENT, UDP_GRO", seeder: "itself", udp: true, against: agentsUTP, play: playFloor("floor", "udp")},
+		{name: "floor-udp-single", leecher: "floor: a datagram a system call", seeder: "itself", udp: true, against: agentsUTP, play: playFloor("floor", "udp-single")},
+		{name: "floor-quic", leecher: "floor: one quic-go stream", seeder: "itself", udp: true, against: agentsUTP, play: playFloor("quicfloor")},
 	}
 }
 
