@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -52,6 +53,12 @@ func (p *pexOut) message(now time.Time, reachable []*entry, own *entry) (peer.Pe
 			flags := peer.PexReachable // "outgoing connection, peer is reachable"
 			if e.seed {
 				flags |= peer.PexSeed
+			}
+			if e.way.Transport == dial.UTP {
+				flags |= peer.PexUTP
+			}
+			if e.way.Encrypted {
+				flags |= peer.PexEncryption
 			}
 			m.Added = append(m.Added, peer.PexPeer{Addr: e.addr, Flags: flags})
 			p.told[e.addr] = true

@@ -64,9 +64,12 @@ func TestPeerIsToldOfChangesOnlyAndOfFiftyAtATime(t *testing.T) {
 func TestFlagsSayWhatWasSeen(t *testing.T) {
 	var p pexOut
 	list := entries(0, 2)
+	list[0].way = dial.Way{Transport: dial.UTP, Encrypted: true}
 	list[1].seed = true
 	m, _ := p.message(epoch, list, nil)
-	want := []peer.PexPeer{{Addr: addr(0), Flags: peer.PexReachable}, {Addr: addr(1), Flags: peer.PexReachable | peer.PexSeed}}
+	want := []peer.PexPeer{
+		{Addr: addr(0), Flags: peer.PexReachable | peer.PexUTP | peer.PexEncryption}, {Addr: addr(1), Flags: peer.PexReachable | peer.PexSeed},
+	}
 	if len(m.Added) != 2 || m.Added[0] != want[0] || m.Added[1] != want[1] {
 		t.Errorf("told %v, want %v", m.Added, want)
 	}
