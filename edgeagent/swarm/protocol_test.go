@@ -132,6 +132,7 @@ func TestTwoSeedsPart(t *testing.T) {
 		"haves":    {simple(peer.TypeHaveNone), simple(peer.TypeHave, 0), simple(peer.TypeHave, 1), simple(peer.TypeHave, 2), simple(peer.TypeHave, 3)},
 		// aria2 does this as a leecher.
 		"late bitfield": {simple(peer.TypeHaveNone), simple(peer.TypeHave, 1), all},
+		"late have all": {simple(peer.TypeHaveNone), simple(peer.TypeHave, 1), simple(peer.TypeHaveAll)},
 		"upload only":   {simple(peer.TypeHaveNone), extensions(peer.Extensions{UploadOnly: true})},
 	} {
 		t.Run(name, func(t *testing.T) {

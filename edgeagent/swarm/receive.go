@@ -65,29 +65,27 @@ func (t *Torrent) message(now time.Time, p *peerConn, m peer.Message) error {
 }
 
 // opening handles the messages that say what the peer has. BEP 3 and 6 allow one of them, before any other but those of
-// extensions; but aria2 sends a later bitfield in place of many HAVEs.
+// extensions; but aria2 sends a later BITFIELD or HAVE ALL in place of many HAVEs.
 func (t *Torrent) opening(p *peerConn, m peer.Message) error {
 	late := p.remote.talking
-	if late && m.Type != peer.TypeBitfield {
-		return violates("peer sent %s after other messages", m.Type)
-	}
 	p.remote.talking = true
-	switch m.Type {
-	case peer.TypeHaveAll:
-		t.pick.HasAll(p.pick)
-	case peer.TypeBitfield:
-		if !peer.Bitfield(m.Payload).Valid(t.pieces) {
-			return violates("peer sent a bitfield of %d bytes that does not fit %d pieces", len(m.Payload), t.pieces)
-		}
-		if !late {
-			t.pick.HasSome(p.pick, m.Payload)
-			break
-		}
+	has := peer.Bitfield(m.Payload)
+	switch {
+	case m.Type == peer.TypeBitfield && !has.Valid(t.pieces):
+		return violates("peer sent a bitfield of %d bytes that does not fit %d pieces", len(m.Payload), t.pieces)
+	case m.Type == peer.TypeHaveNone && late:
+		return violates("peer sent %s after other messages", m.Type)
+	case m.Type == peer.TypeHaveNone:
+	case late:
 		for i := range t.pieces {
-			if peer.Bitfield(m.Payload).Has(i) {
+			if m.Type == peer.TypeHaveAll || has.Has(i) {
 				t.pick.HasPiece(p.pick, i)
 			}
 		}
+	case m.Type == peer.TypeHaveAll:
+		t.pick.HasAll(p.pick)
+	default:
+		t.pick.HasSome(p.pick, has)
 	}
 	return t.offers(p)
 }
