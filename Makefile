@@ -9,7 +9,7 @@ FIXTURES = SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.c
 # Packages whose tests need no network of their own: run again under the race detector.
 UNITS    = $(shell go list ./... | grep -v /integration)
 
-.PHONY: build run demo test check bench-swarm cross fuzz update-golden deps clean
+.PHONY: build run demo test check bench bench-delay bench-swarm soak cross fuzz update-golden deps clean
 
 build: ## static, stripped binaries in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS:%=./cmd/%)
@@ -29,6 +29,15 @@ check: cross ## formatting, vet, staticcheck, tidy modules, races, all architect
 	go tool -modfile=tools.mod staticcheck -checks=all ./...
 	go mod tidy -diff
 	$(FIXTURES) go test -race -timeout 15m $(UNITS)
+
+bench: ## time, CPU and memory of one transfer by seven clients and by as little as there can be; the table goes to docs/performance.md
+	go run ./integration/bench transfer --runs 3 --size 1024 -o docs/performance.md
+
+bench-delay: ## the delay that uTP causes in a queue, and what it leaves to TCP; the table goes to docs/performance.md
+	go run ./integration/bench delay -o docs/performance.md
+
+soak: ## a uTP flow of 50 MiB/s for ten minutes; the figures go to docs/performance.md
+	go run ./integration/bench soak -o docs/performance.md
 
 bench-swarm: ## a swarm of twelve clients on slow links, for ten minutes; the table goes to docs/performance.md
 	go run ./integration/bench swarm --runs 3 -o docs/performance.md

@@ -176,17 +176,19 @@ func rowNames() []string {
 func (s *transferSetup) describe(w io.Writer, runs int) {
 	fmt.Fprintf(w, `## One transfer, side by side
 
-Two network namespaces joined by one veth pair without limit; the tracker (opentracker) runs beside the seeder, an agent's surrogate
-beside the leecher. Each leecher gets the same %d MiB of random bytes, in pieces of 1 MiB, on tmpfs, from the seeder that its row names: libtorrent is
-2.0.8 by its Python binding, everything with default settings but without DHT, peer exchange and local discovery, and with the
-transport that the row names. Rows marked * would take minutes: they transfer %d MiB and are scaled, together with what
-the client needs to start. Every row has programs and networks of its own; its content is compared afterwards.
+Two network namespaces joined by one veth pair without limit; the tracker (opentracker) runs beside the seeder, an agent's
+surrogate beside the leecher. Each leecher gets the same %d MiB of random bytes, in pieces of 1 MiB, on tmpfs, from the seeder
+that its row names: libtorrent is 2.0.8 by its Python binding. All have default settings, but no DHT, peer exchange and local
+discovery, and the transport that the row names. Rows marked * would take minutes: they transfer %d MiB, and their time and
+CPU are scaled, with what the client needs to start. Every row has programs and networks of its own; its content is compared
+afterwards, and that it came by the transport of the row.
 
-Wall is the time from the first 32 KiB on the leecher's cable until it says that all is verified; with start is from the moment that the
-leecher got the torrent (an agent by the surrogate's API, all others as they were started), and so has their start, the check of an empty
-folder, the announce and the connection in it. CPU is user and system time of the leecher's whole process, from its start until
-it is complete; the seeder's is what it used meanwhile, without its own start. An agent's is the agent alone, without its surrogate. Memory is the peak of resident memory; libtorrent maps files, so its is not comparable. The floors hash with SHA-1 and write as a
-client has to, and do nothing else. Figures are medians of %d runs, with minimum and maximum; ratios are to our agent in
-the same position, below 1 is better than ours.
+Start is the time from the moment that the leecher got the torrent (an agent by the surrogate's API, all others as they were
+started) until 32 KiB had come: the start of the program, the check of an empty folder, the announce and the connection. Wall is the
+time from then until the leecher says that all is verified. CPU is user and system time of the leecher's whole process, from
+its start until it is complete; the seeder's is what it used meanwhile, without its own start. An agent's is the agent alone,
+without its surrogate. Memory is the peak of resident memory; libtorrent maps files, so its is not comparable. The floors hash
+with SHA-1 and write as a client has to, and do nothing else. Figures are medians of %d runs, with minimum and maximum; ratios
+are to our agent in the same position, above 1 is worse than ours.
 `, s.full.size/mebibyte, s.slow.size/mebibyte, runs)
 }

@@ -32,12 +32,12 @@ func (s spread) String() string {
 // result is what a row's runs come to. Times are in seconds per GiB.
 type result struct {
 	row
-	wall, whole, cpu, seederCPU spread
-	memory                      spread // MiB
-	scaled                      bool   // the payload was smaller than that of the other rows
-	failed                      error  // of the last run that did, when none succeeded
-	misses                      int    // runs that failed
-	runs                        int
+	wall, cpu, seederCPU spread
+	start, memory        spread // s and MiB, not per GiB
+	scaled               bool   // the payload was smaller than that of the other rows
+	failed               error  // of the last run that did, when none succeeded
+	misses               int    // runs that failed
+	runs                 int
 }
 
 // rate is in MiB/s.
@@ -73,14 +73,13 @@ func combine(rows []row, runs [][]transfer) []result {
 		}
 		results[i].failed, results[i].scaled = nil, good[0].size < most
 		results[i].wall = perGiB(func(t transfer) time.Duration { return t.wall })
-		results[i].whole = perGiB(func(t transfer) time.Duration { return t.whole })
 		results[i].cpu = perGiB(func(t transfer) time.Duration { return t.cpu })
 		results[i].seederCPU = perGiB(func(t transfer) time.Duration { return t.seederCPU })
-		var memory []float64
+		var start, memory []float64
 		for _, t := range good {
-			memory = append(memory, float64(t.memory)/mebibyte)
+			start, memory = append(start, (t.whole-t.wall).Seconds()), append(memory, float64(t.memory)/mebibyte)
 		}
-		results[i].memory = spreadOf(memory)
+		results[i].start, results[i].memory = spreadOf(start), spreadOf(memory)
 	}
 	return results
 }
@@ -97,7 +96,7 @@ func find(all []result, name string) (result, bool) {
 // transferTable is Markdown.
 func transferTable(all []result) string {
 	var b strings.Builder
-	b.WriteString("| leecher | from | wall s/GiB | with start | MiB/s | CPU s/GiB | seeder's CPU | memory MiB | wall : ours | CPU : ours |\n")
+	b.WriteString("| leecher | from | start s | wall s/GiB | MiB/s | CPU s/GiB | seeder's CPU | memory MiB | wall : ours | CPU : ours |\n")
 	b.WriteString("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	var notes []string
 	for _, r := range all {
@@ -117,8 +116,8 @@ func transferTable(all []result) string {
 		if mine, ok := find(all, r.against); ok && r.name != r.against {
 			wall, cpu = fmt.Sprintf("%.2f", r.wall.median/mine.wall.median), fmt.Sprintf("%.2f", r.cpu.median/mine.cpu.median)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %v | %.2f | %.0f | %v | %.2f | %.0f | %s | %s |\n",
-			title, r.seeder, r.wall, r.whole.median, r.rate(), r.cpu, r.seederCPU.median, r.memory.median, wall, cpu)
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %v | %.0f | %v | %.2f | %.0f | %s | %s |\n",
+			title, r.seeder, r.start.median, r.wall, r.rate(), r.cpu, r.seederCPU.median, r.memory.median, wall, cpu)
 	}
 	if len(notes) > 0 {
 		fmt.Fprintf(&b, "\n%s", strings.Join(notes, ""))

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -30,17 +29,37 @@ const (
 	buffer   = 8 << 20               // asked of the kernel, which may give less
 )
 
+// plainSocket is a blocking UDP socket whose reads end after a while: nothing of Go's stands between the program and the kernel.
+func plainSocket(patience time.Duration) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fd, err
+	}
+	wait := unix.NsecToTimeval(int64(patience))
+	return fd, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
+}
+
+func sockaddr(address string) (unix.Sockaddr, error) {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil || !a.Addr().Is4() {
+		return nil, fmt.Errorf("address %q: want IPv4:PORT", address)
+	}
+	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}, nil
+}
+
 // serveUDP sends the file to whoever sends the first datagram.
 func serveUDP(address string, f *os.File, single bool) error {
-	addr, err := net.ResolveUDPAddr("udp4", address)
+	addr, err := sockaddr(address)
 	if err != nil {
 		return err
 	}
-	c, err := net.ListenUDP("udp4", addr)
+	fd, err := plainSocket(patience)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	if err := unix.Bind(fd, addr); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -48,10 +67,10 @@ func serveUDP(address string, f *os.File, single bool) error {
 	if err := measured.Say("ready"); err != nil {
 		return err
 	}
-	s := &sender{conn: c, file: f, size: info.Size(), run: run, chunk: make([]byte, 0, measured.PieceLength)}
+	s := &sender{fd: fd, file: f, size: info.Size(), run: run, chunk: make([]byte, 0, measured.PieceLength)}
 	if single {
 		s.run = 1
-	} else if err := control(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, datagram) }); err != nil {
+	} else if err := unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, datagram); err != nil {
 		return fmt.Errorf("UDP_SEGMENT: %w", err)
 	}
 	if err := s.send(); err != nil {
@@ -62,16 +81,16 @@ func serveUDP(address string, f *os.File, single bool) error {
 }
 
 type sender struct {
-	conn  *net.UDPConn
-	to    netip.AddrPort
-	file  *os.File
-	size  int64
-	run   int   // datagrams of one system call
-	acked int64 // bytes that have come
-	limit int64 // bytes up to which may be sent
-	next  int64
-	chunk []byte // of the file
-	at    int64  // where it is in the file
+	fd        int
+	connected bool
+	file      *os.File
+	size      int64
+	run       int   // datagrams of one system call
+	acked     int64 // bytes that have come
+	limit     int64 // bytes up to which may be sent
+	next      int64
+	chunk     []byte // of the file
+	at        int64  // where it is in the file
 }
 
 func (s *sender) send() error {
@@ -83,14 +102,11 @@ func (s *sender) send() error {
 				return err
 			}
 		}
-		wait := patience
-		if !s.to.IsValid() {
-			wait = time.Minute
-		}
-		s.conn.SetReadDeadline(time.Now().Add(wait))
-		n, from, err := s.conn.ReadFromUDPAddrPort(ack[:])
+		n, from, err := unix.Recvfrom(s.fd, ack[:], 0)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && s.to.IsValid():
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
 			s.next = s.acked
 			continue
 		case err != nil:
@@ -98,7 +114,12 @@ func (s *sender) send() error {
 		case n != ackSize:
 			continue
 		}
-		s.to = from
+		if !s.connected {
+			if err := unix.Connect(s.fd, from); err != nil {
+				return err
+			}
+			s.connected = true
+		}
 		s.acked = max(s.acked, int64(binary.BigEndian.Uint64(ack[:])))
 		s.limit = s.acked + int64(binary.BigEndian.Uint64(ack[8:]))
 		s.next = max(s.next, s.acked)
@@ -122,7 +143,7 @@ func (s *sender) burst(b []byte) error {
 			break
 		}
 	}
-	_, err := s.conn.WriteToUDPAddrPort(b[:used], s.to)
+	_, err := unix.Write(s.fd, b[:used])
 	return err
 }
 
@@ -140,61 +161,63 @@ func (s *sender) peek() ([]byte, error) {
 }
 
 func fetchUDP(address string, p *measured.Pieces, size int64, single bool) error {
-	addr, err := net.ResolveUDPAddr("udp4", address)
+	addr, err := sockaddr(address)
 	if err != nil {
 		return err
 	}
-	c, err := net.DialUDP("udp4", nil, addr)
+	fd, err := plainSocket(patience)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	window := 0
-	if err := control(c, func(fd int) error {
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
-		}
-		// The kernel counts its own overhead: a quarter is safe for datagrams of this size.
-		given, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-		window = min(given/4, 1<<20)
-		if err == nil && !single {
-			err = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
-		}
+	if err := unix.Connect(fd, addr); err != nil {
 		return err
-	}); err != nil {
-		return fmt.Errorf("UDP_GRO: %w", err)
 	}
-	r := &receiver{conn: c, pieces: p, window: window}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+	}
+	given, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		return err
+	}
+	if !single {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1); err != nil {
+			return fmt.Errorf("UDP_GRO: %w", err)
+		}
+	}
+	// The kernel counts its own overhead: a quarter is safe for datagrams of this size.
+	r := &receiver{fd: fd, pieces: p, window: min(given/4, 1<<20)}
 	return r.receive(size)
 }
 
 type receiver struct {
-	conn   *net.UDPConn
+	fd     int
 	pieces *measured.Pieces
 	window int
 }
 
 func (r *receiver) receive(size int64) error {
 	b := make([]byte, 64<<10)
-	told := int64(-1)
-	for since := time.Now(); r.pieces.Len() < size; {
+	told, quiet := int64(-1), time.Duration(0)
+	for r.pieces.Len() < size {
 		// One answer for what one or a few system calls brought.
-		if have := r.pieces.Len(); told < 0 || have-told >= 16<<10 {
+		if have := r.pieces.Len(); told < 0 || have-told >= 32<<10 {
 			if err := r.tell(); err != nil {
 				return err
 			}
 			told = have
 		}
-		r.conn.SetReadDeadline(time.Now().Add(patience))
-		n, err := r.conn.Read(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(since) < silence {
-			told = -1
+		n, err := unix.Read(r.fd, b)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if errors.Is(err, unix.EAGAIN) && quiet < silence {
+			told, quiet = -1, quiet+patience
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("after %d of %d bytes: %w", r.pieces.Len(), size, err)
 		}
-		since = time.Now()
+		quiet = 0
 		for rest := b[:n]; len(rest) > header; {
 			one := rest[:min(datagram, len(rest))]
 			rest = rest[len(one):]
@@ -213,16 +236,6 @@ func (r *receiver) tell() error {
 	var ack [ackSize]byte
 	binary.BigEndian.PutUint64(ack[:], uint64(r.pieces.Len()))
 	binary.BigEndian.PutUint64(ack[8:], uint64(r.window))
-	_, err := r.conn.Write(ack[:])
+	_, err := unix.Write(r.fd, ack[:])
 	return err
-}
-
-func control(c *net.UDPConn, f func(fd int) error) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
-	return errors.Join(err, failed)
 }
