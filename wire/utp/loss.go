@@ -101,7 +101,10 @@ func (c *core) takeSACK(now time.Duration, p *packet, got *progress) bool {
 // packet sent a good while after it has arrived (RFC 8985).
 func (c *core) findLost(now time.Duration) {
 	s := &c.send
-	overtakers := 0
+	overtakers, enough := 0, dupThreshold
+	if n := s.outstanding(); n <= dupThreshold && s.pending() == 0 {
+		enough = n - 1 // RFC 5827: no more can come
+	}
 	patience := max(c.rtt.smoothed/4, time.Millisecond)
 	for q := s.highest; int16(q-s.una) >= 0; q-- {
 		r := s.rec(q)
@@ -109,7 +112,7 @@ func (c *core) findLost(now time.Duration) {
 		case r.flags&recSacked != 0:
 			overtakers++
 		case r.flags&recLost != 0:
-		case r.tries == 1 && overtakers >= dupThreshold, r.tries > 1 && r.sent+patience < s.newest:
+		case r.tries == 1 && overtakers >= enough, r.tries > 1 && r.sent+patience < s.newest:
 			c.lose(now, q)
 		}
 	}

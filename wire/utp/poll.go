@@ -52,7 +52,7 @@ func (c *core) wake() time.Time {
 	switch {
 	case c.done():
 		return time.Time{}
-	case c.failure != nil:
+	case c.failure != nil, c.synDue:
 		return c.epoch.Add(c.now)
 	case c.phase != established:
 		at(t.syn)

@@ -148,7 +148,7 @@ func (c *core) takeWindow(n int) {
 	s.window, s.roomiest = n, max(s.roomiest, n)
 	if n > before && s.outstanding() > 0 {
 		first := s.rec(s.una)
-		if size := int(first.size); before < size && n >= size && c.rtt.backoff > 0 {
+		if size := int(first.size); before < size && n >= size {
 			s.markLost(s.una)
 			c.rtt.backoff = 0
 		}

@@ -43,10 +43,11 @@ func (c *core) onlyFIN() bool {
 	return c.recv.finished && c.closing.sent && c.send.outstanding() == 1
 }
 
-// settle starts the time after which a connection that ended in both directions is forgotten.
+// settle starts the time after which a connection that ended in both directions is forgotten. It needs no memory until then.
 func (s *closing) settle(now time.Duration, c *core) {
 	if c.finAcked() && c.recv.finished && c.timers.forget == 0 {
 		c.timers.forget = now + min(max(3*c.rtt.rto(), leastForget), mostForget)
+		c.send.drop()
 	}
 }
 
