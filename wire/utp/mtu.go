@@ -80,6 +80,14 @@ func (m *mtuSearch) arrived(now time.Duration, seq uint16) {
 	m.aim(now)
 }
 
+// shortened is to be called when a packet is sent again in its own size, for whatever reason: that it arrives says nothing
+// about the probe that it was.
+func (m *mtuSearch) shortened(seq uint16) {
+	if seq == m.seq {
+		m.probing = 0
+	}
+}
+
 // lost reports whether the packet that was lost is the probe, which is over then.
 func (m *mtuSearch) lost(now time.Duration, seq uint16) bool {
 	if m.probing == 0 || seq != m.seq {

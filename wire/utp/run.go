@@ -32,6 +32,8 @@ func (c *core) appendRun(now time.Duration, b []byte) ([]byte, int) {
 		}
 		if next.pad > 0 {
 			c.mtu.begin(next.seq)
+		} else if next.again {
+			c.mtu.shortened(next.seq)
 		}
 		r := s.rec(next.seq)
 		s.launched(next.seq, now)

@@ -42,6 +42,8 @@ func TestRandomStreamsArriveIntactOverBadNetworks(t *testing.T) {
 			t.Errorf("it never ended; %s", what)
 		case b.got != a.send || a.got != b.send:
 			t.Errorf("the end came early; %s", what)
+		case !forth.takes(p.a.core.stats().mtu) || !back.takes(p.b.core.stats().mtu):
+			t.Errorf("datagrams of %d and %d bytes are too large; %s", p.a.core.stats().mtu, p.b.core.stats().mtu, what)
 		}
 	}
 }
@@ -74,6 +76,9 @@ func badLink(n *network) *link {
 	}
 	return l
 }
+
+// takes reports whether datagrams of this size can pass.
+func (l *link) takes(size int) bool { return l.mtu == 0 || size+headers <= l.mtu }
 
 func someTalker(n *network) *talker {
 	return &talker{

@@ -82,3 +82,24 @@ func TestOwnInterfaceOfSmallMTUCostsNoLosses(t *testing.T) {
 		t.Errorf("it came to %.0f kB/s", rate/1e3)
 	}
 }
+
+// A probe may be sent again, in its ordinary size, for other reasons than that it was found lost: here because a reader that was slow
+// makes room. That it arrives then must not be taken for the probe's arrival.
+func TestProbeThatWasSentAgainProvesNothing(t *testing.T) {
+	for seed := range uint64(100) {
+		n := newNetwork(seed)
+		forth := &link{delay: 15 * time.Millisecond, jitter: 27 * time.Millisecond, mtu: 1400}
+		back := &link{delay: 70 * time.Millisecond, reorder: 0.3, late: 10 * time.Millisecond, loss: 0.05}
+		p := newPair(t, n, []*link{forth}, []*link{back}, coreConfig{}, coreConfig{RecvBuffer: 8<<10 + n.rng.IntN(500)})
+		a, b := &bulk{send: 20_000}, &talker{bulk: bulk{}, chunk: 3000, gap: 20 * time.Millisecond}
+		p.a.app, p.b.app = a, b
+		b.talk(p.b)
+		p.dial()
+		if !n.runUntil(time.Minute, func() bool { return b.got == a.send }) {
+			t.Errorf("seed %d: after %d bytes the stream stands still: %v", seed, b.got, p.a.core.err())
+		}
+		if size := p.a.core.stats().mtu; !forth.takes(size) {
+			t.Errorf("seed %d: datagrams of %d are too large", seed, size)
+		}
+	}
+}
