@@ -116,11 +116,11 @@ func (s delaySetup) describe(w io.Writer) {
 	fmt.Fprintf(w, `## The delay that uTP causes
 
 A router between sender and receiver passes %d Mbit/s, headers included, and holds %v (tc-tbf, first in, first out). One uTP flow
-goes through it, alone at first, then beside a TCP connection of the kernel's from the same sender, then alone again.
+goes through it, alone at first, then beside a TCP connection of the kernel's (%s) from the same sender, then alone again.
 Small datagrams through the same queue, %d a second, measure how long it makes them wait more than when it is empty:
 both ends are timed by the same clock. Each part begins %v after what changed, and is measured for %v. Rates are of all that passes the
 router, headers included, without the probes. Nothing alters what uTP's own packets say.
-`, s.rate/megabit, s.queue, time.Second/probeEvery, delaySettle, delayLook)
+`, s.rate/megabit, s.queue, tcpControl, time.Second/probeEvery, delaySettle, delayLook)
 }
 
 // run measures one flow.

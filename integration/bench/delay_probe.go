@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"simplebit/integration/natlab"
 )
 
@@ -104,6 +106,9 @@ func (p *probe) close() {
 	p.out.Close()
 }
 
+// tcpControl is the congestion control of the connection beside uTP: what most of the Internet's servers use, and fills queues.
+const tcpControl = "cubic"
+
 // tcpFlow is one connection of the kernel's that sends all the time.
 type tcpFlow struct {
 	came  atomic.Int64 // payload bytes
@@ -125,8 +130,18 @@ func startTCP(from, to *natlab.Host) (*tcpFlow, error) {
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	// What is still in the sender's buffer when it ends would go on.
-	out.(*net.TCPConn).SetLinger(0)
+	sender := out.(*net.TCPConn)
+	sender.SetLinger(0) // else what is still in its buffer when it ends would go on
+	raw, err := sender.SyscallConn()
+	if err == nil {
+		errControl := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, tcpControl)
+		})
+		err = errors.Join(err, errControl)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("congestion control %s: %w", tcpControl, err), out.Close(), in.Close())
+	}
 	f := &tcpFlow{conns: [2]net.Conn{out, in}}
 	f.ended.Go(func() {
 		b := make([]byte, 64<<10)
