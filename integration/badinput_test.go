@@ -282,7 +282,7 @@ func TestHostilePeersDoNotStopADownload(t *testing.T) {
 	for _, p := range hostile {
 		s.ok(p.visit(t.Context(), attic.Addr()))
 	}
-	for _, why := range []string{"corrupt data and is banned", "not asked for", "longer than the limit", "not a BitTorrent handshake"} {
+	for _, why := range []string{"corrupt data and is banned", "not asked for", "longer than the limit", "peer broke the encryption handshake"} {
 		s.until("the device says: "+why, 15*time.Second, func() bool {
 			b, err := os.ReadFile(attic.Log())
 			return err == nil && bytes.Contains(b, []byte(why))

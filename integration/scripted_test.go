@@ -218,7 +218,7 @@ func garbling(p *puppet, c net.Conn) {
 	io.Copy(io.Discard, c)
 }
 
-// stuttering answers the handshake with something else, a byte at a time.
+// stuttering answers the handshake with something else, a byte at a time, and more than could be an encrypted one.
 func stuttering(_ *puppet, c net.Conn) {
 	for _, b := range []byte("HTTP/1.1 400 Bad Request\r\n\r\n") {
 		if _, err := c.Write([]byte{b}); err != nil {
@@ -226,6 +226,8 @@ func stuttering(_ *puppet, c net.Conn) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	c.Write(noise(3, 1<<10))
+	io.Copy(io.Discard, c)
 }
 
 // web serves HTTP on port 80 of a host.
