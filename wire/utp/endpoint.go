@@ -81,7 +81,7 @@ type Stats struct {
 	Conns, HalfOpen   int   // held now; half-open ones are among Conns
 	Memory            int64 // bytes of buffer held now
 	Dialled, Accepted int64 // connections that were opened
-	RefusedSYNs       int64 // connection requests that met a limit and were ignored
+	RefusedSYNs       int64 // connection requests that were ignored, or given up for later ones, because there were too many
 	Resets            int64 // RESETs in answer to packets that belong to no connection
 	Unknown           int64 // packets that belong to no connection
 	Malformed         int64 // packets that could not be parsed

@@ -119,7 +119,7 @@ func TestManyBytesArriveIntactWhereDatagramsAreLost(t *testing.T) {
 	from, to := newEndpoint(t, Config{}), newEndpoint(t, Config{})
 	p := newProxy(t, to, 0.05)
 	a, b := dialBetween(t, from, to, p.String())
-	exchange(t, a, b, 4<<20)
+	exchange(t, a, b, 2<<20)
 	if p.lost.Load() == 0 {
 		t.Error("nothing was lost")
 	}

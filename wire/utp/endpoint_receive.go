@@ -92,7 +92,7 @@ func (s *socket) find(now time.Time, from netip.AddrPort, p *packet) *Conn {
 			answer = e.reply.allow(now)
 			break
 		}
-		if c, evicted = s.admit(now, from, p); c == nil {
+		if c, evicted = s.admit(now, from, p); c == nil || evicted != nil {
 			e.counters.refusedSYNs.Add(1)
 		}
 	case stReset:

@@ -183,7 +183,7 @@ func TestThousandConnectionsAtOnce(t *testing.T) {
 			defer c.Close()
 			_ = c.SetDeadline(time.Now().Add(patience))
 			<-begin
-			question := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 5000)
+			question := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 1500)
 			go func() {
 				_, _ = c.Write(question)
 				_ = c.(*Conn).CloseWrite()

@@ -21,11 +21,15 @@ type receiver struct {
 
 // window is the bytes there is room for.
 func (r *receiver) window() int {
-	free := r.limit - r.ring.n - r.early.bytes
+	return max(r.most()-r.ring.n-r.early.bytes, 0)
+}
+
+// most is the bytes that may be held as things are.
+func (r *receiver) most() int {
 	if r.refused {
-		free = min(free, len(r.ring.buf)-r.ring.n-r.early.bytes)
+		return min(r.limit, len(r.ring.buf))
 	}
-	return max(free, 0)
+	return r.limit
 }
 
 // accept takes a packet that has a sequence number, and reports whether its payload was new.
@@ -97,7 +101,7 @@ func (r *receiver) read(b []byte) int {
 		r.drain() // what the budget had no room for
 		r.finished = r.finKnown && r.next == r.finSeq+1
 	}
-	if !r.finished && r.window()-r.promised >= r.limit/4 {
+	if !r.finished && r.window()-r.promised >= r.most()/4 {
 		r.ackDue = true
 	}
 	return n

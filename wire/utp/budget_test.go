@@ -1,0 +1,83 @@
+package utp
+
+import (
+	"sync"
+	"testing"
+)
+
+func TestNobodyMayHoldMoreThanIsLeft(t *testing.T) {
+	b := &budget{total: 1 << 20}
+	share := func() int64 {
+		a := &account{budget: b}
+		for a.grow(8 << 10) {
+		}
+		return a.held
+	}
+	before := int64(1 << 20)
+	for i := range 5 {
+		got, left := share(), b.total-b.used.Load()
+		if got > left || got+8<<10 <= left-8<<10 {
+			t.Errorf("account %d holds %d, left are %d", i, got, left)
+		}
+		if got >= before {
+			t.Errorf("account %d got %d, the one before %d", i, got, before)
+		}
+		before = got
+	}
+}
+
+func TestSmallMemoryIsNeverRefused(t *testing.T) {
+	b := &budget{total: 64 << 10}
+	b.used.Store(b.total)
+	a := &account{budget: b}
+	if a.grow(smallGrowth + 1) {
+		t.Error("much was granted of nothing")
+	}
+	if !a.grow(smallGrowth) {
+		t.Error("little was refused")
+	}
+	if a.grow(-smallGrowth); a.held != 0 || b.used.Load() != b.total {
+		t.Errorf("%d held, %d used after all was given back", a.held, b.used.Load())
+	}
+}
+
+func TestBudgetNeverGivesMoreThanItHas(t *testing.T) {
+	b := &budget{total: 1 << 20}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			a := &account{budget: b}
+			for i := range 20_000 {
+				if n := 5000 + i%7000; a.grow(n) && i%3 == 0 {
+					a.grow(-n)
+				}
+				if used := b.used.Load(); used > b.total {
+					t.Errorf("%d of %d bytes are used", used, b.total)
+					return
+				}
+			}
+			a.grow(-int(a.held))
+		})
+	}
+	wg.Wait()
+	if used := b.used.Load(); used != 0 {
+		t.Errorf("%d bytes are used by nobody", used)
+	}
+}
+
+func TestConnectionsShareLittleMemoryAndNoneStarves(t *testing.T) {
+	c := Config{Memory: 128 << 10}
+	from, to := newEndpoint(t, c), newEndpoint(t, c)
+	var wg sync.WaitGroup
+	for range 16 {
+		a, b := dialBetween(t, from, to, to.Addr().String())
+		wg.Go(func() { exchange(t, a, b, 100_000) })
+		t.Cleanup(func() { _, _ = a.Close(), b.Close() })
+	}
+	wg.Wait()
+	for _, e := range []*Endpoint{from, to} {
+		if m := e.Stats().Memory; m > 128<<10+16*30<<10 {
+			t.Errorf("%d bytes are held", m)
+		}
+	}
+}
