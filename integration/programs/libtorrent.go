@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-//go:embed libtorrent.py
+//go:embed libtorrent_driver.py
 var libtorrentDriver []byte
 
 // debianPython is the interpreter that Debian's packages are for; another may come first in PATH.
@@ -56,7 +56,7 @@ func StartLibtorrent(ctx context.Context, c LibtorrentConfig) (*Driver, error) {
 
 // LibtorrentVersion returns the version of the installed binding, or an error that says what to install.
 func LibtorrentVersion(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, debianPython, "-c", "import libtorrent; print(libtorrent.version)").Output()
+	out, err := exec.CommandContext(ctx, debianPython, "-I", "-c", "import libtorrent; print(libtorrent.version)").Output()
 	if err != nil {
 		return "", fmt.Errorf("programs: libtorrent for Python not found: apt install %s", Libtorrent)
 	}
