@@ -67,6 +67,10 @@ func benchDelay(c *cli.Context) error {
 	if err := programs.Missing(programs.Opentracker, programs.Mktorrent); err != nil {
 		return err
 	}
+	libtorrent, err := programs.LibtorrentVersion(c.Context)
+	if err != nil {
+		return err
+	}
 	s := delaySetup{transferSetup: &transferSetup{}, rate: c.Int64("rate") * megabit, queue: c.Duration("queue")}
 	done, err := s.prepare(c.Context, "")
 	if err != nil {
@@ -98,10 +102,6 @@ func benchDelay(c *cli.Context) error {
 	var text bytes.Buffer
 	s.describe(&text)
 	fmt.Fprintf(&text, "\n%s", delayTable(results, s.queue))
-	libtorrent, err := programs.LibtorrentVersion(c.Context)
-	if err != nil {
-		return err
-	}
 	if err := provenance(c.Context, &text, []string{"libtorrent " + libtorrent}); err != nil {
 		return err
 	}

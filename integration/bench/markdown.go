@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -54,6 +55,25 @@ func provenance(ctx context.Context, w io.Writer, others []string, clients ...st
 	fmt.Fprintf(w, "%s; %d × %s, Linux %s; %s.\n", strings.Join(versions, ", "),
 		runtime.NumCPU(), cpu, unix.ByteSliceToString(kernel.Release[:]), time.Now().Format(time.DateOnly))
 	return nil
+}
+
+// libraries are the versions of what is measured and no program of its own.
+func libraries(ctx context.Context) ([]string, error) {
+	libtorrent, err := programs.LibtorrentVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	versions := []string{"libtorrent " + libtorrent}
+	for _, m := range []struct{ dir, path string }{{"integration/bench/rain", "github.com/cenkalti/rain"}, {".", "github.com/quic-go/quic-go"}} {
+		cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", m.path)
+		cmd.Dir = m.dir
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("version of %s (from the repository's top): %w", m.path, err)
+		}
+		versions = append(versions, filepath.Base(m.path)+" "+strings.TrimSpace(string(out)))
+	}
+	return versions, nil
 }
 
 // head begins a file of figures that is not there yet.

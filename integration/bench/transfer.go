@@ -62,6 +62,10 @@ func benchTransfer(c *cli.Context) error {
 	if err := programs.Missing(programs.Opentracker, programs.Mktorrent, programs.Aria2c, programs.TransmissionCLI); err != nil {
 		return err
 	}
+	versions, err := libraries(c.Context)
+	if err != nil {
+		return err
+	}
 	s := transferSetup{patience: c.Duration("patience")}
 	done, err := s.prepare(c.Context, c.String("keep"))
 	if err != nil {
@@ -91,7 +95,7 @@ func benchTransfer(c *cli.Context) error {
 	var text bytes.Buffer
 	s.describe(&text, len(runs))
 	fmt.Fprintf(&text, "\n%s\n%s\n", transferTable(results), transferVerdicts(results))
-	if err := transferProvenance(c.Context, &text); err != nil {
+	if err := provenance(c.Context, &text, versions, programs.TransmissionDaemon, programs.Aria2c); err != nil {
 		return err
 	}
 	fmt.Fprint(c.App.Writer, text.String())

@@ -3,14 +3,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
-
-	"simplebit/integration/programs"
 )
 
 const gibibyte = 1 << 30
@@ -171,13 +167,4 @@ func transferVerdicts(all []result) string {
 			verdict(mine.cpu.median <= other.cpu.median), mine.wall.median, other.wall.median, verdict(mine.wall.median <= other.wall.median))
 	})
 	return b.String()
-}
-
-// transferProvenance says with what and where the figures were made.
-func transferProvenance(ctx context.Context, w io.Writer) error {
-	libtorrent, err := programs.LibtorrentVersion(ctx)
-	if err != nil {
-		return err
-	}
-	return provenance(ctx, w, []string{"libtorrent " + libtorrent, "rain 1.13.0"}, programs.TransmissionDaemon, programs.Aria2c)
 }
