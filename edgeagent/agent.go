@@ -103,7 +103,12 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: ports.number}
-	tasks.Go(func() error { return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know}) })
+	afloat, sink := context.WithCancel(context.WithoutCancel(ctx)) // the socket, until the surrogate has had its farewell
+	tasks.Go(func() error { return ports.socket.Run(afloat) })
+	tasks.Go(func() error {
+		defer sink()
+		return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know})
+	})
 	tasks.Go(func() error {
 		return ports.run(ctx, func(ctx context.Context, ln net.Listener) error {
 			return accept(ctx, ln, set, cfg.Encryption, cfg.Log)

@@ -80,10 +80,9 @@ func (p *ports) dialer(d dial.Dialer) *dial.Dialer {
 	return &d
 }
 
-// run moves datagrams and hands incoming connections to take until ctx ends.
+// run hands incoming connections to take until ctx ends. The socket runs beside it.
 func (p *ports) run(ctx context.Context, take func(context.Context, net.Listener) error) error {
 	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return p.socket.Run(ctx) })
 	if p.utp != nil {
 		tasks.Go(func() error { return p.utp.Run(ctx) })
 		tasks.Go(func() error { return take(ctx, p.utp) })
