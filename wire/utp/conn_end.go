@@ -91,10 +91,10 @@ func (c *Conn) forget() {
 		close(c.opened)
 		c.opened = nil
 	}
-	c.free()
 	if log := c.endpoint.config.Log; log.Enabled(context.Background(), slog.LevelDebug) {
 		s := c.core.stats()
 		log.Debug("utp connection ended", "remote", c.remote, "err", c.failure(), "rtt", s.rtt, "queueing", s.queueing,
 			"cwnd", s.cwnd, "mtu", s.mtu, "lost", s.lost, "resent", s.resent, "timeouts", s.timeouts)
 	}
+	c.free()
 }
