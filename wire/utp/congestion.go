@@ -7,7 +7,9 @@ const (
 	targetDelay    = 100_000 // µs of queueing that a connection aims to cause
 	gainPerRTT     = 3000    // bytes by which the window grows in a round trip without any queueing
 	initialWindow  = 14600   // bytes, RFC 6928
-	standingFlight = 8       // packets: a flow with fewer in flight causes no queue to speak of
+	endOfSlowStart = targetDelay * 6 / 10
+	aimRounds      = 3
+	standingFlight = 8 // packets: a flow with fewer in flight causes no queue to speak of
 	cutInterval    = 100 * time.Millisecond
 	largestWindow  = 64 << 20 // bytes; far above what sequence numbers allow in flight
 )
@@ -22,6 +24,7 @@ type congestion struct {
 	wasCut    bool
 	ours      delayHistory // of what we send, as the peer measures it
 	theirs    delayHistory // of what the peer sends, as we measure it
+	rounds    int          // round trips until the window is set once more after slow start; 0: it was
 	queued    int          // µs of queueing at the last acknowledgement
 }
 
@@ -32,21 +35,23 @@ func newCongestion() congestion {
 // bytes is the window.
 func (c *congestion) bytes() int { return int(c.window >> 16) }
 
-// acked takes an acknowledgement of n bytes out of flight bytes that were under way before it.
-func (c *congestion) acked(n, flight, mss int) {
+// acked takes an acknowledgement of n bytes out of flight bytes that were under way before it, over a path whose least
+// round trip is given. It reports whether that made the window smaller for good, as a loss does.
+func (c *congestion) acked(n, flight, mss int, least time.Duration) (cut bool) {
 	if n <= 0 {
-		return
+		return false
 	}
 	c.queued = c.ours.delay()
 	c.ours.standing = c.ours.standing || flight > standingFlight*mss
-	saturated := flight+mss > c.bytes()
-	if c.slowStart && c.queued >= targetDelay*9/10 {
-		c.slowStart, c.threshold = false, c.bytes()
+	if c.slowStart && c.queued >= endOfSlowStart {
+		c.endSlowStart(mss, least)
+		return true
 	}
+	saturated := flight+mss > c.bytes()
 	gain := c.linear(n, flight)
 	switch {
 	case gain > 0 && !saturated:
-		return // what is not used proves nothing about the path
+		return false // what is not used proves nothing about the path
 	case c.slowStart:
 		if c.threshold != 0 && c.bytes()+n > c.threshold {
 			c.slowStart = false
@@ -55,6 +60,39 @@ func (c *congestion) acked(n, flight, mss int) {
 		}
 	}
 	c.window = min(max(c.window+gain, int64(mss)<<16), largestWindow<<16)
+	return false
+}
+
+// endSlowStart is called when a queue has formed. Its delay is that of packets sent a round trip ago, and since then the
+// window has doubled, unless it is still the first. What it was then goes with that delay. Without this it would be twice
+// what it should be, and the linear gain would take minutes to take that back on a fast line.
+func (c *congestion) endSlowStart(mss int, least time.Duration) {
+	c.slowStart = false
+	before := c.window
+	if c.bytes() > initialWindow {
+		c.window /= 2
+	}
+	c.aim(least)
+	c.window = max(min(c.window, before), int64(mss)<<16)
+	c.threshold, c.rounds = c.bytes(), aimRounds
+}
+
+// aim sets the window to what makes the queue almost as long as it should be: window by round trip is the rate of the path.
+func (c *congestion) aim(least time.Duration) {
+	base := int64(least / time.Microsecond)
+	c.window = c.window / (base + int64(c.queued)) * (base + targetDelay*95/100)
+}
+
+// round is called once in a round trip. When slow start has ended and the queue has settled since, it aims once more.
+func (c *congestion) round(flight, mss int, least time.Duration) {
+	if c.rounds == 0 {
+		return
+	}
+	if c.rounds--; c.rounds == 0 && c.queued > 0 && c.queued < targetDelay && flight+mss > c.bytes() {
+		before := c.window
+		c.aim(least)
+		c.window = max(min(c.window, before*5/4), before)
+	}
 }
 
 // linear is the gain of RFC 6817: gainPerRTT in a round trip at no queueing, nothing at the target, negative above it.
@@ -69,7 +107,7 @@ func (c *congestion) lost(now time.Duration, mss int) bool {
 	if c.wasCut && now-c.lastCut < cutInterval {
 		return false
 	}
-	c.lastCut, c.wasCut, c.slowStart = now, true, false
+	c.lastCut, c.wasCut, c.slowStart, c.rounds = now, true, false, 0
 	c.window = max(c.window/2, int64(mss)<<16)
 	c.threshold = c.bytes()
 	return true

@@ -43,7 +43,13 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 		c.timers.progress = now
 		c.question = question{}
 		c.measure(now, p.timestampDiff, got.rtt)
-		c.congestion.acked(got.bytes, flight, c.mtu.payload())
+		if c.congestion.acked(got.bytes, flight, c.mtu.payload(), c.rtt.least) {
+			s.cutAt = s.next
+		}
+		if int16(s.una-s.roundAt) >= 0 {
+			s.roundAt = s.next
+			c.congestion.round(flight, c.mtu.payload(), c.rtt.least)
+		}
 	} else if duplicate && s.sacks == 0 {
 		if s.dupAcks++; s.dupAcks == dupThreshold && s.rec(s.una).tries == 1 {
 			c.lose(now, s.una)

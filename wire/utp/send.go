@@ -50,6 +50,7 @@ type sender struct {
 	cutAt    uint16 // packets before it were sent before the window was halved
 	window   int    // bytes that the peer has room for
 	roomiest int    // the most that it ever had room for
+	roundAt  uint16 // when it is acknowledged, a round trip has passed
 	resent   uint64 // packets
 	dropped  uint64 // packets held to be lost
 	newest   time.Duration
