@@ -10,6 +10,9 @@ import (
 // leastQueue is what a connection may always queue to be sent, in bytes; see room.
 const leastQueue = 128 << 10
 
+// mostRead is what one Read returns at most, in bytes: while it copies, the read loop cannot take packets in.
+const mostRead = 256 << 10
+
 // Read reads what is there, and waits while there is nothing. After everything up to the other end's FIN it returns
 // [io.EOF].
 func (c *Conn) Read(b []byte) (int, error) {
@@ -19,7 +22,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 		if err := c.read.expired(c.closed); err != nil {
 			return 0, c.fault("read", err)
 		}
-		if n := c.core.read(b); n > 0 || len(b) == 0 {
+		if n := c.core.read(b[:min(len(b), mostRead)]); n > 0 || len(b) == 0 {
 			c.drive(time.Now())
 			return n, nil
 		}
