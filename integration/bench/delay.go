@@ -19,7 +19,7 @@ import (
 	"simplebit/integration/programs"
 )
 
-// The parts of a run. What the flow does at the beginning of each is not measured: it has to find its pace.
+// The parts of a run. What the flow does at the beginning of each is not judged: it has to find its pace.
 const (
 	delayBase   = 2 * time.Second // probes alone
 	delaySettle = 15 * time.Second
@@ -118,7 +118,8 @@ func (s delaySetup) describe(w io.Writer) {
 A router between sender and receiver passes %d Mbit/s, headers included, and holds %v (tc-tbf, first in, first out). One uTP flow
 goes through it, alone at first, then beside a TCP connection of the kernel's (%s) from the same sender, then alone again.
 Small datagrams through the same queue, %d a second, measure how long it makes them wait more than when it is empty:
-both ends are timed by the same clock. Each part begins %v after what changed, and is measured for %v. Rates are of all that passes the
+both ends are timed by the same clock. Each part begins %v after what changed, for the flow has to find its pace, and is measured for %v; the flow's first seconds
+are a line of their own. Rates are of all that passes the
 router, headers included, without the probes. Nothing alters what uTP's own packets say.
 `, s.rate/megabit, s.queue, tcpControl, time.Second/probeEvery, delaySettle, delayLook)
 }
@@ -166,17 +167,17 @@ func (s delaySetup) measure(ctx context.Context, f flow, trace io.Writer) (r del
 	if err := begin(ctx); err != nil {
 		return r, err
 	}
-	if r.alone, err = w.settled(ctx); err != nil {
+	if r.first, r.alone, err = w.settled(ctx); err != nil {
 		return r, err
 	}
 	if w.tcp, err = startTCP(st.seeder, st.leecher); err != nil {
 		return r, err
 	}
-	r.beside, err = w.settled(ctx)
+	_, r.beside, err = w.settled(ctx)
 	w.tcp.stop()
 	if err != nil {
 		return r, err
 	}
-	r.after, err = w.settled(ctx)
+	_, r.after, err = w.settled(ctx)
 	return r, err
 }

@@ -125,6 +125,7 @@ func (st *stage) flows(ctx context.Context) error {
 type delayResult struct {
 	name                 string
 	ours                 bool // and so judged
+	first                part // while the flow finds its pace
 	alone, beside, after part
 	err                  error
 }
@@ -150,7 +151,7 @@ func delayTable(all []delayResult, queue time.Duration) string {
 		for _, p := range []struct {
 			name string
 			part
-		}{{"alone", r.alone}, {"beside TCP", r.beside}, {"after TCP", r.after}} {
+		}{{"its first " + delaySettle.String(), r.first}, {"alone", r.alone}, {"beside TCP", r.beside}, {"after TCP", r.after}} {
 			fmt.Fprintf(&b, "| %s | %s | %.0f | %.0f–%.0f | %.1f %% | %.0f | %.0f | %.0f %% |\n", r.name, p.name,
 				ms(p.wait(0.5)), ms(p.wait(0.05)), ms(p.wait(0.95)), 100*(1-float64(len(p.waits))/float64(max(len(p.waits), p.sent))),
 				p.flow/1024, p.tcp/1024, 100*p.share())

@@ -201,11 +201,11 @@ type part struct {
 }
 
 // settled lets the flow find its pace, and then looks.
-func (w *watch) settled(ctx context.Context) (part, error) {
-	if _, err := w.part(ctx, delaySettle); err != nil {
-		return part{}, err
+func (w *watch) settled(ctx context.Context) (before, settled part, err error) {
+	if before, err = w.part(ctx, delaySettle); err == nil {
+		settled, err = w.part(ctx, delayLook)
 	}
-	return w.part(ctx, delayLook)
+	return before, settled, err
 }
 
 // part looks for so long, and writes down every second.

@@ -118,7 +118,7 @@ func TestADelayIsJudgedByTheMedianAndTheShares(t *testing.T) {
 		{"does not come back", delayResult{alone: partOf(79*ms, 1000, 0), beside: partOf(200*ms, 100, 900), after: partOf(10*ms, 700, 0)},
 			[]string{"waiting 79 ms of the queue's 200, wanted 80 to 120: missed", "afterwards 70 % of its pace before, wanted at least 80 %: missed"}},
 	} {
-		c.result.ours = true
+		c.result.ours, c.result.first = true, partOf(150*ms, 1000, 0)
 		got := delayTable([]delayResult{c.result}, 200*ms)
 		for _, want := range c.says {
 			if !strings.Contains(got, want) {
