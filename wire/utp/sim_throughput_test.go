@@ -43,11 +43,11 @@ func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 			p, _, to := transfer(t, n, forth, back)
 			most := min(l.rate/8*lineShare, float64(1<<20)/l.rtt.Seconds())
 			low, high := 0.95*most, 1.001*most
-			window := 10 * time.Second
+			window := 5 * time.Second
 			if l.loss > 0 {
 				r := lossRate(l.rtt, l.loss)
 				low, high = 0.75*min(r, most), min(1.25*r, most)
-				window = 40 * time.Second
+				window = 30 * time.Second
 			}
 			n.run(5 * time.Second)
 			rate := goodput(n, to, window)
