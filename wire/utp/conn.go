@@ -16,7 +16,9 @@ const (
 	lingerTime = 10 * time.Second
 )
 
-// Conn is a uTP connection, a [net.Conn]. Any goroutine may call any method.
+// Conn is a uTP connection, a [net.Conn]. Any goroutine may call any method. Errors are those of a TCP connection, in a
+// [net.OpError]: syscall.ECONNRESET, syscall.ETIMEDOUT when the other end does not answer any more, syscall.EPIPE after
+// CloseWrite, os.ErrDeadlineExceeded, [net.ErrClosed].
 //
 // Its mutex guards its core, and whoever has it drives it: the read loop brings packets, callers bring and fetch bytes, the
 // timer brings time. One of them at a time also sends. The mutex is free while a run is on its way to the kernel, so

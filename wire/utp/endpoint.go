@@ -136,6 +136,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 }
 
 func (e *Endpoint) shutDown() {
+	_ = e.Close() // so that nobody comes in while the others leave
 	e.mu.Lock()
 	close(e.ended)
 	open := make([]*Conn, 0, len(e.table))
@@ -143,7 +144,6 @@ func (e *Endpoint) shutDown() {
 		open = append(open, c)
 	}
 	e.mu.Unlock()
-	_ = e.Close()
 	now := time.Now()
 	for _, c := range open {
 		c.abort(now, net.ErrClosed)
@@ -151,8 +151,9 @@ func (e *Endpoint) shutDown() {
 }
 
 // DialContext opens a connection to address, IP:port, from the first attached socket that reaches its family. network is
-// "utp". It returns when the other end answered, when ctx ends, or with the error of a core that gave up: a connection
-// refused is a RESET in answer to our SYN.
+// "utp". It returns when the other end answered, when ctx ends, or with a [net.OpError] that wraps what went wrong:
+// syscall.ECONNREFUSED for a RESET in answer to our SYN, syscall.ETIMEDOUT after about a minute without any, the socket's error, or
+// [net.ErrClosed].
 func (e *Endpoint) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	remote, err := netip.ParseAddrPort(address)
 	if err != nil || network != "utp" || remote.Port() == 0 {

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -307,6 +309,34 @@ func TestDialIsRefusedByWhoDoesNotListen(t *testing.T) {
 	defer cancel()
 	if _, err := from.DialContext(ctx, "utp", to.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialling who does not listen: %v", err)
+	}
+}
+
+func TestDialFailsAtOnceWhereNothingCanBeSent(t *testing.T) {
+	e := newEndpoint(t, Config{})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var errno syscall.Errno
+	if _, err := e.DialContext(ctx, "utp", "192.0.2.1:9"); !errors.As(err, &errno) || errno.Timeout() {
+		t.Errorf("dialling the world from a loopback address: %v", err)
+	}
+	if s := e.Stats(); s.Conns != 0 || s.Memory != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
+func TestEndOfConnectionIsTraced(t *testing.T) {
+	var log bytes.Buffer
+	to := newEndpoint(t, Config{})
+	from := newEndpoint(t, Config{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	a, _ := dialBetween(t, from, to, to.Addr().String())
+	if err := a.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"utp connection ended", "remote=" + to.Addr().String(), "rtt=", "mtu="} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not in the trace: %s", want, log.String())
+		}
 	}
 }
 
