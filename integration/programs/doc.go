@@ -11,6 +11,9 @@
 //	err = seeder.Seed(ctx, torrent.File, dir)
 //	err = tracker.Await(ctx, torrent.InfoHash, 1, 0)
 //
+// For measurements there are drivers: libtorrent, aria2 and transmission-cli with one torrent each, which nobody has to ask, because they
+// say themselves when they are complete.
+//
 // The four clients have the same methods: Seed, Leech, Status, WaitComplete and those of Process. They listen and dial on
 // their host's own addresses, never on loopback, which peers refuse; only their control interfaces (RPC) are on the host's
 // loopback, at fixed ports out of the other hosts' sight: a host runs one client of each kind.
