@@ -5,8 +5,9 @@ import "time"
 // LEDBAT (RFC 6817) with the numbers of libutp and libtorrent.
 const (
 	targetDelay    = 100_000 // µs of queueing that a connection aims to cause
-	gainPerRTT     = 3000    // bytes by which the window grows in a round trip without any queueing
-	initialWindow  = 14600   // bytes, RFC 6928
+	wellAbove      = targetDelay * 5 / 4
+	gainPerRTT     = 3000  // bytes by which the window grows in a round trip without any queueing
+	initialWindow  = 14600 // bytes, RFC 6928
 	endOfSlowStart = targetDelay * 6 / 10
 	aimRounds      = 3
 	standingFlight = 8 // packets: a flow with fewer in flight causes no queue to speak of
@@ -48,7 +49,7 @@ func (c *congestion) acked(n, flight, mss int, least time.Duration) (cut bool) {
 		return true
 	}
 	saturated := flight+mss > c.bytes()
-	gain := c.linear(n, flight)
+	gain := c.gain(n, flight)
 	switch {
 	case gain > 0 && !saturated:
 		return false // what is not used proves nothing about the path
@@ -95,11 +96,17 @@ func (c *congestion) round(flight, mss int, least time.Duration) {
 	}
 }
 
-// linear is the gain of RFC 6817: gainPerRTT in a round trip at no queueing, nothing at the target, negative above it.
-func (c *congestion) linear(n, flight int) int64 {
+// gain is that of RFC 6817: gainPerRTT in a round trip at no queueing, nothing at the target, negative above it. That
+// gives way slowly where lines are fast, so well above the target the window also shrinks by a part of itself: at twice
+// the target by a tenth in a round trip.
+func (c *congestion) gain(n, flight int) int64 {
 	share := int64(n) << 16 / int64(max(flight, n, 1))
 	off := max(int64(targetDelay-c.queued), -4*targetDelay)
-	return share * off / targetDelay * gainPerRTT
+	gain := share * off / targetDelay * gainPerRTT
+	if over := int64(c.queued - wellAbove); over > 0 {
+		gain = min(gain, -int64(n)<<16*min(over, targetDelay)/(8*targetDelay))
+	}
+	return gain
 }
 
 // lost halves the window, at most once in 100 ms, and reports whether it did.
