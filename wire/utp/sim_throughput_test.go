@@ -43,13 +43,13 @@ func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 			p, _, to := transfer(t, n, forth, back)
 			most := min(l.rate/8*lineShare, float64(1<<20)/l.rtt.Seconds())
 			low, high := 0.95*most, 1.001*most
-			window := 5 * time.Second
+			window := 2 * time.Second
 			if l.loss > 0 {
 				r := lossRate(l.rtt, l.loss)
 				low, high = 0.75*min(r, most), min(1.25*r, most)
-				window = 30 * time.Second
+				window = 20 * time.Second
 			}
-			n.run(5 * time.Second)
+			n.run(3 * time.Second)
 			rate := goodput(n, to, window)
 			t.Logf("%.0f kB/s, expected %.0f to %.0f; %+v", rate/1e3, low/1e3, high/1e3, p.a.core.stats())
 			if rate < low || rate > high {
