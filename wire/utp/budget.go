@@ -18,14 +18,14 @@ type budget struct {
 	used  atomic.Int64
 }
 
-// account is the part of a budget that one connection holds. The connection's mutex guards it.
-type account struct {
+// allotment is the part of a budget that one connection holds. The connection's mutex guards it.
+type allotment struct {
 	budget *budget
 	held   int64
 }
 
 // grow asks for n bytes more, or gives -n back.
-func (a *account) grow(n int) bool {
+func (a *allotment) grow(n int) bool {
 	more := int64(n)
 	if more <= smallGrowth {
 		a.held += more

@@ -8,7 +8,7 @@ import (
 func TestNobodyMayHoldMoreThanIsLeft(t *testing.T) {
 	b := &budget{total: 1 << 20}
 	share := func() int64 {
-		a := &account{budget: b}
+		a := &allotment{budget: b}
 		for a.grow(8 << 10) {
 		}
 		return a.held
@@ -17,10 +17,10 @@ func TestNobodyMayHoldMoreThanIsLeft(t *testing.T) {
 	for i := range 5 {
 		got, left := share(), b.total-b.used.Load()
 		if got > left || got+8<<10 <= left-8<<10 {
-			t.Errorf("account %d holds %d, left are %d", i, got, left)
+			t.Errorf("allotment %d holds %d, left are %d", i, got, left)
 		}
 		if got >= before {
-			t.Errorf("account %d got %d, the one before %d", i, got, before)
+			t.Errorf("allotment %d got %d, the one before %d", i, got, before)
 		}
 		before = got
 	}
@@ -29,7 +29,7 @@ func TestNobodyMayHoldMoreThanIsLeft(t *testing.T) {
 func TestSmallMemoryIsNeverRefused(t *testing.T) {
 	b := &budget{total: 64 << 10}
 	b.used.Store(b.total)
-	a := &account{budget: b}
+	a := &allotment{budget: b}
 	if a.grow(smallGrowth + 1) {
 		t.Error("much was granted of nothing")
 	}
@@ -46,7 +46,7 @@ func TestBudgetNeverGivesMoreThanItHas(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			a := &account{budget: b}
+			a := &allotment{budget: b}
 			for i := range 20_000 {
 				if n := 5000 + i%7000; a.grow(n) && i%3 == 0 {
 					a.grow(-n)

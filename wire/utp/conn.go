@@ -35,7 +35,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	core     *core
-	memory   account
+	memory   allotment
 	read     side
 	write    side
 	opened   chan struct{} // of one that we dialled: closed once it is decided; nil afterwards
@@ -55,7 +55,7 @@ type Conn struct {
 }
 
 func newConn(e *Endpoint, s *socket, remote netip.AddrPort) *Conn {
-	c := &Conn{endpoint: e, socket: s, remote: remote, memory: account{budget: &e.memory}}
+	c := &Conn{endpoint: e, socket: s, remote: remote, memory: allotment{budget: &e.memory}}
 	c.read.cond.L = &c.mu
 	c.write.cond.L = &c.mu
 	return c
