@@ -8,6 +8,11 @@ import (
 // BenchmarkCores is a stream through two cores that hand each other their datagrams at once: what the protocol costs
 // without any network. A packet is counted once though both work for it.
 func BenchmarkCores(b *testing.B) {
+	b.Run("clean", func(b *testing.B) { benchmarkCores(b, 0) })
+	b.Run("every 500th lost", func(b *testing.B) { benchmarkCores(b, 500) })
+}
+
+func benchmarkCores(b *testing.B, lose int) {
 	const chunk = 64 << 10
 	now := time.Unix(1, 0)
 	a := newInitiator(now, coreConfig{Seq: 1, RecvID: 7})
@@ -28,6 +33,9 @@ func BenchmarkCores(b *testing.B) {
 				acks++
 			}
 			rest = rest[n:]
+			if lose > 0 && p.typ == stData && packets%lose == lose-1 {
+				continue
+			}
 			if *to == nil {
 				*to = newResponder(now, &p, coreConfig{Seq: 9})
 				continue
