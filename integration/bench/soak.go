@@ -21,7 +21,7 @@ import (
 const (
 	soakIdle   = 5 * time.Second        // before the flow
 	soakLinger = 20 * time.Second       // after it: what a closed connection may still hold is gone by then
-	soakGrowth = 1 * mebibyte           // of resident memory that is no growth: what the runtime's own pages come and go by
+	soakGrowth = 2 * mebibyte           // of resident memory that is no growth: garbage comes and goes by 1 MiB, and a byte a packet were 20
 	soakLook   = 500 * time.Millisecond // between looks
 	soakShare  = 10                     // the second and the last tenth of the flow are compared: at first it has to grow
 )
