@@ -172,11 +172,14 @@ func (c *core) receive(now time.Time, p *packet) {
 	}
 }
 
-// plausible reports whether a packet that we sent can have been acknowledged so. Acknowledgements of the past are, as
-// packets overtake each other.
+// ackHistory is how many packets ago an acknowledgement may be from, as packets overtake each other. The fewer, the harder
+// to guess for somebody who forges packets.
+const ackHistory = 1024
+
+// plausible reports whether a packet that we sent can have been acknowledged so.
 func (c *core) plausible(ack uint16) bool {
 	behind := c.send.next - 1 - ack
-	return int(behind) < c.send.outstanding()+maxInFlight
+	return int(behind) <= c.send.outstanding()+ackHistory
 }
 
 // write takes bytes of the stream, as many as there is room for: 0 when there is none or the direction was closed.

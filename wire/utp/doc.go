@@ -20,4 +20,27 @@
 //	+---------------+---------------+---------------+---------------+
 //
 // An extension is its successor's type (0: none), its length and its bytes.
+//
+// # The parts of a core
+//
+//	setup, teardown    the SYN and its answer; the FIN of each direction, RESET
+//	send, run          the stream cut into packets, in runs of one size for UDP_SEGMENT; the peer's window
+//	receive, reorder   the stream put together, what came early, the window
+//	loss, sack, rtt    acknowledgements, what is lost and when
+//	congestion, delay  how much may be in flight
+//	mtu, narrow        how long datagrams may be
+//
+// # Congestion
+//
+// A round trip with q of queueing changes the window by 3000·(100 ms - q)/100 ms bytes, provided that it was used. q is
+// the least of the last three delays that the peer measured, less the base: the least of the last 13 minutes. Minutes in
+// which the queue may have been our own throughout do not let the base be forgotten, and its minute by minute drift
+// is taken from that of the other direction, so a transfer of hours does not raise its own target.
+//
+// Three things differ from libutp and libtorrent, all of them so that fast lines find the target within seconds where the
+// gain above takes minutes. Slow start ends at 60 ms, and then the window is set to what makes a queue of 95 ms. Beyond 125 ms the
+// window shrinks by a part of itself. And after a timeout slow start goes back to half of what was.
+//
+// A loss halves the window, once in 100 ms and once for all packets that were under way at the time. A packet is lost when
+// three later ones have arrived, or when, sent again, one sent well after it has; or after max(500 ms, RTT + 4·variance).
 package utp

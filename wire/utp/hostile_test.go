@@ -142,6 +142,11 @@ func TestForgedPacketsChangeNothing(t *testing.T) {
 			p.ack++
 			return p
 		}},
+		{"data with an acknowledgement from long ago", func(c *couple) packet {
+			p := c.forged(stData)
+			p.ack, p.payload = p.ack-ackHistory-1, []byte("forged")
+			return p
+		}},
 		{"data with such an acknowledgement", func(c *couple) packet {
 			p := c.forged(stData)
 			p.ack, p.payload = p.ack+1, []byte("forged")

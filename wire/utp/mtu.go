@@ -101,8 +101,11 @@ func (m *mtuSearch) lost(now time.Duration, seq uint16) bool {
 	return true
 }
 
-// tooLong takes the knowledge that a size cannot be sent.
+// tooLong takes the knowledge that a size cannot be sent, although it may have arrived before.
 func (m *mtuSearch) tooLong(now time.Duration, size int) {
+	if size <= m.floor {
+		m.floor = min(m.floor, safeDatagram)
+	}
 	m.ceiling = max(min(m.ceiling, size-1), m.floor)
 	m.aim(now)
 }

@@ -82,6 +82,20 @@ func TestSizeThatTheKernelRefusesIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// The interface itself became narrower: what is sent from now on is short.
+func TestSizeThatWasGoodAndIsRefusedIsGivenUp(t *testing.T) {
+	m := newMTUSearch(1472)
+	search(&m, time.Second, 1472)
+	m.tooLong(time.Second, 1472)
+	if m.floor != safeDatagram {
+		t.Errorf("it goes on with %d", m.floor)
+	}
+	search(&m, time.Second, 1400)
+	if m.floor > 1400 || m.floor < 1400-mtuEnough {
+		t.Errorf("it found %d", m.floor)
+	}
+}
+
 func TestSmallLimitIsObeyed(t *testing.T) {
 	for _, most := range []int{100, 548, 560} {
 		c := newInitiator(time.Unix(0, 0), coreConfig{MaxDatagram: most})
