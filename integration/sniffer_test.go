@@ -37,6 +37,13 @@ type sniffer struct {
 func (s *scene) sniff(h *natlab.Host) *sniffer {
 	s.Helper()
 	w := &sniffer{}
+	s.tap(h, w.packet)
+	return w
+}
+
+// tap hands the beginning of each IPv4 packet of a host's link to take, from a goroutine, until the test ends.
+func (s *scene) tap(h *natlab.Host, take func(at time.Time, b []byte, sent bool)) {
+	s.Helper()
 	var socket *os.File
 	s.ok(h.Do(func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(hostOrder(unix.ETH_P_ALL)))
@@ -68,7 +75,7 @@ func (s *scene) sniff(h *natlab.Host) *sniffer {
 				return
 			}
 			if link, ok := from.(*unix.SockaddrLinklayer); ok && link.Protocol == hostOrder(unix.ETH_P_IP) {
-				w.packet(time.Now(), b[:min(n, len(b))], link.Pkttype == unix.PACKET_OUTGOING)
+				take(time.Now(), b[:min(n, len(b))], link.Pkttype == unix.PACKET_OUTGOING)
 			}
 		}
 	}()
@@ -76,7 +83,6 @@ func (s *scene) sniff(h *natlab.Host) *sniffer {
 		socket.Close()
 		<-done
 	})
-	return w
 }
 
 // hostOrder turns a number in network order into what the kernel reads, or back.

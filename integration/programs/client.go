@@ -46,6 +46,8 @@ type Config struct {
 	ForceEncryption bool
 	// UTP lets the client use uTP (BEP 29) beside TCP. Default off. aria2 and rtorrent have none and ignore it.
 	UTP bool
+	// OnlyUTP is UTP without TCP. Transmission cannot switch TCP off: there it is UTP alone.
+	OnlyUTP bool
 }
 
 // prepared checks the configuration, fills in the defaults and makes the folder.

@@ -94,7 +94,10 @@ func (c Config) writeHosts() (file string, err error) {
 
 func (c Config) writeQBittorrentConf() error {
 	protocol := "TCP"
-	if c.UTP {
+	switch {
+	case c.OnlyUTP:
+		protocol = "UTP"
+	case c.UTP:
 		protocol = "Both"
 	}
 	encryption := 0 // allowed, as are connections without

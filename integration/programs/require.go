@@ -21,6 +21,7 @@ const (
 	RTorrent           = "rtorrent"
 	Mktorrent          = "mktorrent"
 	NATSServer         = "nats-server"
+	Nft                = "nft"
 )
 
 // All lists every program that this package can start.
@@ -54,8 +55,11 @@ func find(name string) (string, error) {
 
 // Package returns the name of the Debian package that a program is in.
 func Package(name string) string {
-	if name == Aria2c {
+	switch name {
+	case Aria2c:
 		return "aria2"
+	case Nft:
+		return "nftables"
 	}
 	return name
 }

@@ -57,7 +57,7 @@ func StartTransmission(ctx context.Context, c Config) (*Transmission, error) {
 		"lpd-enabled":                 false,
 		"dht-enabled":                 c.DHT,
 		"pex-enabled":                 c.PEX,
-		"utp-enabled":                 c.UTP,
+		"utp-enabled":                 c.UTP || c.OnlyUTP,
 		"encryption":                  encryption,
 		"download-dir":                filepath.Join(c.Dir, "downloads"),
 		"incomplete-dir-enabled":      false,
