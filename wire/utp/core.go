@@ -2,6 +2,7 @@ package utp
 
 import (
 	"errors"
+	"math"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type coreConfig struct {
 	Seq         uint16           // first sequence number; the endpoint draws it
 	RecvID      uint16           // initiator: connection id of packets to us; the endpoint draws it
 	grow        func(n int) bool // asks for n more bytes of memory; negative gives back. nil: always yes
+	spare       func() int       // about how many bytes grow would give now; nil: as many as anybody wants
 }
 
 func (c coreConfig) withDefaults() coreConfig {
@@ -36,6 +38,9 @@ func (c coreConfig) withDefaults() coreConfig {
 	c.MaxDatagram = max(c.MaxDatagram, headerLen+64)
 	if c.grow == nil {
 		c.grow = func(int) bool { return true }
+	}
+	if c.spare == nil {
+		c.spare = func() int { return math.MaxInt }
 	}
 	return c
 }
@@ -96,7 +101,7 @@ func newCore(now time.Time, conf coreConfig) *core {
 	}
 	c.send = sender{limit: conf.SendBuffer, una: conf.Seq, next: conf.Seq, grow: conf.grow}
 	c.send.recs = c.send.few[:]
-	c.recv = receiver{limit: conf.RecvBuffer, grow: conf.grow}
+	c.recv = receiver{limit: conf.RecvBuffer, grow: conf.grow, spare: conf.spare}
 	return c
 }
 

@@ -37,9 +37,9 @@
 // which the queue may have been our own throughout do not let the base be forgotten, and its minute by minute drift
 // is taken from that of the other direction, so a transfer of hours does not raise its own target.
 //
-// Three things differ from libutp and libtorrent, all of them so that fast lines find the target within seconds where the
+// Two things differ from libutp and libtorrent, both so that fast lines find the target within seconds where the
 // gain above takes minutes. Slow start ends at 60 ms, and then the window is set to what makes a queue of 95 ms. Beyond 125 ms the
-// window shrinks by a part of itself. And after a timeout slow start goes back to half of what was.
+// window shrinks by a part of itself.
 //
 // A loss halves the window, once in 100 ms and once for all packets that were under way at the time. A packet is lost when
 // three later ones have arrived, or when, sent again, one sent well after it has; or after max(500 ms, RTT + 4·variance).

@@ -17,6 +17,7 @@ type receiver struct {
 	finSeq   uint16
 	finished bool // everything up to their FIN is there
 	grow     func(int) bool
+	spare    func() int
 }
 
 // window is the bytes there is room for.
@@ -24,12 +25,17 @@ func (r *receiver) window() int {
 	return max(r.most()-r.ring.n-r.early.bytes, 0)
 }
 
-// most is the bytes that may be held as things are.
+// most is the bytes that may be held as things are: what the ring can grow to. A peer that is told of more would send what
+// is then dropped.
 func (r *receiver) most() int {
+	size := max(len(r.ring.buf), minRing)
 	if r.refused {
-		return min(r.limit, len(r.ring.buf))
+		return min(r.limit, size)
 	}
-	return r.limit
+	for spare := r.spare(); size < r.limit && 2*size-len(r.ring.buf) <= max(spare, minRing); {
+		size *= 2
+	}
+	return min(size, r.limit)
 }
 
 // accept takes a packet that has a sequence number, and reports whether its payload was new.
