@@ -2,17 +2,15 @@ package utp
 
 import "sync/atomic"
 
-// smallGrowth is never refused, in bytes. All memory of a core grows by doubling, so this is a pair of rings of 8 KiB and the
-// records for what fits in there: enough to go on in both directions, even for a connection that holds much in one of
-// them.
-const smallGrowth = 4 << 10
+// floor is what a connection may have in any case, in bytes.
+const floor = 16 << 10
 
 // budget is the memory that the buffers of all connections share.
 //
 // A connection may grow while it holds no more than what is left to the others. One alone gets half of everything, N busy
-// ones a share of 1/(N+1) each, and there is always something left for whoever comes next. What is small is never refused,
-// so that under pressure connections get slow but none of them stops; that overdraft is at most 30 KiB for each connection
-// that is busy.
+// ones a share of 1/(N+1) each, and there is always something left for whoever comes next. Never refused are the floor and,
+// above it, what a ring begins with: who holds much of what came can still send. So under pressure connections get
+// slow but none of them stops. That overdraft is at most the floor and two times two rings of minRing for each connection.
 type budget struct {
 	total int64
 	used  atomic.Int64
@@ -27,7 +25,7 @@ type allotment struct {
 // grow asks for n bytes more, or gives -n back.
 func (a *allotment) grow(n int) bool {
 	more := int64(n)
-	if more <= smallGrowth {
+	if more <= 0 || more == minRing || a.held+more <= floor {
 		a.held += more
 		a.budget.used.Add(more)
 		return true
@@ -42,4 +40,9 @@ func (a *allotment) grow(n int) bool {
 			return true
 		}
 	}
+}
+
+// spare is the most that grow would grant now, the floor aside.
+func (a *allotment) spare() int {
+	return int(max(0, a.budget.total-a.budget.used.Load()-a.held) / 2)
 }

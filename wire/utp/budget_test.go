@@ -26,18 +26,38 @@ func TestNobodyMayHoldMoreThanIsLeft(t *testing.T) {
 	}
 }
 
-func TestSmallMemoryIsNeverRefused(t *testing.T) {
+func TestEverybodyGetsTheFloorAndTheBeginningOfARing(t *testing.T) {
 	b := &budget{total: 64 << 10}
 	b.used.Store(b.total)
 	a := &allotment{budget: b}
-	if a.grow(smallGrowth + 1) {
+	if a.grow(floor + 1) {
 		t.Error("much was granted of nothing")
 	}
-	if !a.grow(smallGrowth) {
+	if !a.grow(floor) || !a.grow(minRing) {
 		t.Error("little was refused")
 	}
-	if a.grow(-smallGrowth); a.held != 0 || b.used.Load() != b.total {
+	if a.grow(100) || a.spare() != 0 {
+		t.Error("more was granted of nothing")
+	}
+	if a.grow(-floor - minRing); a.held != 0 || b.used.Load() != b.total {
 		t.Errorf("%d held, %d used after all was given back", a.held, b.used.Load())
+	}
+}
+
+func TestSpareIsWhatIsGranted(t *testing.T) {
+	b := &budget{total: 1 << 20}
+	b.used.Store(100_000)
+	a := &allotment{budget: b}
+	for a.spare() > 1 {
+		if a.grow(a.spare() + 1) {
+			t.Fatalf("%d bytes and one more were granted", a.spare())
+		}
+		if !a.grow(a.spare()/2 + 1) {
+			t.Fatalf("half of %d bytes was refused", a.spare())
+		}
+		if a.held < floor {
+			t.Fatal("this tests only the floor")
+		}
 	}
 }
 
@@ -48,7 +68,7 @@ func TestBudgetNeverGivesMoreThanItHas(t *testing.T) {
 		wg.Go(func() {
 			a := &allotment{budget: b}
 			for i := range 20_000 {
-				if n := 5000 + i%7000; a.grow(n) && i%3 == 0 {
+				if n := 9000 + i%7000; a.grow(n) && i%3 == 0 {
 					a.grow(-n)
 				}
 				if used := b.used.Load(); used > b.total {
@@ -76,7 +96,7 @@ func TestConnectionsShareLittleMemoryAndNoneStarves(t *testing.T) {
 	}
 	wg.Wait()
 	for _, e := range []*Endpoint{from, to} {
-		if m := e.Stats().Memory; m > 128<<10+16*30<<10 {
+		if m := e.Stats().Memory; m > 128<<10+16*(floor+4*minRing) {
 			t.Errorf("%d bytes are held", m)
 		}
 	}

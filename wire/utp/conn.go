@@ -68,7 +68,7 @@ func (c *Conn) coreConfig() coreConfig {
 	}
 	return coreConfig{
 		RecvBuffer: c.endpoint.config.PerConn, SendBuffer: c.endpoint.config.PerConn, MaxDatagram: mtu,
-		Seq: random16(), RecvID: c.id, grow: c.memory.grow,
+		Seq: random16(), RecvID: c.id, grow: c.memory.grow, spare: c.memory.spare,
 	}
 }
 
