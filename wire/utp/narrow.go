@@ -4,7 +4,7 @@ import "time"
 
 // A path may become narrow while packets of the old size are under way, and with the Don't Fragment bit set they never
 // arrive. Their bytes may be cut anew only if the peer has none of them and will get none. So once the first of them has timed
-// out twice, it is not sent again at once: the peer is asked, two times. The question is a packet with an old sequence number
+// out twice, or more often where few were under way, it is not sent again at once: the peer is asked, two times. The question is a packet with an old sequence number
 // and nothing in it, which every implementation acknowledges. If the answers say that still nothing arrived, everything
 // under way is taken back and sent in the smallest packets, beginning with the same sequence number.
 //
@@ -16,6 +16,8 @@ import "time"
 
 const (
 	narrowTries = 2      // transmissions of one packet after which the path is suspected
+	narrowMany  = 8      // packets in flight, none of which arrived, that it takes for that;
+	patientTry  = 4      // transmissions if there are fewer: chance can lose, or delay, as many
 	questions   = 2      // that must be answered
 	answerTime  = 20_000 // µs that a peer may take to answer
 )
@@ -34,7 +36,8 @@ func (c *core) suspects() bool {
 	s := &c.send
 	r := s.rec(s.una)
 	size := int(r.size)
-	return !c.question.asked && !c.closing.sent && r.tries >= narrowTries && size+headerLen > safeDatagram && s.sacks == 0 && size <= s.window
+	tries := r.tries >= patientTry || r.tries >= narrowTries && s.outstanding() >= narrowMany
+	return !c.question.asked && !c.closing.sent && tries && size+headerLen > safeDatagram && s.sacks == 0 && size <= s.window
 }
 
 // appendQuestion appends the packet that the peer acknowledges though it is old.

@@ -65,6 +65,31 @@ func TestTransferSurvivesAPathThatBecomesNarrow(t *testing.T) {
 	}
 }
 
+// With a window of a few packets chance could have lost all of them twice, so it takes four timeouts, of 0.5 s, 1 s, 2 s
+// and 4 s, and the two questions.
+func TestSmallTransferSurvivesAPathThatBecomesNarrow(t *testing.T) {
+	n := newNetwork(1)
+	forth, back := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}.links()
+	p := newPair(t, n, []*link{forth}, []*link{back}, coreConfig{}, coreConfig{RecvBuffer: 8 << 10})
+	to := &bulk{}
+	p.a.app, p.b.app = &bulk{send: forever}, to
+	p.dial()
+	n.run(10 * time.Second)
+	if !forth.takes(p.a.core.stats().mtu) || p.a.core.stats().mtu < 1400 {
+		t.Fatalf("datagrams of %d", p.a.core.stats().mtu)
+	}
+	forth.mtu = 1200
+	n.run(100 * time.Millisecond)
+	before := to.got
+	if !n.runUntil(8*time.Second, func() bool { return to.got > before }) {
+		t.Fatalf("nothing came; %+v", p.a.core.stats())
+	}
+	n.run(5 * time.Second)
+	if got := p.a.core.stats().mtu; !forth.takes(got) {
+		t.Errorf("datagrams of %d are too large", got)
+	}
+}
+
 // The first hop says so when a datagram is too long for it (EMSGSIZE): the search must not need to wait for losses.
 func TestOwnInterfaceOfSmallMTUCostsNoLosses(t *testing.T) {
 	n := newNetwork(1)
