@@ -2,7 +2,6 @@ package utp
 
 import (
 	"errors"
-	"math"
 	"time"
 )
 
@@ -38,9 +37,6 @@ func (c coreConfig) withDefaults() coreConfig {
 	c.MaxDatagram = max(c.MaxDatagram, headerLen+64)
 	if c.grow == nil {
 		c.grow = func(int) bool { return true }
-	}
-	if c.spare == nil {
-		c.spare = func() int { return math.MaxInt }
 	}
 	return c
 }

@@ -17,7 +17,7 @@ type receiver struct {
 	finSeq   uint16
 	finished bool // everything up to their FIN is there
 	grow     func(int) bool
-	spare    func() int
+	spare    func() int // as in coreConfig
 }
 
 // window is the bytes there is room for.
@@ -31,6 +31,9 @@ func (r *receiver) most() int {
 	size := max(len(r.ring.buf), minRing)
 	if r.refused {
 		return min(r.limit, size)
+	}
+	if r.spare == nil {
+		return r.limit
 	}
 	for spare := r.spare(); size < r.limit && 2*size-len(r.ring.buf) <= max(spare, minRing); {
 		size *= 2
