@@ -6,10 +6,10 @@ import (
 )
 
 // A uTP flow that had the line to itself meets a TCP flow, which fills the queue of 200 ms and keeps it above 130 ms
-// (shown above). The uTP flow's window then shrinks by 3000·(q-100)/100 bytes a round trip of at most 220 ms, on average
-// by 2000 bytes, or 9 kB/s, from the 120 ms of line that it had: 150 kB at 10 Mbit/s are gone after 17 s without
-// any loss; losses halve it on top. From then on it has the least window, one packet a round trip: 1452 bytes each 150 ms
-// to 220 ms, or at most 0.9 % of the line; 3 % are allowed. TCP loses no more than this.
+// (shown beside tcpFlow). The uTP flow's window then shrinks by 3000·(q-100)/100 bytes in a round trip of at most 220 ms or faster,
+// so on average by 2000 bytes, or 9 kB/s, from the 120 ms of line that it had: 150 kB at 10 Mbit/s are gone after 17 s
+// without any loss; losses halve it on top. From then on it has the least window, one packet a round trip: 1452 bytes each
+// 150 ms to 220 ms, or at most 0.9 % of the line; 3 % are allowed. TCP loses no more than this.
 //
 // When TCP has gone the queue drains and the window grows by 3000 bytes a round trip of 20 ms: it needs 25 kB to fill the
 // line, so 8 round trips; 2 s are allowed.
