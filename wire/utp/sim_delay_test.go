@@ -41,6 +41,7 @@ func (w *watch) mean() time.Duration { return w.sum / time.Duration(max(1, w.cou
 // one that drifts by 50 ppm moves the measured delay by 3 ms a minute, 48 ms in the 16 minutes that are watched, in
 // which, moreover, the queue is never empty: neither may be taken for the path. Jitter of 5 ms moves what is measured by as much.
 func TestAloneAFlowKeepsTheQueueAtItsTarget(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		rate          float64
@@ -60,6 +61,7 @@ func TestAloneAFlowKeepsTheQueueAtItsTarget(t *testing.T) {
 		{"clock 50 ppm slow", 2e6, 20 * time.Millisecond, 0, time.Hour, -50e-6, 20 * time.Second, 16 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(1)
 			l := line{rate: c.rate, rtt: c.rtt, queue: 200 * time.Millisecond}
 			forth, back := l.links()
@@ -87,6 +89,7 @@ func TestAloneAFlowKeepsTheQueueAtItsTarget(t *testing.T) {
 // line may be idle. So of the line at least 200/220, less 48 bytes of acknowledgement for each packet of 1500, are used: 0.88.
 // Over time the queue is 100·200/220 = 91 ms; as the two directions are not quite alike, 75 are allowed.
 func TestBothDirectionsAtOnceKeepTheirQueuesAtTheTargetOnAverage(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(1)
 	l := line{rate: 8e6, rtt: 20 * time.Millisecond, queue: 200 * time.Millisecond}
 	forth, _ := l.links()

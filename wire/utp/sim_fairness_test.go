@@ -25,6 +25,7 @@ func shareLine(t *testing.T, seed uint64, l line, late, settle, window time.Dura
 // both windows by the same bytes and keeps the difference that slow start left. Slow start doubles each round trip and
 // ends for both when the queue reaches the target, so one is at most one doubling ahead: at worst a third to two thirds.
 func TestTwoFlowsThatStartTogetherShareTheLine(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		l := line{rate: 10e6, rtt: 40 * time.Millisecond, queue: 200 * time.Millisecond}
 		late := time.Duration(seed) * l.rtt / 4
@@ -45,6 +46,7 @@ func TestTwoFlowsThatStartTogetherShareTheLine(t *testing.T) {
 // queue of 25 ms, and halving brings windows together that only grow apart by 6 % in between. What remains is whose packets
 // an overflow happens to hit: 0.4 to 0.6.
 func TestLatecomerSharesAShortQueueFairly(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(2) {
 		l := line{rate: 10e6, rtt: 40 * time.Millisecond, queue: 50 * time.Millisecond}
 		one, two, w := shareLine(t, seed, l, 20*time.Second+time.Duration(seed)*time.Millisecond, 30*time.Second, time.Minute)
@@ -63,6 +65,7 @@ func TestLatecomerSharesAShortQueueFairly(t *testing.T) {
 // packet a round trip, 1452 bytes each 240 ms, half a percent of the line, less what it loses when the queue overflows: a
 // quarter is asked for. The line stays full.
 func TestLatecomerInALongQueueStarvesNobody(t *testing.T) {
+	t.Parallel()
 	l := line{rate: 10e6, rtt: 40 * time.Millisecond, queue: 200 * time.Millisecond}
 	one, two, w := shareLine(t, 1, l, 20*time.Second, 30*time.Second, time.Minute)
 	t.Logf("%.3f and %.3f of the line, queue %v", one, two, w)

@@ -9,6 +9,7 @@ import (
 // TestRandomStreamsArriveIntactOverBadNetworks has both ends write and read random amounts at random times, over
 // networks that lose up to 30 %, duplicate, reorder, delay and fill up, with buffers of all sizes.
 func TestRandomStreamsArriveIntactOverBadNetworks(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(300) {
 		n := newNetwork(seed)
 		rng := n.rng

@@ -11,6 +11,7 @@ const mtuSlack = 16
 // The path takes IP packets of 1400 bytes: datagrams of 1372. A search between 576 and 1500 bytes by halves takes six
 // probes, some of them lost; a lost one is noticed within two round trips. Three seconds are allowed at 50 ms.
 func TestMTUSearchFindsWhatThePathTakes(t *testing.T) {
+	t.Parallel()
 	for _, l := range []struct {
 		name string
 		path int // IP bytes

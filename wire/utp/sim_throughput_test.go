@@ -25,6 +25,7 @@ const (
 // It assumes evenly spaced losses that are mended in no time; chance and the odd timeout move it by less than the bounds,
 // which are 0.75 and 1.25 of R.
 func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
+	t.Parallel()
 	for _, l := range []line{
 		{rate: 20e6, rtt: 10 * time.Millisecond},
 		{rate: 20e6, rtt: 100 * time.Millisecond},
@@ -37,6 +38,7 @@ func TestThroughputIsWhatLineWindowAndLossAllow(t *testing.T) {
 		{rate: 100e6, rtt: 100 * time.Millisecond, loss: 0.05},
 	} {
 		t.Run(fmt.Sprintf("%v Mbit, %v, loss %v", l.rate/1e6, l.rtt, l.loss), func(t *testing.T) {
+			t.Parallel()
 			l.queue = 200 * time.Millisecond
 			n := newNetwork(1)
 			forth, back := l.links()
@@ -83,6 +85,7 @@ func TestSlowStartSendsTheFirstMebibyteInTwelveRoundTrips(t *testing.T) {
 // in at most 250 ms are 5.8 kB/s, or 0.12 of an even share. A lost packet costs that one a timeout of 0.5 s, now and then
 // two; allowing for both, nobody may have less than 0.06 or pause for more than 2 s, and together they fill the line.
 func TestFiftyFlowsThroughOneBottleneckAllProgress(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(1)
 	l := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}
 	forth, back := l.links()
