@@ -67,6 +67,12 @@ var layers = map[string][]string{
 	"integration/programs": anything,
 	"integration/demo":     anything,
 	"integration/bench":    anything,
+
+	"integration/bench/drivers/measured":  {},
+	"integration/bench/drivers/floor":     {"integration/bench/drivers/measured"},
+	"integration/bench/drivers/quicfloor": {"integration/bench/drivers/measured"},
+	"integration/bench/drivers/utpflow":   {"integration/bench/drivers/measured", "nat/udpmux", "wire/utp"},
+	"integration/bench/rain":              {},
 }
 
 func TestImportsFollowLayers(t *testing.T) {
