@@ -10,6 +10,9 @@ import (
 // leastQueue is what a connection may always queue to be sent, in bytes; see room.
 const leastQueue = 128 << 10
 
+// brief is a round trip that nobody notices.
+const brief = 2 * time.Millisecond
+
 // mostRead is what one Read returns at most, in bytes: while it copies, the read loop cannot take packets in.
 const mostRead = 256 << 10
 
@@ -44,7 +47,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, err := c.put(b)
-	c.drive(time.Now())
+	c.push()
 	return n, err
 }
 
@@ -61,14 +64,25 @@ func (c *Conn) WriteBuffers(b *net.Buffers) (int64, error) {
 		total += int64(n)
 		if err != nil {
 			(*b)[0] = (*b)[0][n:]
-			c.drive(time.Now())
+			c.push()
 			return total, err
 		}
 		(*b)[0] = nil
 		*b = (*b)[1:]
 	}
-	c.drive(time.Now())
+	c.push()
 	return total, nil
+}
+
+// push sends what was written, unless it can wait for the next acknowledgement so that it goes out in one run with what is
+// written next: where much is under way and round trips are short, a system call less is worth more than the wait, of
+// brief at most. c.mu is held.
+func (c *Conn) push() {
+	s := &c.core.send
+	if s.flight >= maxRun && s.pending() < maxRun && c.core.rtt.smoothed < brief {
+		return
+	}
+	c.drive(time.Now())
 }
 
 // put queues all of b; it sends only when there is no more room. c.mu is held, but not throughout.
