@@ -33,5 +33,5 @@
 //
 // The socket has the don't-fragment bit set and ignores what the kernel believes of path MTUs (IP_PMTUDISC_PROBE), so
 // that uTP can search for the MTU: a datagram longer than the interface takes fails with EMSGSIZE, a longer one than
-// the path takes is lost.
+// the path takes is lost. [Socket.SendFragmentable] is for what must arrive although it is too long.
 package udpmux

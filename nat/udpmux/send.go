@@ -33,8 +33,9 @@ type sender struct {
 		hdr  unix.Cmsghdr
 		size uint16
 	}
-	call  func(fd uintptr) // bound once, it costs memory each time it is made
-	errno syscall.Errno
+	fragments fragmentable
+	call      func(fd uintptr) // bound once, it costs memory each time it is made
+	errno     syscall.Errno
 }
 
 func newSender(s *Socket) *sender {
@@ -54,6 +55,12 @@ func newSender(s *Socket) *sender {
 // EAFNOSUPPORT for an address that the socket does not reach, and ENODEV for a zone that is no interface. An empty run is
 // nothing. Data is not kept.
 func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
+	s.fragmenting.RLock()
+	defer s.fragmenting.RUnlock()
+	return s.send(to, data, size, false)
+}
+
+func (s *Socket) send(to netip.AddrPort, data []byte, size int, inFragments bool) error {
 	if !s.family.reaches(to.Addr()) {
 		return fmt.Errorf("udp %s: cannot send to %s: %w", s.local, to, syscall.EAFNOSUPPORT)
 	}
@@ -65,6 +72,7 @@ func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
 	}
 	n := s.senders.Get().(*sender)
 	defer s.senders.Put(n)
+	n.fragments = fragmentable{on: inFragments, six: !to.Addr().Unmap().Is4()}
 	errno, err := syscall.ENODEV, error(nil)
 	if n.hdr.Namelen = encode(&n.name, to, s.family, &s.zones); n.hdr.Namelen > 0 {
 		errno, err = n.run(data, size)
@@ -81,7 +89,7 @@ func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
 
 // run sends all of data.
 func (n *sender) run(data []byte, size int) (syscall.Errno, error) {
-	together := size < len(data) && n.s.segments()
+	together := size < len(data) && !n.fragments.on && n.s.segments()
 	for len(data) > 0 {
 		k := min(size, len(data))
 		if together {
@@ -131,6 +139,8 @@ func (n *sender) transmit(data []byte, size int) (syscall.Errno, error) {
 }
 
 func (n *sender) sendmsg(fd uintptr) {
+	n.fragments.begin(fd)
+	defer n.fragments.end(fd)
 	for {
 		if n.errno = n.s.kernel.sendmsg(fd, &n.hdr); n.errno != unix.EINTR {
 			return

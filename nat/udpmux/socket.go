@@ -14,7 +14,8 @@ import (
 // are valid until it returns. now is when they were read.
 type Handler func(now time.Time, runs []Run)
 
-// Socket is a UDP socket that protocols share. Send, Stats, Reaches, LocalAddr and Close may be called by any goroutine.
+// Socket is a UDP socket that protocols share. Send, SendFragmentable, Stats, Reaches, LocalAddr and
+// Close may be called by any goroutine.
 type Socket struct {
 	conn   *net.UDPConn
 	raw    syscall.RawConn
@@ -28,9 +29,10 @@ type Socket struct {
 	handlers [kinds]Handler
 	queues   [kinds]*queue // of PacketConn
 
-	senders sync.Pool
-	single  atomic.Int32 // why runs are sent one by one, see segments
-	counts  counts
+	senders     sync.Pool
+	fragmenting sync.RWMutex // held for writing while the socket's options let datagrams be fragmented
+	single      atomic.Int32 // why runs are sent one by one, see segments
+	counts      counts
 }
 
 // Listen opens a socket: network "udp" serves IPv4 and IPv6 on one socket where the address has no IP, "udp4" and "udp6"

@@ -42,9 +42,9 @@ func setOptions(fd uintptr, c Config, k kernel) (o options, err error) {
 			return o, fmt.Errorf("asking whether IPv4 is served: %w", err)
 		}
 		o.family.only = only != 0
-		_ = unix.SetsockoptInt(f, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+		setProbe6(f)
 	}
-	_ = unix.SetsockoptInt(f, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+	setProbe4(f)
 	if unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, c.ReadBuffer) != nil {
 		_ = unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_RCVBUF, c.ReadBuffer)
 	}
