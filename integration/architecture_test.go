@@ -29,6 +29,8 @@ var layers = map[string][]string{
 	"wire/dial":    {"wire/peer", "wire/mse", "wire/utp"},
 	"nat":          {},
 	"nat/udpmux":   {},
+	"nat/stun":     {"nat"},
+	"nat/portmap":  {"nat"},
 
 	"edgeagent/picker":  {},
 	"edgeagent/choker":  {},
