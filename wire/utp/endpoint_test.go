@@ -80,6 +80,10 @@ func dialBetween(t testing.TB, from, to *Endpoint, address string) (dialled, acc
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A bare acknowledgement that gets lost is not repeated, what is written is.
+	if _, err := a.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
 	b, err := to.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +92,9 @@ func dialBetween(t testing.TB, from, to *Endpoint, address string) (dialled, acc
 		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := io.ReadFull(b, make([]byte, 1)); err != nil {
+		t.Fatal(err)
 	}
 	return a.(*Conn), b.(*Conn)
 }
