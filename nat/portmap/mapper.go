@@ -67,8 +67,8 @@ func New(c Config) *Mapper {
 }
 
 // Check has all mappings asked for again soon, and the missing ones looked for. It is to be called when the network may have
-// changed: another address, another gateway, a surrogate that sees another address. It does not wait, and calls within 15
-// seconds of the last one do nothing.
+// changed: another address, another gateway, a surrogate that sees another address. It does not wait. What follows
+// within 15 seconds of the last time is done after them.
 func (m *Mapper) Check() {
 	select {
 	case m.check <- struct{}{}:

@@ -12,7 +12,7 @@ const (
 	grace = 250 * time.Millisecond
 	// leastLease is the shortest lease that is taken: it bounds how often the gateway can make us ask.
 	leastLease = time.Minute
-	// leastAgain is the least time between two requests for one mapping that was granted, unless it is about to end.
+	// leastAgain is the least time between two renewals before their time, and two searches for the sake of check.
 	leastAgain = 15 * time.Second
 	// Waits before looking for methods anew, after a search by which not every port could be mapped; doubled each time.
 	firstSearch = 2 * time.Minute
@@ -30,7 +30,7 @@ type schedule struct {
 	searches int       // in a row by which not every port was mapped
 	decideAt time.Time // when the methods found so far are all there is to choose from; zero: none was found
 	decided  bool      // decideAt has passed
-	checked  time.Time // when check last had an effect
+	checked  time.Time // when check last had, or will have, an effect
 	closed   bool
 }
 
@@ -54,7 +54,7 @@ type lease struct {
 	by       method
 	external netip.AddrPort
 	lifetime time.Duration // 0: no end
-	since    time.Time     // when it was made or last renewed
+	hastened time.Time     // when it was, or will be, last renewed before its time
 	stale    bool          // could not be renewed: another way is looked for while it lasts
 	expires  time.Time     // zero: never
 	renewAt  time.Time
@@ -213,7 +213,7 @@ func (s *schedule) done(now time.Time, a action, o outcome) {
 			s.fail(now, p, a.by)
 			return
 		}
-		p.lease = granted(now, a.by, o, s.lease)
+		p.lease = p.lease.granted(now, a.by, o, s.lease)
 		if s.mapped() {
 			s.searchAt, s.searches = time.Time{}, 0
 		}
@@ -223,10 +223,10 @@ func (s *schedule) done(now time.Time, a action, o outcome) {
 	}
 }
 
-// granted is the lease of a mapping that was made or renewed now. Renewals are at half the time (RFC 6887 section 11.2.1),
+// granted is the lease that follows one, or none, when a mapping was made or renewed now. Renewals are at half the time (RFC 6887 section 11.2.1),
 // and one that lasts for long is looked after as often as if it were of the length asked for.
-func granted(now time.Time, by method, o outcome, asked time.Duration) lease {
-	l := lease{held: true, by: by, external: o.external, lifetime: o.lifetime, since: now}
+func (l lease) granted(now time.Time, by method, o outcome, asked time.Duration) lease {
+	l = lease{held: true, by: by, external: o.external, lifetime: o.lifetime, hastened: l.hastened}
 	if o.lifetime == 0 {
 		l.renewAt = now.Add(asked / 2)
 		return l

@@ -31,18 +31,26 @@ func (s *schedule) wake() (at time.Time) {
 }
 
 // check has all mappings asked for again, and the missing ones looked for, because the network or the gateway seems to have
-// changed. Within leastAgain of the last time it does nothing.
+// changed: at once, but not within leastAgain of the last time.
 func (s *schedule) check(now time.Time) {
-	if !s.checked.IsZero() && now.Sub(s.checked) < leastAgain {
-		return
-	}
-	s.checked = now
 	for i := range s.ports {
 		s.ports[i].lease.renewSoon(now)
 	}
-	if !s.mapped() {
-		s.searchAt, s.searches = now, 0
+	if s.checked.After(now) {
+		return
 	}
+	s.checked = notBefore(now, s.checked)
+	if !s.mapped() && (s.searchAt.IsZero() || s.searchAt.After(s.checked)) {
+		s.searchAt, s.searches = s.checked, 0
+	}
+}
+
+// notBefore is now, or leastAgain after the last time.
+func notBefore(now, last time.Time) time.Time {
+	if at := last.Add(leastAgain); !last.IsZero() && at.After(now) {
+		return at
+	}
+	return now
 }
 
 // renew has the other mappings of a method asked for again, because the gateway has forgotten them: an answer to a says so.
@@ -54,14 +62,11 @@ func (s *schedule) renew(now time.Time, a action) {
 	}
 }
 
-// renewSoon has a lease asked for again, at once unless that was done a moment ago: no gateway can make us ask without end.
+// renewSoon has a lease asked for again, at once but not within leastAgain of the last time: no gateway can make us ask without
+// end.
 func (l *lease) renewSoon(now time.Time) {
-	soon := l.since.Add(leastAgain)
-	if soon.Before(now) {
-		soon = now
-	}
-	if l.held && soon.Before(l.renewAt) {
-		l.renewAt = soon
+	if at := notBefore(now, l.hastened); l.fresh() && at.Before(l.renewAt) {
+		l.renewAt, l.hastened = at, at
 	}
 }
 
