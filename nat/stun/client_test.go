@@ -45,6 +45,12 @@ func (w *wire) Send(to netip.AddrPort, b []byte, _ int) error {
 	return nil
 }
 
+func (c *Client) questions() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
 func TestClientLearnsItsAddressDespiteLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire(t, Profile{})
@@ -83,7 +89,7 @@ func TestClientGivesUp(t *testing.T) {
 		if d := time.Since(began); d != 2100*time.Millisecond || w.sent != Quick.Tries {
 			t.Errorf("%d requests in %s", w.sent, d)
 		}
-		if len(w.client.open) != 0 {
+		if w.client.questions() != 0 {
 			t.Error("the question is remembered")
 		}
 	})
@@ -97,7 +103,7 @@ func TestClientStopsWhenItsContextEnds(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		_, err := w.client.Binding(ctx, asked, Options{})
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second || len(w.client.open) != 0 {
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second || w.client.questions() != 0 {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
@@ -130,7 +136,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 			t.Errorf("one question more than %d: %v", MaxQuestions, err)
 		}
 		g.Wait()
-		w.lose = 0
+		w.sent, w.lose = 0, 0
 		if _, err := w.client.Binding(t.Context(), asked, Options{}); err != nil {
 			t.Errorf("later: %v", err)
 		}
@@ -179,8 +185,8 @@ func TestForgedAnswersChangeNothing(t *testing.T) {
 				t.Fatal("a forged answer is believed")
 			}
 		}
-		if len(w.client.open) != 1 {
-			t.Errorf("%d questions are open, not 1", len(w.client.open))
+		if n := w.client.questions(); n != 1 {
+			t.Errorf("%d questions are open, not 1", n)
 		}
 		if r := <-done; r.Mapped != stranger {
 			t.Errorf("%+v", r)
