@@ -19,33 +19,72 @@ const linkWait = 5 * time.Second
 type end struct {
 	ns     *namespace
 	device string
-	addr   netip.Addr // of a /24
-	addr6  netip.Addr // of a /64
+	bridge string     // that the interface is a port of; it has no addresses then
+	addr   netip.Addr // of a /24, if there is one
+	addr6  netip.Addr // of a /64, if there is one
 	local6 netip.Addr // link-local. Given, for the kernel's own choice comes later and would be one more thing to wait for.
+	routes []string   // ip commands for what is reached through the other end; the kernel forgets them when the link is cut
 }
 
-// newEnd returns the end with the given last number of the n-th host's link.
-func newEnd(ns *namespace, device string, n int, last byte) end {
+// The networks that ends have their IPv6 addresses in: 2001:db8:x::/48, with a /64 for each number.
+const (
+	coreNet = iota
+	homeNet
+	carrierNet
+)
+
+// newEnd returns the end with the given last number of the n-th link to the core.
+func newEnd(device string, n int, last byte) end {
 	high, low := byte(n>>8), byte(n)
 	return end{
-		ns:     ns,
 		device: device,
 		addr:   netip.AddrFrom4([4]byte{198, 18 + high, low, last}),
-		addr6:  netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 6: high, 7: low, 15: last}),
+		addr6:  addr6(coreNet, n, last),
 		local6: netip.AddrFrom16([16]byte{0xfe, 0x80, 12: high, 13: low, 15: last}),
 	}
+}
+
+// addr6 is an IPv6 address in one of the lab's networks.
+func addr6(net byte, n int, last byte) netip.Addr {
+	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 5: net, 6: byte(n >> 8), 7: byte(n), 15: last})
 }
 
 // configure lists the ip commands that give the interface its addresses and set it up. They can be repeated, and have to
 // be after the interface was down, which costs it the addresses of IPv6.
 func (e end) configure() []string {
-	return []string{
-		fmt.Sprintf("link set %s addrgenmode none", e.device),
-		fmt.Sprintf("addr replace %s/24 dev %s", e.addr, e.device),
-		fmt.Sprintf("link set %s up", e.device),
-		fmt.Sprintf("addr replace %s/64 dev %s nodad", e.addr6, e.device),
-		fmt.Sprintf("addr replace %s/64 dev %s nodad", e.local6, e.device),
+	if e.bridge != "" {
+		return []string{
+			fmt.Sprintf("link set %s addrgenmode none", e.device),
+			fmt.Sprintf("link set %s master %s up", e.device, e.bridge),
+		}
 	}
+	commands := []string{fmt.Sprintf("link set %s addrgenmode none", e.device)}
+	if e.addr.IsValid() {
+		commands = append(commands, fmt.Sprintf("addr replace %s/24 dev %s", e.addr, e.device))
+	}
+	commands = append(commands, fmt.Sprintf("link set %s up", e.device))
+	for _, addr := range e.all6() {
+		commands = append(commands, fmt.Sprintf("addr replace %s/64 dev %s nodad", addr, e.device))
+	}
+	return append(commands, e.routes...)
+}
+
+// all6 lists the end's IPv6 addresses.
+func (e end) all6() (addrs []netip.Addr) {
+	for _, addr := range []netip.Addr{e.addr6, e.local6} {
+		if addr.IsValid() {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// neighbours is the interface that knows the link's other end by its hardware address.
+func (e end) neighbours() string {
+	if e.bridge != "" {
+		return e.bridge
+	}
+	return e.device
 }
 
 // awaitUp waits until the interface sends and receives.
@@ -89,7 +128,7 @@ func (e end) receives() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, addr := range []netip.Addr{e.addr6, e.local6} {
+	for _, addr := range e.all6() {
 		if !bytes.Contains(routes, []byte(hex.EncodeToString(addr.AsSlice())+" 80 ")) {
 			return false, nil
 		}

@@ -14,35 +14,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is one machine of a lab: a network namespace with one interface, eth0, beside lo. It shares the file system with
-// this process. Its methods may be called from any goroutine until the lab is closed.
-type Host struct {
+// machine is a network namespace with a link towards the internet.
+type machine struct {
 	name string
-	near end // the host's own
-	far  end // the core's
+	near end // the machine's own
+	far  end // the core's, or that of the carrier or home it belongs to
 	log  *slog.Logger
 }
 
-// Name returns the host's name in its lab.
-func (h *Host) Name() string { return h.name }
+// Host is one machine of a lab: a network namespace with one interface, eth0, beside lo. It shares the file system with
+// this process. Its methods may be called from any goroutine until the lab is closed.
+type Host struct{ *machine }
 
-// Addr returns the host's IPv4 address.
+// Name returns the machine's name in its lab.
+func (m *machine) Name() string { return m.name }
+
+// Addr returns the host's IPv4 address. It is the zero one in a home that has only IPv6.
 func (h *Host) Addr() netip.Addr { return h.near.addr }
 
-// Addr6 returns the host's IPv6 address.
+// Addr6 returns the host's IPv6 address. It is the zero one in a home that has only IPv4.
 func (h *Host) Addr6() netip.Addr { return h.near.addr6 }
 
-// Command returns a command that runs the named program on this host, as exec.CommandContext does for this machine: the
+// Command returns a command that runs the named program on this machine, as exec.CommandContext does for the one this process is on: the
 // caller sets its folder, environment and files and starts it, from any goroutine. It has a process group of its own, so
 // that Ctrl-C reaches this process only; when ctx ends the whole group is killed, and Wait returns at most two seconds later. It
 // also ends with the lab, as do processes that it leaves behind.
-func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (m *machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	nsenter, err := lookTool(toolNsenter)
 	path, errProgram := lookTool(name)
 	if err == nil {
 		err = errProgram
 	}
-	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + h.near.ns.path, "--", path}, args...)...)
+	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + m.near.ns.path, "--", path}, args...)...)
 	cmd.Err = err
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
@@ -50,39 +53,39 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// Do runs f on the calling goroutine while its thread is on this host: sockets that f opens are the host's, and stay so
+// Do runs f on the calling goroutine while its thread is on this machine: sockets that f opens are the machine's, and stay so
 // wherever they are used later. The same goes for processes that f starts.
 //
-// Goroutines that f starts run on other threads, not on the host. So an http.Server may serve a listener made in Do, but an
+// Goroutines that f starts run on other threads, not on the machine. So an http.Server may serve a listener made in Do, but an
 // http.Client needs DialContext, and f must not resolve names or dial several addresses at once.
-func (h *Host) Do(f func() error) error { return h.near.ns.do(f) }
+func (m *machine) Do(f func() error) error { return m.near.ns.do(f) }
 
-// Listen is net.Listen on this host. An address such as ":0" covers all of the host's addresses.
-func (h *Host) Listen(network, address string) (ln net.Listener, err error) {
-	err = h.Do(func() error {
+// Listen is net.Listen on this machine. An address such as ":0" covers all of the machine's addresses.
+func (m *machine) Listen(network, address string) (ln net.Listener, err error) {
+	err = m.Do(func() error {
 		ln, err = net.Listen(network, address)
 		return err
 	})
 	return ln, err
 }
 
-// ListenPacket is net.ListenPacket on this host.
-func (h *Host) ListenPacket(network, address string) (pc net.PacketConn, err error) {
-	err = h.Do(func() error {
+// ListenPacket is net.ListenPacket on this machine.
+func (m *machine) ListenPacket(network, address string) (pc net.PacketConn, err error) {
+	err = m.Do(func() error {
 		pc, err = net.ListenPacket(network, address)
 		return err
 	})
 	return pc, err
 }
 
-// DialContext connects from this host. The address holds an IP address and a port number: there are no names in a lab.
+// DialContext connects from this machine. The address holds an IP address and a port number: there are no names in a lab.
 // It fits http.Transport.DialContext.
-func (h *Host) DialContext(ctx context.Context, network, address string) (c net.Conn, err error) {
+func (m *machine) DialContext(ctx context.Context, network, address string) (c net.Conn, err error) {
 	// A name would be resolved by another thread, outside the lab.
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	err = h.Do(func() error {
+	err = m.Do(func() error {
 		var d net.Dialer
 		c, err = d.DialContext(ctx, network, address)
 		return err

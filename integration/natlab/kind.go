@@ -35,7 +35,7 @@ const (
 // Step is by how much the ports of a sequential router's successive mappings differ.
 const Step = 1
 
-// Shape of a kind's rules: the files in rules/, without ".nft", and what they do.
+// kind is what there is to know of one. Its rules are files in rules/, named without ".nft".
 type kind struct {
 	name     Kind
 	describe string
@@ -43,6 +43,12 @@ type kind struct {
 	rules6   string // "": there is no IPv6 on the LAN
 	expect   nat.Behaviour
 }
+
+// hairpins reports whether the rules of IPv4 are to have their part on hairpinning.
+func (k kind) hairpins() bool { return k.rules4 != "" && k.expect.Hairpin == nat.Yes }
+
+// only6 reports whether the LAN has no IPv4.
+func (k kind) only6() bool { return k.rules4 == "" && k.rules6 != "" }
 
 var (
 	portRestricted = nat.Behaviour{
@@ -68,14 +74,14 @@ var kinds = []kind{
 	{FullCone, "one port for all destinations, open to everybody", "full-cone", "", with(portRestricted, func(b *nat.Behaviour) {
 		b.Filtering, b.Reachable = nat.EndpointIndependent, nat.Yes
 	})},
-	{FullConeHairpin, "full cone, and devices reach each other by their public endpoints", "full-cone-hairpin", "", with(portRestricted, func(b *nat.Behaviour) {
+	{FullConeHairpin, "full cone, and devices reach each other by their public endpoints", "full-cone", "", with(portRestricted, func(b *nat.Behaviour) {
 		b.Filtering, b.Reachable, b.Hairpin = nat.EndpointIndependent, nat.Yes, nat.Yes
 	})},
 	{AddressRestricted, "one port for all destinations, open to addresses that the device has sent to", "address-restricted", "", with(portRestricted, func(b *nat.Behaviour) {
 		b.Filtering = nat.AddressDependent
 	})},
 	{PortRestricted, "the usual home router (Linux): one port for all destinations, open to endpoints that the device has sent to", "port-restricted", "", portRestricted},
-	{PortRestrictedHairpin, "port restricted, and devices reach each other by their public endpoints", "port-restricted-hairpin", "", with(portRestricted, func(b *nat.Behaviour) {
+	{PortRestrictedHairpin, "port restricted, and devices reach each other by their public endpoints", "port-restricted", "", with(portRestricted, func(b *nat.Behaviour) {
 		b.Hairpin = nat.Yes
 	})},
 	{Bare, "Linux masquerade without a firewall: a stranger's packet that comes before the device's own spoils its port", "bare", "", portRestricted},
@@ -91,7 +97,7 @@ var kinds = []kind{
 	{Symmetric, "a random port for each endpoint that the device sends to", "symmetric", "", with(portRestricted, func(b *nat.Behaviour) {
 		b.Mapping, b.Preserved = nat.AddressAndPortDependent, nat.No
 	})},
-	{Mapping, "port restricted, with miniupnpd: opens ports on request by UPnP, NAT-PMP and PCP", "mapping", "", portRestricted},
+	{Mapping, "port restricted, with miniupnpd: opens ports on request by UPnP, NAT-PMP and PCP", "port-restricted", "", portRestricted},
 	{DualStack, "port restricted, and IPv6 behind a firewall", "port-restricted", "ipv6-firewalled", portRestricted},
 	{IPv6Open, "IPv6 only, nothing is filtered", "", "ipv6-open", open},
 	{IPv6Firewalled, "IPv6 only, open to endpoints that the device has sent to", "", "ipv6-firewalled", with(open, func(b *nat.Behaviour) {

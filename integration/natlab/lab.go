@@ -33,13 +33,18 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Lab is a network of its own: a core router and the hosts around it. Labs of one process do not see each other. New,
-// Host and Close are called from one goroutine at a time; the hosts' methods from any.
+// Lab is a network of its own: a core router and the hosts, homes and carriers around it. Labs of one process do not see
+// each other. New, Close and what adds a machine (Host, Router, Carrier, Router.Host) are called from one goroutine at a
+// time; the machines' other methods from any.
 type Lab struct {
-	name  string
-	log   *slog.Logger
-	core  *namespace
-	hosts []*Host
+	name     string
+	log      *slog.Logger
+	core     *namespace
+	names    []string
+	numbers  int // given to machines and networks so far
+	homes    int
+	spaces   []*namespace // of the machines, without the core's
+	gateways []*gateway
 }
 
 // New makes a lab that has a core router and no hosts yet. It returns ErrNotEntered outside Enter.
@@ -82,45 +87,83 @@ func (l *Lab) Close() error {
 	if l.core == nil {
 		return nil
 	}
-	spaces := []*namespace{l.core}
-	for _, h := range l.hosts {
-		spaces = append(spaces, h.near.ns)
-	}
-	l.core, l.hosts = nil, nil
+	spaces := append(l.spaces, l.core)
+	gateways := l.gateways
+	l.core, l.spaces, l.gateways = nil, nil, nil
 	errs := []error{killAll(spaces)}
+	for _, g := range gateways {
+		if g.daemon != nil {
+			errs = append(errs, g.daemon.stop())
+		}
+	}
 	for _, ns := range spaces {
 		errs = append(errs, ns.close())
 	}
 	return errors.Join(errs...)
 }
 
-// Host adds a host to the lab: the n-th one gets 198.18.n.2/24 and 2001:db8:0:n::2/64 (n counts on into 198.19), a lo
-// that is up and default routes through the core. Names are unique in a lab, 1 to 12 lower-case letters, digits and
-// dashes. A lab holds up to 510 hosts; each takes about 20 ms.
+// Host adds a host to the lab: the n-th machine around the core gets 198.18.n.2/24 and 2001:db8:0:n::2/64 (n counts on
+// into 198.19), a lo that is up and default routes through the core. Names are unique in a lab, 1 to 12 lower-case
+// letters, digits and dashes. A lab holds up to 510 machines; each takes about 20 ms.
 func (l *Lab) Host(name string) (*Host, error) {
-	if l.core == nil {
-		return nil, fmt.Errorf("natlab: host %s: lab %s is closed", name, l.name)
-	}
-	if err := checkName(name); err != nil {
+	n, err := l.claim(name)
+	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(l.hosts, func(h *Host) bool { return h.name == name }) {
-		return nil, fmt.Errorf("natlab: lab %s already has a host %s", l.name, name)
-	}
-	n := len(l.hosts) + 1
-	if n > maxHosts {
-		return nil, fmt.Errorf("natlab: lab %s is full: %d hosts", l.name, maxHosts)
-	}
-	ns, err := newNamespace(l.name + "-" + name)
+	near, far := newEnd("eth0", n, 2), newEnd("to-"+name, n, 1)
+	far.ns = l.core
+	m, err := l.machine(name, n, near, far, far)
 	if err != nil {
-		return nil, fmt.Errorf("natlab: make host %s: %w", name, err)
+		return nil, err
 	}
-	h := &Host{name: name, near: newEnd(ns, "eth0", n, 2), far: newEnd(l.core, "to-"+name, n, 1), log: l.log}
-	if err := h.connect(n); err != nil {
-		return nil, errors.Join(fmt.Errorf("natlab: connect host %s: %w", name, err), ns.close())
+	return &Host{m}, nil
+}
+
+// claim takes a name for a new machine around the core and gives it a number, from 1.
+func (l *Lab) claim(name string) (n int, err error) {
+	if err := l.claimName(name); err != nil {
+		return 0, err
 	}
-	l.hosts = append(l.hosts, h)
-	return h, nil
+	return l.number()
+}
+
+// claimName takes a name for a new machine.
+func (l *Lab) claimName(name string) error {
+	if l.core == nil {
+		return fmt.Errorf("natlab: %s: lab %s is closed", name, l.name)
+	}
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if slices.Contains(l.names, name) {
+		return fmt.Errorf("natlab: lab %s already has a machine %s", l.name, name)
+	}
+	l.names = append(l.names, name)
+	return nil
+}
+
+// number returns the next number for a machine or a network.
+func (l *Lab) number() (int, error) {
+	if l.numbers == maxHosts {
+		return 0, fmt.Errorf("natlab: lab %s is full: %d machines", l.name, maxHosts)
+	}
+	l.numbers++
+	return l.numbers, nil
+}
+
+// machine makes a machine with a namespace of its own, which has the near end, and connects it to the far end. Its default
+// routes lead to the gateway, which for a device in a home is not the far end.
+func (l *Lab) machine(name string, n int, near, far, gateway end) (*machine, error) {
+	var err error
+	if near.ns, err = newNamespace(l.name + "-" + name); err != nil {
+		return nil, fmt.Errorf("natlab: make %s: %w", name, err)
+	}
+	m := &machine{name: name, near: near, far: far, log: l.log}
+	if err := m.connect(n, gateway); err != nil {
+		return nil, errors.Join(fmt.Errorf("natlab: connect %s: %w", name, err), near.ns.close())
+	}
+	l.spaces = append(l.spaces, near.ns)
+	return m, nil
 }
 
 // checkName keeps names short enough for an interface ("to-" and 12 bytes) and harmless in a batch of commands.
