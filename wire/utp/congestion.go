@@ -54,6 +54,7 @@ func (c *congestion) acked(n, flight, mss int, least time.Duration) (cut bool) {
 	case gain > 0 && !saturated:
 		return false // what is not used proves nothing about the path
 	case c.slowStart:
+		n = min(n, flight) // more was held to be lost: a break of the path, say, and no measure of this window
 		if c.threshold != 0 && c.bytes()+n > c.threshold {
 			c.slowStart = false
 		} else {

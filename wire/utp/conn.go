@@ -107,12 +107,16 @@ func (c *Conn) send(now time.Time) {
 	c.sending = true
 	buf := c.endpoint.runs.Get().(*[]byte)
 	for {
-		run, segment := c.core.poll(now, (*buf)[:0])
+		run, segment, fragment := c.core.poll(now, (*buf)[:0])
 		if len(run) == 0 {
 			break
 		}
 		c.mu.Unlock()
-		err := c.socket.mux.Send(c.remote, run, segment)
+		send := c.socket.mux.Send
+		if fragment {
+			send = c.socket.mux.SendFragmentable
+		}
+		err := send(c.remote, run, segment)
 		now = time.Now()
 		c.mu.Lock()
 		if err != nil {

@@ -82,7 +82,6 @@ type core struct {
 	rtt        rttState
 	congestion congestion
 	mtu        mtuSearch
-	question   question
 	closing    closing
 	timers     timers
 }

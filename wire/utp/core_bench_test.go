@@ -20,7 +20,7 @@ func benchmarkCores(b *testing.B, lose int) {
 	var peer *core
 	packets, acks := 0, 0
 	give := func(from *core, to **core) bool {
-		run, segment := from.poll(now, out)
+		run, segment, _ := from.poll(now, out)
 		for rest := run; len(rest) > 0; {
 			n := min(segment, len(rest))
 			p, err := parsePacket(rest[:n])

@@ -28,7 +28,7 @@
 //	receive, reorder   the stream put together, what came early, the window
 //	loss, sack, rtt    acknowledgements, what is lost and when
 //	congestion, delay  how much may be in flight
-//	mtu, narrow        how long datagrams may be
+//	mtu                how long datagrams may be
 //
 // # Congestion
 //

@@ -28,7 +28,7 @@ func FuzzPacket(f *testing.F) {
 }
 
 // FuzzCore lets a hostile network carry a stream from an honest peer: each step of three bytes delivers, loses, repeats or
-// reorders what is on the way, lets time pass, or forges a packet that only whoever sees all traffic could forge. Data
+// reorders what is on the way, lets time pass, makes the path narrow, or forges a packet that only whoever sees all traffic could forge. Data
 // cannot be forged so, as nothing protects it from somebody who sees all.
 func FuzzCore(f *testing.F) {
 	f.Add([]byte("\x00\x10\x00\x01\x00\x00\x02\x00\x00\x01\x00\x00\x02\x00\x00"))
@@ -55,6 +55,7 @@ type fuzzWorld struct {
 	written int
 	read    int
 	credit  int // packets that b may answer
+	narrow  int // longer datagrams vanish, unless they may be fragmented; 0: none
 }
 
 func newFuzzWorld(t *testing.T) *fuzzWorld {
@@ -67,7 +68,7 @@ func newFuzzWorld(t *testing.T) *fuzzWorld {
 func fuzzByte(i int) byte { return byte(i ^ i>>8*7) }
 
 func (w *fuzzWorld) step(op, x, y byte) {
-	switch op % 9 {
+	switch op % 10 {
 	case 0:
 		w.write(int(x) * 16)
 	case 1:
@@ -86,6 +87,8 @@ func (w *fuzzWorld) step(op, x, y byte) {
 		w.forge(x, y)
 	case 8:
 		w.consume(int(x) * 64)
+	case 9:
+		w.narrow = safeDatagram + int(x)*4
 	}
 	w.poll()
 	w.check()
@@ -187,17 +190,21 @@ func (w *fuzzWorld) forge(x, y byte) {
 
 func (w *fuzzWorld) poll() {
 	for range 1000 {
-		out, segment := w.a.poll(w.now, make([]byte, 0, 8<<10))
+		out, segment, fragment := w.a.poll(w.now, make([]byte, 0, 8<<10))
 		if len(out) == 0 {
 			break
 		}
-		w.toB = append(w.toB, w.split(out, segment)...)
+		for _, d := range w.split(out, segment) {
+			if fragment || w.narrow == 0 || len(d) <= w.narrow {
+				w.toB = append(w.toB, d)
+			}
+		}
 	}
 	if w.b == nil {
 		return
 	}
 	for {
-		out, segment := w.b.poll(w.now, make([]byte, 0, 8<<10))
+		out, segment, _ := w.b.poll(w.now, make([]byte, 0, 8<<10))
 		if len(out) == 0 {
 			break
 		}

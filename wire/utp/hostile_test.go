@@ -59,7 +59,7 @@ func (c *couple) run(toB func(d []byte)) {
 }
 
 func (c *couple) pass(from *core, to func(d []byte)) int {
-	out, segment := from.poll(c.now, make([]byte, 0, 16<<10))
+	out, segment, _ := from.poll(c.now, make([]byte, 0, 16<<10))
 	c.now = c.now.Add(10 * time.Millisecond)
 	n := len(out)
 	for len(out) > 0 {
@@ -106,7 +106,7 @@ func (c *couple) replies(to *core, p packet) int {
 	to.receive(c.now, &p)
 	total := 0
 	for {
-		out, _ := to.poll(c.now, make([]byte, 0, 16<<10))
+		out, _, _ := to.poll(c.now, make([]byte, 0, 16<<10))
 		if len(out) == 0 {
 			return total
 		}
@@ -225,7 +225,7 @@ func TestAbsurdWindowsAreHarmless(t *testing.T) {
 	c.a.write(make([]byte, 1<<20))
 	sent := 0
 	for {
-		out, segment := c.a.poll(c.now, make([]byte, 0, 64<<10))
+		out, segment, _ := c.a.poll(c.now, make([]byte, 0, 64<<10))
 		if len(out) == 0 {
 			break
 		}
@@ -240,7 +240,7 @@ func TestAbsurdWindowsAreHarmless(t *testing.T) {
 	p.window = 0
 	c.a.receive(c.now, &p)
 	c.a.write(make([]byte, 1000))
-	if out, _ := c.a.poll(c.now, make([]byte, 0, 16<<10)); len(out) > 0 {
+	if out, _, _ := c.a.poll(c.now, make([]byte, 0, 16<<10)); len(out) > 0 {
 		t.Errorf("it sent %d bytes into a window of none", len(out))
 	}
 	if wake := c.a.wake(); wake.IsZero() || wake.After(c.now.Add(time.Minute)) {
@@ -325,13 +325,13 @@ func TestResponderIsNotConnectedByAGuess(t *testing.T) {
 	syn := packet{typ: stSyn, connID: 7, seq: 100, window: 1 << 20, timestamp: 1}
 	c := newResponder(now, &syn, coreConfig{Seq: 500})
 	c.write([]byte("hello"))
-	if out, _ := c.poll(now, make([]byte, 0, 2000)); len(out) != headerLen {
+	if out, _, _ := c.poll(now, make([]byte, 0, 2000)); len(out) != headerLen {
 		t.Fatalf("the SYN is answered with %d bytes", len(out))
 	}
 	for _, ack := range []uint16{0, 498, 500, 501} {
 		p := packet{typ: stData, connID: 8, seq: 101, ack: ack, payload: []byte("x")}
 		c.receive(now, &p)
-		if out, _ := c.poll(now, make([]byte, 0, 2000)); c.connected() || c.readable() > 0 || len(out) > 0 {
+		if out, _, _ := c.poll(now, make([]byte, 0, 2000)); c.connected() || c.readable() > 0 || len(out) > 0 {
 			t.Fatalf("acknowledgement %d of 499: connected %v, %d bytes, %d sent", ack, c.connected(), c.readable(), len(out))
 		}
 	}

@@ -41,25 +41,21 @@ func (c *core) acknowledge(now time.Duration, p *packet) {
 		c.rtt.backoff = 0
 		c.timers.rto = now + c.rtt.rto()
 		c.timers.progress = now
-		c.question = question{}
 		c.measure(now, p.timestampDiff, got.rtt)
-		if c.congestion.acked(got.bytes, flight, c.mtu.payload(), c.rtt.least) {
+		if c.congestion.acked(got.bytes, flight, c.longest(), c.rtt.least) {
 			s.cutAt = s.next
 		}
 		if int16(s.una-s.roundAt) >= 0 {
 			s.roundAt = s.next
-			c.congestion.round(flight, c.mtu.payload(), c.rtt.least)
+			c.congestion.round(flight, c.longest(), c.rtt.least)
 		}
 	} else if duplicate && s.sacks == 0 {
 		if s.dupAcks++; s.dupAcks == dupThreshold && s.rec(s.una).tries == 1 {
 			c.lose(now, s.una)
 		}
 	}
-	switch {
-	case s.sacks > 0 && (fresh || count > 0):
+	if s.sacks > 0 && (fresh || count > 0) {
 		c.findLost(now)
-	case count == 0:
-		c.answer(now, p)
 	}
 }
 
@@ -73,6 +69,9 @@ func (c *core) settle(now time.Duration, q uint16, got *progress) {
 	c.mtu.arrived(now, q)
 	if r.tries == 1 && r.sent >= got.newest {
 		got.rtt = now - r.sent
+	}
+	if r.tries == 1 && int(r.size) >= c.mtu.payload() {
+		c.mtu.carried = max(c.mtu.carried, r.sent)
 	}
 	if r.tries == 1 || now-r.sent >= c.rtt.least {
 		got.newest = max(got.newest, r.sent)
@@ -133,8 +132,11 @@ func (c *core) lose(now time.Duration, q uint16) {
 	if c.mtu.lost(now, q) {
 		return
 	}
+	if c.tooNarrow(q) {
+		c.narrowed(now)
+	}
 	if !first || int16(q-s.cutAt) >= 0 {
-		if c.congestion.lost(now, c.mtu.payload()) {
+		if c.congestion.lost(now, c.longest()) {
 			s.cutAt = s.next
 		}
 	}
@@ -150,26 +152,28 @@ func (c *core) timedOut(now time.Duration) {
 		c.timers.rto = now + c.rtt.rto()
 		return
 	}
-	c.question = question{due: c.suspects()}
 	for q := s.una; q != s.next; q++ {
 		c.mtu.lost(now, q)
 		s.markLost(q)
 	}
+	if c.tooNarrow(first) {
+		c.narrowed(now)
+	}
 	quiet := c.timers.progress
-	if s.window < int(s.rec(first).size) {
-		quiet = c.timers.heard // there is no room at the peer: it need not acknowledge anything
+	if s.noRoom(first) {
+		quiet = c.timers.heard // it need not acknowledge anything
 	}
 	c.timeout++
-	if c.rtt.backoff >= deadTries && c.onlyFIN() {
-		c.closing.over = true
+	if c.onlyFIN() {
+		c.repeatFIN(now)
 		return
 	}
 	if c.rtt.backoff >= deadTries && now-quiet >= deadAfter {
 		c.fail(errTimeout)
 		return
 	}
-	if s.window >= int(s.rec(first).size) {
-		c.congestion.timedOut(now, c.mtu.payload(), c.rtt.backoff == 0)
+	if !s.noRoom(first) {
+		c.congestion.timedOut(now, c.longest(), c.rtt.backoff == 0)
 	}
 
 	s.cutAt = s.next

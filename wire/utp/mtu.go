@@ -21,8 +21,9 @@ const (
 // longer by extensions that every implementation skips. Lost, it is sent again without them, as the same packet, and nothing
 // else than the size is learnt from it: the window does not shrink.
 //
-// Packets are cut to a size only after a probe of that size arrived. Should the path shrink later, packets of the old size
-// that are under way are taken back, where that is safe; see narrow.go.
+// Packets are cut to a size only after a probe of that size arrived. Should the path become narrower later, those that were
+// cut before may be fragmented when they are sent again, and the search begins anew. What tells is that a packet is
+// lost twice and that none as long has arrived which was sent later.
 type mtuSearch struct {
 	floor   int // arrived
 	ceiling int // not known to be too large
@@ -31,6 +32,9 @@ type mtuSearch struct {
 	probing int // size of the probe under way; 0: none
 	seq     uint16
 	again   time.Duration // when to search once more
+	old     int           // longest payload of packets under way that were cut before the path became narrow; 0: there are none
+	oldEnd  uint16        // the packet after them
+	carried time.Duration // when the last sent of the packets was sent that were as long as can be, and arrived
 	most    int           // coreConfig.MaxDatagram
 }
 
@@ -111,13 +115,12 @@ func (m *mtuSearch) tooLong(now time.Duration, size int) {
 }
 
 // narrowed begins anew below a size that no longer arrives.
-func (m *mtuSearch) narrowed() {
+func (m *mtuSearch) narrowed(now time.Duration) {
 	size := m.floor
-	m.restart()
-	m.floor, m.ceiling, m.probing = min(safeDatagram, m.most), size-1, 0
-	m.next = 0
-	if m.ceiling-m.floor >= mtuEnough {
-		m.next = m.ceiling
+	m.floor = min(safeDatagram, m.most)
+	m.ceiling, m.probing, m.again = max(size-1, m.floor), 0, 0
+	if m.aim(now); m.next != 0 {
+		m.next = m.ceiling // the path may just have been broken for a while
 	}
 }
 
@@ -158,4 +161,37 @@ func appendPadding(b []byte, n int) []byte {
 		}
 	}
 	return b
+}
+
+// tooNarrow reports whether the loss of a packet tells that the path has become too narrow for it.
+func (c *core) tooNarrow(q uint16) bool {
+	r := c.send.rec(q)
+	return r.tries > 1 && r.flags&recFragment == 0 && int(r.size) > safeDatagram-headerLen && r.sent > c.mtu.carried &&
+		!c.send.noRoom(q)
+}
+
+// narrowed begins the search anew, and lets what is under way be fragmented.
+func (c *core) narrowed(now time.Duration) {
+	c.mayFragment()
+	c.mtu.narrowed(now)
+}
+
+// mayFragment lets those packets under way be fragmented, when they are sent again, that are too long to be safe.
+func (c *core) mayFragment() {
+	s := &c.send
+	c.mtu.old, c.mtu.oldEnd = c.longest(), s.next
+	for q := s.una; q != s.next; q++ {
+		if r := s.rec(q); int(r.size) > safeDatagram-headerLen {
+			r.flags |= recFragment
+		}
+	}
+}
+
+// longest is the bytes of payload of the longest packet that may be sent.
+func (c *core) longest() int {
+	m := &c.mtu
+	if m.old != 0 && int16(c.send.una-m.oldEnd) >= 0 {
+		m.old = 0
+	}
+	return max(m.payload(), m.old)
 }

@@ -67,12 +67,12 @@ func TestSearchIsMadeAgainAfterTenMinutes(t *testing.T) {
 func TestSizeThatTheKernelRefusesIsNotTriedAgain(t *testing.T) {
 	c := newCouple(t)
 	c.a.write(make([]byte, 20_000))
-	_, size := c.a.poll(c.now, make([]byte, 0, 64<<10))
+	_, size, _ := c.a.poll(c.now, make([]byte, 0, 64<<10))
 	if size != 1472 {
 		t.Fatalf("the first probe is %d bytes", size)
 	}
 	c.a.sendFailedTooLong(size)
-	out, size := c.a.poll(c.now, make([]byte, 0, 64<<10))
+	out, size, _ := c.a.poll(c.now, make([]byte, 0, 64<<10))
 	if p, err := parsePacket(out[:size]); err != nil || p.seq != c.a.send.una || size != safeDatagram {
 		t.Errorf("then it sends %d bytes, packet %d of %d: %v", size, p.seq, c.a.send.una, err)
 	}

@@ -13,31 +13,26 @@ const (
 
 // poll appends to b a run of datagrams that are due: all of segment bytes but the last, which may be shorter, at most 64
 // and in the room that b has. Nothing appended: nothing is due now. One call after a batch of packets received
-// acknowledges all of them.
-func (c *core) poll(now time.Time, b []byte) (out []byte, segment int) {
+// acknowledges all of them. Where fragment is true, the don't-fragment bit must not be set, else it must.
+func (c *core) poll(now time.Time, b []byte) (out []byte, segment int, fragment bool) {
 	t := c.at(now)
 	c.tick(t)
 	if cap(b)-len(b) < maxHeader && c.phase != established {
-		return b, 0
+		return b, 0, false
 	}
 	switch {
 	case c.failure != nil:
-		return c.appendReset(t, b)
+		out, segment = c.appendReset(t, b)
 	case c.phase == synSent:
-		return c.appendSYN(t, b)
-	case c.phase == synReceived:
-		return c.appendState(t, b)
+		out, segment = c.appendSYN(t, b)
+	case c.phase == synReceived, c.recv.early.count > 0 && c.recv.ackDue:
+		out, segment = c.appendState(t, b) // packets with data have no room for a selective acknowledgement
+	default:
+		if out, segment, fragment = c.appendRun(t, b); segment == 0 {
+			out, segment = c.appendState(t, b)
+		}
 	}
-	if c.recv.early.count > 0 && c.recv.ackDue {
-		return c.appendState(t, b) // packets with data have no room for a selective acknowledgement
-	}
-	if out, segment = c.appendQuestion(t, b); segment > 0 {
-		return out, segment
-	}
-	if out, segment = c.appendRun(t, b); segment > 0 {
-		return out, segment
-	}
-	return c.appendState(t, b)
+	return out, segment, fragment
 }
 
 // wake is when poll must be called though nothing happened; the zero time: never.

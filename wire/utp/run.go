@@ -8,18 +8,19 @@ type candidate struct {
 	seq   uint16 // when it was
 	size  int    // bytes of payload
 	pad   int    // bytes of padding
-	flags uint8
+	flags uint8  // of a record
 }
 
-// appendRun appends packets of the stream that may be sent now, all of one size but the last.
-func (c *core) appendRun(now time.Duration, b []byte) ([]byte, int) {
+// appendRun appends packets of the stream that may be sent now, all of one size but the last, and either all or none of which
+// may be fragmented.
+func (c *core) appendRun(now time.Duration, b []byte) (out []byte, segment int, fragment bool) {
 	s := &c.send
 	header := c.packet(now, stData)
-	segment := 0
 	for range runLength {
 		next, ok := c.candidate(now)
 		length := headerLen + next.pad + next.size
-		if !ok || length > cap(b)-len(b) || segment != 0 && length > segment {
+		whether := next.flags&recFragment != 0
+		if !ok || length > cap(b)-len(b) || segment != 0 && (length > segment || whether != fragment) {
 			break
 		}
 		if !next.again {
@@ -52,7 +53,7 @@ func (c *core) appendRun(now time.Duration, b []byte) ([]byte, int) {
 		s.copyPayload(b[len(b):end], r)
 		b = b[:end]
 		if segment == 0 {
-			segment = length
+			segment, fragment = length, whether
 		}
 		if length < segment || next.pad > 0 {
 			break
@@ -62,7 +63,7 @@ func (c *core) appendRun(now time.Duration, b []byte) ([]byte, int) {
 		c.told(now, &header)
 		c.timers.persist = 0
 	}
-	return b, segment
+	return b, segment, fragment
 }
 
 // start prepares for a packet that was never sent.
@@ -81,13 +82,11 @@ func (c *core) start(now time.Duration) {
 // sent, then the FIN.
 func (c *core) candidate(now time.Duration) (candidate, bool) {
 	s := &c.send
-	if c.question.asked {
-		return candidate{}, false
-	}
 	if s.lost > 0 {
 		q := s.firstLost()
-		size := int(s.rec(q).size)
-		return candidate{again: true, seq: q, size: size}, c.fits(size)
+		r := s.rec(q)
+		size := int(r.size)
+		return candidate{again: true, seq: q, size: size, flags: r.flags}, c.fits(size)
 	}
 	if s.outstanding() >= s.mostPackets() || c.closing.sent {
 		return candidate{}, false
@@ -169,5 +168,19 @@ func (c *core) sendFailedTooLong(size int) {
 		c.send.markLost(c.mtu.seq)
 		c.mtu.probing = 0
 	}
+	if size <= c.mtu.floor {
+		c.takeBack(size)
+	}
 	c.mtu.tooLong(c.now, size)
+}
+
+// takeBack has packets that the kernel refused since the interface became narrow sent again, and fragmented.
+func (c *core) takeBack(size int) {
+	s := &c.send
+	for q := s.una; q != s.next; q++ {
+		if r := s.rec(q); int(r.size)+headerLen >= size && r.flags&recFragment == 0 {
+			s.markLost(q)
+		}
+	}
+	c.mayFragment()
 }

@@ -14,10 +14,11 @@ const (
 
 // Flags of a record.
 const (
-	recSacked  = 1 << iota // arrived, says a selective acknowledgement
-	recLost                // to be sent again
-	recFin                 // the FIN
-	recPartial             // shorter than it could have been
+	recSacked   = 1 << iota // arrived, says a selective acknowledgement
+	recLost                 // to be sent again
+	recFin                  // the FIN
+	recPartial              // shorter than it could have been
+	recFragment             // sent again, it may be fragmented
 )
 
 // record is a packet in flight. Its bytes never change once it was sent.
@@ -114,6 +115,10 @@ func (s *sender) push(n int, flags uint8) uint16 {
 	return q
 }
 
+// noRoom reports whether the peer may have dropped the packet for want of room. What came early takes room too, but not
+// from a packet before it.
+func (s *sender) noRoom(q uint16) bool { return s.sacks == 0 && s.window < int(s.rec(q).size) }
+
 // launched notes that the packet was sent.
 func (s *sender) launched(q uint16, now time.Duration) {
 	r := s.rec(q)
@@ -188,17 +193,12 @@ func (s *sender) advance() {
 	s.una++
 }
 
-// rewind makes bytes of all packets in flight bytes that were never sent.
-func (s *sender) rewind() {
-	s.next = s.una
-	s.cut, s.held, s.flight, s.lost, s.partials, s.sacks = 0, 0, 0, 0, 0, 0
-}
-
-// drop gives all memory back.
+// drop forgets everything and gives all memory back.
 func (s *sender) drop() {
 	s.ring.drop(s.grow)
 	s.dropRecords()
-	s.rewind()
+	s.next = s.una
+	s.cut, s.held, s.flight, s.lost, s.partials, s.sacks = 0, 0, 0, 0, 0, 0
 }
 
 // dropRecords gives the memory of records back; there is nothing in flight.

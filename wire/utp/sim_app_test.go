@@ -46,25 +46,25 @@ func (a *bulk) turn(h *host) {
 	}
 }
 
-func (a *bulk) write(h *host, limit int) {
+func (a *bulk) write(h *host, limit int64) {
 	for limit > 0 && a.sent < a.send {
-		b := streamAt(a.sent, int(min(a.send-a.sent, int64(limit))))
+		b := streamAt(a.sent, int(min(a.send-a.sent, limit, patternSize)))
 		n := h.core.write(b)
 		if n == 0 {
 			return
 		}
 		a.sent += int64(n)
-		limit -= n
+		limit -= int64(n)
 	}
 	if a.close && a.sent == a.send {
 		h.core.closeWrite()
 	}
 }
 
-func (a *bulk) read(h *host, limit int) {
+func (a *bulk) read(h *host, limit int64) {
 	var buffer [8 << 10]byte
 	for limit > 0 {
-		n := h.core.read(buffer[:min(len(buffer), limit)])
+		n := h.core.read(buffer[:min(int64(len(buffer)), limit)])
 		if n == 0 {
 			break
 		}
@@ -72,7 +72,7 @@ func (a *bulk) read(h *host, limit int) {
 			h.t.Fatalf("at %v the stream is not what was written, somewhere from byte %d to %d", h.n.now, a.got, a.got+int64(n))
 		}
 		a.got += int64(n)
-		limit -= n
+		limit -= int64(n)
 		a.pause = max(a.pause, h.n.now-a.last)
 		a.last = h.n.now
 	}
@@ -95,10 +95,10 @@ func (a *talker) talk(h *host) {
 	h.n.after(time.Duration(rng.Int64N(int64(a.gap))), func() {
 		if h.core != nil {
 			if rng.IntN(3) > 0 {
-				a.write(h, 1+rng.IntN(a.chunk))
+				a.write(h, 1+rng.Int64N(int64(a.chunk)))
 			}
 			if rng.IntN(3) > 0 {
-				a.read(h, 1+rng.IntN(a.chunk))
+				a.read(h, 1+rng.Int64N(int64(a.chunk)))
 			}
 			h.poke()
 		}

@@ -25,13 +25,14 @@ type host struct {
 	device int           // largest IP packet that its own interface takes, 0: without limit
 	gone   bool          // its cable was cut
 
-	wakeAt    time.Duration // of the earliest planned wake-up; 0: none
-	turning   bool          // a turn is planned
-	turns     int           // in the millisecond that began at
-	since     time.Duration
-	scratch   []byte
-	datagrams int // sent
-	woken     int // times that its wake-up was due
+	wakeAt     time.Duration // of the earliest planned wake-up; 0: none
+	turning    bool          // a turn is planned
+	turns      int           // in the millisecond that began at
+	since      time.Duration
+	scratch    []byte
+	datagrams  int // sent
+	woken      int // times that its wake-up was due
+	fragmented int // datagrams sent that might be fragmented
 }
 
 // A pair is two hosts with a link each way: the initiator is a.
@@ -119,7 +120,7 @@ func (h *host) poll() {
 		h.scratch = make([]byte, 0, 64<<10)
 	}
 	for range 1000 {
-		out, segment := h.core.poll(h.time(), h.scratch)
+		out, segment, fragment := h.core.poll(h.time(), h.scratch)
 		if len(out) == 0 {
 			return
 		}
@@ -131,11 +132,14 @@ func (h *host) poll() {
 			d := out[:min(segment, len(out))]
 			out = out[len(d):]
 			h.datagrams++
-			if h.device > 0 && len(d)+headers > h.device {
+			if fragment {
+				h.fragmented++
+			}
+			if !fragment && h.device > 0 && len(d)+headers > h.device {
 				tooLong = true
 				continue
 			}
-			h.n.send(d, len(d)+headers, h.out, h.peer)
+			h.n.send(datagram{data: d, size: len(d) + headers, fragment: fragment, route: h.out, to: h.peer})
 		}
 		if tooLong {
 			h.core.sendFailedTooLong(segment)

@@ -24,14 +24,19 @@ type event struct {
 }
 
 type datagram struct {
-	data  []byte
-	size  int     // IP bytes
-	route []*link // that are still ahead
-	to    interface{ arrive(data []byte) }
+	data     []byte
+	size     int     // IP bytes
+	fragment bool    // it may be fragmented
+	pieces   int     // more than 1: fragments that it was cut into
+	route    []*link // that are still ahead
+	to       interface{ arrive(data []byte) }
 }
 
 // headers are IPv4's 20 bytes and UDP's 8.
-const headers = 28
+const (
+	ipHeader = 20
+	headers  = ipHeader + 8
+)
 
 func newNetwork(seed uint64) *network {
 	return &network{rng: rand.New(rand.NewPCG(seed, 0x75747020))}
@@ -74,9 +79,10 @@ func (n *network) runUntil(d time.Duration, done func() bool) bool {
 	return done()
 }
 
-// send puts a copy of data, whose IP packet has size bytes, on its way.
-func (n *network) send(data []byte, size int, route []*link, to interface{ arrive(data []byte) }) {
-	n.forward(&datagram{data: n.copyOf(data), size: size, route: route, to: to})
+// send puts a copy of the datagram on its way.
+func (n *network) send(d datagram) {
+	d.data = n.copyOf(d.data)
+	n.forward(&d)
 }
 
 func (n *network) forward(d *datagram) {
@@ -149,8 +155,8 @@ type link struct {
 	jitter  time.Duration // up to this much more, by chance, without overtaking
 	late    time.Duration // how much later than that a reordered one comes, at most
 	queue   int           // bytes that may wait, 0: without limit; what finds no room is dropped
-	mtu     int           // largest IP packet, 0: without limit; larger ones vanish as in a black hole
-	loss    float64       // shares of the datagrams that …
+	mtu     int           // largest IP packet, 0: without limit; larger ones are cut into fragments or vanish as in a black hole
+	loss    float64       // shares of the packets, so also of fragments, that …
 	twice   float64
 	reorder float64
 	lose    func(data []byte) bool // loses what it says; nil: nothing
@@ -168,30 +174,48 @@ func (l *link) waiting(now time.Duration) time.Duration {
 }
 
 func (l *link) carry(n *network, d *datagram) {
+	pieces := max(d.pieces, 1)
 	if l.mtu > 0 && d.size > l.mtu {
-		l.tooLarge++
+		if !d.fragment {
+			l.tooLarge++
+			return
+		}
+		each := (l.mtu - ipHeader) / 8 * 8
+		pieces = max(pieces, (d.size-ipHeader+each-1)/each)
+	}
+	d.pieces = pieces
+	size := d.size + (pieces-1)*ipHeader
+	if l.lose != nil && l.lose(d.data) {
 		return
 	}
-	if l.loss > 0 && n.rng.Float64() < l.loss || l.lose != nil && l.lose(d.data) {
-		return
+	for range pieces { // all of which must arrive
+		if l.loss > 0 && n.rng.Float64() < l.loss {
+			return
+		}
 	}
 	out := n.now
 	if l.rate > 0 {
 		wait := l.waiting(n.now)
-		if l.queue > 0 && wait.Seconds()*l.rate+float64(d.size) > float64(l.queue) {
+		if l.queue > 0 && wait.Seconds()*l.rate+float64(size) > float64(l.queue) {
 			l.dropped++
 			return
 		}
-		l.free = n.now + wait + time.Duration(float64(d.size)/l.rate*1e9)
+		l.free = n.now + wait + time.Duration(float64(size)/l.rate*1e9)
 		out = l.free
 	}
-	l.carried += int64(d.size)
+	l.carried += int64(size)
 	out += l.delay
 	if l.jitter > 0 {
 		out += n.upTo(l.jitter)
 	}
-	if l.reorder > 0 && n.rng.Float64() < l.reorder {
-		out += n.upTo(l.late)
+	var late time.Duration
+	for range pieces { // the last of which counts
+		if l.reorder > 0 && n.rng.Float64() < l.reorder {
+			late = max(late, 1+n.upTo(l.late))
+		}
+	}
+	if late > 0 {
+		out += late
 	} else {
 		out = max(out, l.latest)
 		l.latest = out

@@ -71,7 +71,7 @@ func (f *tcpFlow) fill() {
 		binary.BigEndian.PutUint64(b[:], f.sends)
 		binary.BigEndian.PutUint64(b[8:], segment)
 		f.sends++
-		f.n.send(b[:], 1500, f.forth, tcpReceiver{f})
+		f.n.send(datagram{data: b[:], size: 1500, route: f.forth, to: tcpReceiver{f}})
 	}
 	f.timer++
 	mine := f.timer
@@ -88,7 +88,7 @@ func (r tcpReceiver) arrive(data []byte) {
 		delete(r.came, r.edge)
 		r.edge++
 	}
-	r.n.send(data, 40, r.back, tcpSender(r))
+	r.n.send(datagram{data: data, size: 40, route: r.back, to: tcpSender(r)})
 }
 
 func (s tcpSender) arrive(data []byte) {

@@ -8,10 +8,14 @@ const (
 	mostForget  = 6 * time.Second
 )
 
+// finRepeats is how often our FIN is sent again once the peer's has come.
+const finRepeats = 3
+
 // closing is how far each direction's end has come; theirs is the receiver's.
 type closing struct {
 	wanted   bool // no more is written
 	sent     bool // the FIN has a sequence number
+	repeats  int  // timeouts of it after theirs had come
 	resetDue bool
 	over     bool // nothing is expected any more
 }
@@ -41,6 +45,16 @@ func (c *core) finAcked() bool { return c.closing.sent && c.send.outstanding() =
 // may have forgotten the connection.
 func (c *core) onlyFIN() bool {
 	return c.recv.finished && c.closing.sent && c.send.outstanding() == 1
+}
+
+// repeatFIN takes that our FIN, the only thing under way, timed out. A peer that has sent its own may have forgotten the
+// connection, as libtorrent may when both cross: so few tries must do, and there is nothing to be gentle for between them.
+func (c *core) repeatFIN(now time.Duration) {
+	s := &c.closing
+	s.repeats++
+	s.over = s.repeats > finRepeats
+	c.rtt.backoff = 0
+	c.timers.rto = now + c.rtt.rto()
 }
 
 // settle starts the time after which a connection that ended in both directions is forgotten. It needs no memory until then.

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	go                      sends and delivers both ways until nothing is left
 //	wait D                  time passes; nobody is polled
 //	sleep [N]               time passes until the next time that one of them wants to be woken, and that one sends; N times
-//	narrow N                from now on the path loses datagrams longer than N
+//	narrow N                from now on the path loses datagrams longer than N that may not be fragmented
 //	forge X TYPE key=value...   X receives a packet of nobody's: seq, ack (relative to what X expects), id, window, size
 //	status X                prints what X knows
 func TestTranscripts(t *testing.T) {
@@ -190,7 +190,7 @@ func (s *script) send(name string) int {
 		run = nil
 	}
 	for e.core != nil {
-		out, segment := e.core.poll(s.now, make([]byte, 0, 8<<10))
+		out, segment, fragment := e.core.poll(s.now, make([]byte, 0, 8<<10))
 		if len(out) == 0 {
 			break
 		}
@@ -201,7 +201,10 @@ func (s *script) send(name string) int {
 			}
 			line := describe(&p, len(d))
 			e.way = append(e.way, d)
-			if s.narrow > 0 && len(d) > s.narrow {
+			switch {
+			case fragment:
+				line += ", may be fragmented"
+			case s.narrow > 0 && len(d) > s.narrow:
 				e.way[len(e.way)-1] = nil
 				line += ", vanishes"
 			}
