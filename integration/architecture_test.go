@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"wire/dial":    {"wire/peer", "wire/mse", "wire/utp"},
 	"nat":          {},
 	"nat/udpmux":   {},
-	"nat/stun":     {"nat"},
+	"nat/stun":     {},
 	"nat/portmap":  {"nat"},
 
 	"edgeagent/picker":  {},
