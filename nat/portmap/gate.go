@@ -25,7 +25,10 @@ const mostDatagrams = 32
 // which four are enough on one link. PCP's of 3 s and more are for servers further away.
 var waits = [...]time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second}
 
-var errSilent = errors.New("the gateway does not answer")
+var (
+	errSilent   = errors.New("the gateway does not answer")
+	errNoSource = errors.New("the connection does not say from which address it is")
+)
 
 // dial connects to a port of the gateway. The connection ends with the context: whatever it waits for then fails.
 func (g *gate) dial(ctx context.Context, network string, port uint16) (net.Conn, error) {
@@ -64,7 +67,11 @@ func (g *gate) exchange(ctx context.Context, makeRequest func(from netip.Addr) [
 		return err
 	}
 	defer c.Close()
-	request := makeRequest(source(c.LocalAddr()))
+	from := source(c.LocalAddr())
+	if !from.IsValid() {
+		return errNoSource
+	}
+	request := makeRequest(from)
 	buf := make([]byte, pcpMost+1)
 	left := mostDatagrams
 	for _, wait := range waits {

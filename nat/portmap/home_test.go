@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -230,6 +231,7 @@ func (h *home) config(local netip.Addr) Config {
 	dial, listen := dialFrom(local), listenOn(local)
 	return Config{
 		Gateway: homeGateway,
+		Log:     slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Dial: func(ctx context.Context, network, address string) (c net.Conn, err error) {
 			err = h.device.Do(func() error { c, err = dial(ctx, network, address); return err })
 			return c, err

@@ -232,7 +232,11 @@ func (r *run) note(got result) {
 		r.service = got.service
 	}
 	r.schedule.done(time.Now(), a, o)
-	r.c.Log.Debug("port mapping", "step", a.kind, "by", a.by, "port", a.port, "gateway", got.gate.addr,
+	port := ""
+	if a.kind != search {
+		port = a.port.String()
+	}
+	r.c.Log.Debug("port mapping", "step", a.kind, "by", a.by, "port", port, "gateway", got.gate.addr,
 		"external", o.external, "lifetime", o.lifetime, "error", o.err)
 }
 

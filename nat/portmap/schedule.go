@@ -104,7 +104,7 @@ func (s *schedule) poll(now time.Time) []action {
 	if !s.decideAt.IsZero() && !now.Before(s.decideAt) {
 		s.decided = true
 	}
-	if !s.searchAt.IsZero() && !now.Before(s.searchAt) && !s.searching() {
+	if !s.searchAt.IsZero() && !now.Before(s.searchAt) {
 		do = s.search()
 	}
 	unmapped := false
@@ -134,13 +134,16 @@ func (s *schedule) poll(now time.Time) []action {
 	return do
 }
 
-// search starts to look for all methods.
+// search starts to look for all methods, but those that still are.
 func (s *schedule) search() (do []action) {
 	s.searchAt, s.decideAt, s.decided = time.Time{}, time.Time{}, false
 	for i := range s.ports {
 		s.ports[i].failed = [methods]bool{}
 	}
 	for m := range methods {
+		if s.methods[m].searching {
+			continue
+		}
 		s.methods[m].found = false
 		if s.ipv6 && m != pcp {
 			s.methods[m].err = errOnlyIPv4 // RFC 6886 and UPnP's port mappings are of IPv4
@@ -199,6 +202,9 @@ func (s *schedule) done(now time.Time, a action, o outcome) {
 	switch a.kind {
 	case search:
 		m.searching, m.found = false, o.err == nil
+		if errors.Is(o.err, errMoved) {
+			s.searchAt = now
+		}
 		if m.found && s.decideAt.IsZero() {
 			s.decideAt = now.Add(grace)
 		}

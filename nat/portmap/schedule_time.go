@@ -12,9 +12,7 @@ func (s *schedule) wake() (at time.Time) {
 	if s.closed {
 		return at
 	}
-	if !s.searching() {
-		earliest(s.searchAt)
-	}
+	earliest(s.searchAt)
 	for _, p := range s.ports {
 		switch {
 		case p.asking:

@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	want [ipv6] PORT …                        begins; the lease asked for is 2 hours
 //	found METHOD [epoch=N]                    a search ends
 //	absent METHOD
+//	elsewhere METHOD                          it was of another gateway
 //	grant PORT EXTERNAL LIFETIME [epoch=N]    a request ends
 //	refuse PORT
 //	removed PORT
@@ -110,6 +111,8 @@ func (p *player) command(words []string) {
 		p.end(arg(1), outcome{}, words[2:])
 	case "absent":
 		p.end(arg(1), outcome{err: errSilent}, nil)
+	case "elsewhere":
+		p.end(arg(1), outcome{err: errMoved}, nil)
 	case "grant":
 		external, err := netip.ParseAddrPort(arg(2))
 		lifetime, err2 := time.ParseDuration(arg(3))
