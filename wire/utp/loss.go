@@ -152,6 +152,10 @@ func (c *core) timedOut(now time.Duration) {
 		c.timers.rto = now + c.rtt.rto()
 		return
 	}
+	if c.onlyFIN() {
+		c.repeatFIN(now)
+		return
+	}
 	for q := s.una; q != s.next; q++ {
 		c.mtu.lost(now, q)
 		s.markLost(q)
@@ -164,10 +168,6 @@ func (c *core) timedOut(now time.Duration) {
 		quiet = c.timers.heard // it need not acknowledge anything
 	}
 	c.timeout++
-	if c.onlyFIN() {
-		c.repeatFIN(now)
-		return
-	}
 	if c.rtt.backoff >= deadTries && now-quiet >= deadAfter {
 		c.fail(errTimeout)
 		return

@@ -39,7 +39,7 @@ func (c *core) appendRun(now time.Duration, b []byte) (out []byte, segment int, 
 		r := s.rec(next.seq)
 		s.launched(next.seq, now)
 		if next.again && next.seq == s.una {
-			c.timers.rto = now + c.rtt.rto()
+			c.timers.rto = now + c.patience()
 		}
 		header.seq, header.typ = next.seq, stData
 		if r.flags&recFin != 0 {

@@ -53,6 +53,29 @@ func TestBothMayCloseAtOnce(t *testing.T) {
 // lingerBound is how long a connection that is closed and acknowledged on both sides may be remembered.
 const lingerBound = 10 * time.Second
 
+// libtorrent may forget the connection when both FINs cross, and then says nothing to ours. It is sent six times in all within three
+// RTOs of 0.5 s, since the other end may also just not have got it, and after half of one more forgotten.
+func TestPeerThatForgetsAfterItsFINIsSoonForgotten(t *testing.T) {
+	p, a, b := connect(t, 1)
+	a.close, b.close = true, true
+	p.a.poke()
+	p.b.poke()
+	p.n.run(time.Millisecond)
+	p.b.gone = true // with its FIN under way
+	sent, from := p.a.datagrams, p.n.now
+	p.n.runUntil(lingerBound, p.a.core.done)
+	t.Logf("forgotten after %v and %d packets", p.n.now-from, p.a.datagrams-sent)
+	if took := p.n.now - from; !a.eof || took < 1500*time.Millisecond || took > 2*time.Second {
+		t.Errorf("end %v, done %v after %v", a.eof, p.a.core.done(), took)
+	}
+	if n := p.a.datagrams - sent; n > finRepeats+2 {
+		t.Errorf("it sent %d packets: %d times the FIN and the acknowledgement, of which there are two forms, are enough", n, finRepeats)
+	}
+	if err := p.a.core.err(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOneDirectionStaysOpenWhenTheOtherCloses(t *testing.T) {
 	p, a, b := connect(t, 1)
 	a.close = true
@@ -78,11 +101,12 @@ func TestOneDirectionStaysOpenWhenTheOtherCloses(t *testing.T) {
 	p.clean(t)
 }
 
-// Closing works under loss too: with 30 % each way every stream ends, without an error on either side.
+// Closing works under loss too: with 20 % each way every stream ends, without an error on either side. A FIN is lost six
+// times, and not sent again, in one of 15,000.
 func TestClosingSurvivesLoss(t *testing.T) {
 	for seed := range uint64(100) {
 		p, a, b := connect(t, seed)
-		p.forth.loss, p.back.loss = 0.3, 0.3
+		p.forth.loss, p.back.loss = 0.2, 0.2
 		a.close, b.close = true, true
 		p.a.poke()
 		p.n.run(p.n.upTo(time.Second))

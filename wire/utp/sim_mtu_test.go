@@ -108,6 +108,66 @@ func TestOwnInterfaceOfSmallMTUCostsNoLosses(t *testing.T) {
 	}
 }
 
+// The own interface takes less from one moment on, as when another tunnel carries it: what was cut before is fragmented
+// at once, without waiting for a timeout, and the search stays below.
+func TestOwnInterfaceThatBecomesNarrowCostsNoTimeout(t *testing.T) {
+	n := newNetwork(1)
+	forth, back := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}.links()
+	p, _, to := transfer(t, n, forth, back)
+	n.run(5 * time.Second)
+	p.a.device, forth.mtu = 1300, 1300
+	to.pause = 0
+	n.run(5 * time.Second)
+	got := p.a.core.stats()
+	t.Logf("the longest pause was %v; %d might be fragmented; %+v", to.pause, p.a.fragmented, got)
+	if to.pause > 400*time.Millisecond || got.timeouts > 0 {
+		t.Errorf("the stream stood still for %v; %d timeouts", to.pause, got.timeouts)
+	}
+	if fits := 1300 - headers; got.mtu > fits || got.mtu < fits-mtuSlack {
+		t.Errorf("it sends datagrams of %d where %d fit", got.mtu, fits)
+	}
+}
+
+// Small packets that still arrive must not hide that long ones do not: here every third is short.
+func TestShortPacketsDoNotHideANarrowPath(t *testing.T) {
+	n := newNetwork(1)
+	forth, back := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}.links()
+	p, from, to := transfer(t, n, forth, back)
+	n.run(5 * time.Second)
+	from.send = from.sent
+	n.run(time.Second)
+	forth.mtu = 1200
+	n.every(100*time.Millisecond, func() {
+		if from.sent == from.send {
+			from.send += 3000
+			p.a.poke()
+		}
+	})
+	to.pause, to.last = 0, n.now
+	n.run(10 * time.Second)
+	got := p.a.core.stats()
+	t.Logf("the longest pause was %v; %d might be fragmented; %+v", to.pause, p.a.fragmented, got)
+	if to.pause > 2*time.Second || got.mtu > 1200-headers {
+		t.Errorf("the stream stood still for %v; datagrams of %d", to.pause, got.mtu)
+	}
+}
+
+// A path that was just broken for a while is used as before, but for a byte.
+func TestBrokenPathLosesNoSize(t *testing.T) {
+	n := newNetwork(1)
+	forth, back := line{rate: 20e6, rtt: 50 * time.Millisecond, queue: 200 * time.Millisecond}.links()
+	p, _, _ := transfer(t, n, forth, back)
+	n.run(5 * time.Second)
+	before := p.a.core.stats().mtu
+	forth.lose = func([]byte) bool { return true }
+	n.run(5 * time.Second)
+	forth.lose = nil
+	n.run(10 * time.Second)
+	if after := p.a.core.stats().mtu; after < before-1 {
+		t.Errorf("datagrams of %d became such of %d", before, after)
+	}
+}
+
 // A probe may be sent again, in its ordinary size, for other reasons than that it was found lost: here because a reader that was slow
 // makes room. That it arrives then must not be taken for the probe's arrival.
 func TestProbeThatWasSentAgainProvesNothing(t *testing.T) {

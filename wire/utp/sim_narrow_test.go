@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	narrowWorlds = flag.Uint64("worlds", 1500, "paths that become narrow")
+	narrowWorlds = flag.Uint64("worlds", 2500, "paths that become narrow")
 	narrowFirst  = flag.Uint64("world", 0, "the first of them")
 )
 

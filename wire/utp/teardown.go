@@ -9,13 +9,13 @@ const (
 )
 
 // finRepeats is how often our FIN is sent again once the peer's has come.
-const finRepeats = 3
+const finRepeats = 5
 
 // closing is how far each direction's end has come; theirs is the receiver's.
 type closing struct {
 	wanted   bool // no more is written
 	sent     bool // the FIN has a sequence number
-	repeats  int  // timeouts of it after theirs had come
+	repeats  int  // times that it was sent again after theirs had come
 	resetDue bool
 	over     bool // nothing is expected any more
 }
@@ -48,13 +48,25 @@ func (c *core) onlyFIN() bool {
 }
 
 // repeatFIN takes that our FIN, the only thing under way, timed out. A peer that has sent its own may have forgotten the
-// connection, as libtorrent may when both cross: so few tries must do, and there is nothing to be gentle for between them.
+// connection, as libtorrent may when both cross. So little time must do, and the tries follow each other soon.
 func (c *core) repeatFIN(now time.Duration) {
-	s := &c.closing
-	s.repeats++
-	s.over = s.repeats > finRepeats
+	if c.closing.repeats == finRepeats {
+		c.closing.over = true
+		return
+	}
+	c.closing.repeats++
+	c.timeout++
+	c.send.markLost(c.send.una)
 	c.rtt.backoff = 0
-	c.timers.rto = now + c.rtt.rto()
+	c.timers.rto = now + c.patience()
+}
+
+// patience is how long the first packet under way may take, once sent again, until it counts as lost.
+func (c *core) patience() time.Duration {
+	if c.closing.repeats > 0 {
+		return c.rtt.rto() / 2
+	}
+	return c.rtt.rto()
 }
 
 // settle starts the time after which a connection that ended in both directions is forgotten. It needs no memory until then.
