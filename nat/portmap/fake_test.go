@@ -20,7 +20,7 @@ type fake struct {
 	mu     sync.Mutex
 	sent   int // datagrams
 	dialed int // connections of TCP
-	hear   net.Conn
+	hear   *inbox
 }
 
 type packet struct {
@@ -78,26 +78,68 @@ func (f *fake) dial(_ context.Context, network, address string) (net.Conn, error
 	if ap.Port() != gatewayPort {
 		f.t.Errorf("sends to %s", address)
 	}
-	return end{near, func(b []byte) {
+	in := newInbox(far)
+	return end{in.conn(near), func(b []byte) {
 		f.count(&f.sent)
-		if f.server == nil {
-			return
-		}
-		go func() {
+		if f.server != nil {
 			for _, answer := range f.server(b) {
-				if _, err := far.Write(answer); err != nil {
-					return
-				}
+				in.put(answer)
 			}
-		}()
+		}
 	}}, nil
+}
+
+// inbox hands datagrams to a socket, whose other end it has.
+type inbox struct {
+	queue chan []byte
+	done  chan struct{}
+}
+
+func newInbox(far net.Conn) *inbox {
+	in := &inbox{make(chan []byte, 1<<10), make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case b := <-in.queue:
+				far.Write(b)
+			case <-in.done:
+				return
+			}
+		}
+	}()
+	return in
+}
+
+// put drops what does not fit, as a socket does.
+func (in *inbox) put(b []byte) {
+	select {
+	case in.queue <- b:
+	default:
+	}
+}
+
+func (in *inbox) tell(p packet) { in.put(append([]byte(p.from.String()+"\n"), p.b...)) }
+
+// conn is the socket.
+func (in *inbox) conn(near net.Conn) net.Conn {
+	return closer{near, sync.OnceFunc(func() { close(in.done) })}
+}
+
+type closer struct {
+	net.Conn
+	also func()
+}
+
+func (c closer) Close() error {
+	c.also()
+	return c.Conn.Close()
 }
 
 // packetEnd is a socket: what it reads begins with the sender's address and a line end.
 type packetEnd struct {
 	net.Conn
-	f   *fake
-	far net.Conn
+	f  *fake
+	in *inbox
 }
 
 func (p packetEnd) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -117,26 +159,20 @@ func (p packetEnd) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	_, target, _ := bytes.Cut(b, []byte("ST: "))
 	if p.f.ssdp != nil {
-		go func() {
-			for _, answer := range p.f.ssdp(string(bytes.TrimSpace(target))) {
-				tell(p.far, answer)
-			}
-		}()
+		for _, answer := range p.f.ssdp(string(bytes.TrimSpace(target))) {
+			p.in.tell(answer)
+		}
 	}
 	return len(b), nil
 }
 
-// tell sends a datagram to a socket.
-func tell(c net.Conn, p packet) {
-	c.Write(append([]byte(p.from.String()+"\n"), p.b...))
-}
-
 func (f *fake) listen(_, address string) (net.PacketConn, error) {
 	near, far := net.Pipe()
+	in := newInbox(far)
 	if address == ":5350" {
-		f.hear = far
+		f.hear = in
 	}
-	return packetEnd{near, f, far}, nil
+	return packetEnd{in.conn(near), f, in}, nil
 }
 
 func (f *fake) run(ctx context.Context, news func([]Mapping), want ...Port) error {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,9 +154,9 @@ func TestAGatewayThatFallsSilentDelaysTheEndByTwoSeconds(t *testing.T) {
 
 func TestAnnouncementsCountOnlyFromTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int32
 		f := &fake{t: t}
-		f.server = aServer(func(a []byte) [][]byte { asked++; return [][]byte{a} })
+		f.server = aServer(func(a []byte) [][]byte { asked.Add(1); return [][]byte{a} })
 		ctx, cancel := context.WithCancel(t.Context())
 		end := make(chan error)
 		go func() { end <- f.run(ctx, func([]Mapping) {}, Port{UDP, 6882}) }()
@@ -165,19 +166,19 @@ func TestAnnouncementsCountOnlyFromTheGateway(t *testing.T) {
 			{netip.AddrPortFrom(netip.MustParseAddr("192.168.1.9"), 5351), announcement},
 			{netip.AddrPortFrom(testGateway, 5351), []byte("something else")},
 		} {
-			tell(f.hear, p)
+			f.hear.tell(p)
 		}
 		time.Sleep(time.Minute)
-		if asked != 1 {
-			t.Errorf("asked %d times", asked)
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
 		}
 		for range 1000 {
-			tell(f.hear, packet{netip.AddrPortFrom(testGateway, 5351), announcement})
+			f.hear.tell(packet{netip.AddrPortFrom(testGateway, 5351), announcement})
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Minute)
-		if asked < 2 || asked > 3 {
-			t.Errorf("asked %d times after 1000 announcements", asked)
+		if n := asked.Load(); n < 2 || n > 3 {
+			t.Errorf("asked %d times after 1000 announcements", n)
 		}
 		cancel()
 		if err := <-end; err != nil {
