@@ -43,4 +43,9 @@
 //
 // A loss halves the window, once in 100 ms and once for all packets that were under way at the time. A packet is lost when
 // three later ones have arrived, or when, sent again, one sent well after it has; or after max(500 ms, RTT + 4·variance).
+//
+// # Narrow paths
+//
+// A path that becomes narrow swallows packets that were cut to what it took before. Their bytes are never cut anew, or the
+// peer could get them twice; lost twice, they are sent as datagrams that may be fragmented, as libutp does.
 package utp
