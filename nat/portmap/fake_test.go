@@ -18,9 +18,9 @@ type fake struct {
 	ssdp   func(target string) []packet  // answers to a search that the gateway or the group gets
 	web    func(c net.Conn, port string) // serves a connection
 	mu     sync.Mutex
-	sent   int // datagrams
-	dialed int // connections of TCP
-	hear   *inbox
+	sent   int         // datagrams
+	dialed int         // connections of TCP
+	hear   chan *inbox // gets the socket for announcements, if it is there
 }
 
 type packet struct {
@@ -169,8 +169,8 @@ func (p packetEnd) WriteTo(b []byte, to net.Addr) (int, error) {
 func (f *fake) listen(_, address string) (net.PacketConn, error) {
 	near, far := net.Pipe()
 	in := newInbox(far)
-	if address == ":5350" {
-		f.hear = in
+	if address == ":5350" && f.hear != nil {
+		f.hear <- in
 	}
 	return packetEnd{in.conn(near), f, in}, nil
 }

@@ -255,8 +255,15 @@ type running struct {
 func (h *home) start(c Config, want ...Port) *running {
 	ctx, stop := context.WithCancel(h.t.Context())
 	r := &running{Mapper: New(c), h: h, news: make(chan []Mapping, 64), stop: stop, end: make(chan error, 1)}
-	go func() { r.end <- r.Run(ctx, want, func(m []Mapping) { r.news <- m }) }()
-	h.t.Cleanup(stop)
+	go func() {
+		defer close(r.end)
+		r.end <- r.Run(ctx, want, func(m []Mapping) { r.news <- m })
+	}()
+	h.t.Cleanup(func() {
+		stop()
+		for range r.end { // before the lab goes
+		}
+	})
 	return r
 }
 

@@ -155,25 +155,26 @@ func TestAGatewayThatFallsSilentDelaysTheEndByTwoSeconds(t *testing.T) {
 func TestAnnouncementsCountOnlyFromTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		f := &fake{t: t}
+		f := &fake{t: t, hear: make(chan *inbox, 1)}
 		f.server = aServer(func(a []byte) [][]byte { asked.Add(1); return [][]byte{a} })
 		ctx, cancel := context.WithCancel(t.Context())
 		end := make(chan error)
 		go func() { end <- f.run(ctx, func([]Mapping) {}, Port{UDP, 6882}) }()
+		hear := <-f.hear
 		time.Sleep(10 * time.Second)
 		announcement := unhex(t, pcpAnnounced)
 		for _, p := range []packet{
 			{netip.AddrPortFrom(netip.MustParseAddr("192.168.1.9"), 5351), announcement},
 			{netip.AddrPortFrom(testGateway, 5351), []byte("something else")},
 		} {
-			f.hear.tell(p)
+			hear.tell(p)
 		}
 		time.Sleep(time.Minute)
 		if asked.Load() != 1 {
 			t.Errorf("asked %d times", asked.Load())
 		}
 		for range 1000 {
-			f.hear.tell(packet{netip.AddrPortFrom(testGateway, 5351), announcement})
+			hear.tell(packet{netip.AddrPortFrom(testGateway, 5351), announcement})
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Minute)
