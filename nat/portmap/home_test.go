@@ -60,6 +60,7 @@ const routerRules = `
 table inet filter {
 	chain input {
 		type filter hook input priority filter; policy accept;
+		meta l4proto ipv6-icmp accept
 		iifname "wan0" ct state != { established, related } drop
 		%s
 	}

@@ -117,3 +117,18 @@ func TestHostsFindTheirGateway(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// PCP opens a firewall's ports too: the address outside is the device's own.
+func TestAnIPv6FirewallIsOpened(t *testing.T) {
+	h := newHome(t, "")
+	c := h.config(netip.MustParseAddr("fd00:77::5"))
+	c.Gateway = netip.MustParseAddr("fd00:77::1")
+	r := h.start(c, Port{UDP, 6882}, Port{TCP, 6882})
+	inside := netip.MustParseAddrPort("[fd00:77::5]:6882")
+	for _, m := range r.next(2) {
+		if m.External != inside || m.By != "pcp" || m.Public() {
+			t.Errorf("%+v", m)
+		}
+	}
+	h.reach(inside, inside)
+}
