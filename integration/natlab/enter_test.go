@@ -256,7 +256,7 @@ func TestOrdinaryUserHasTheSameLabs(t *testing.T) {
 	if b, err := os.ReadFile("/proc/self/exe"); err != nil || os.WriteFile(exe, b, 0o755) != nil || os.Chmod(dir, 0o755) != nil {
 		t.Fatalf("copy the test binary: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", exe, "-test.v", "-test.timeout=60s")
+	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", exe, "-test.v", "-test.timeout=120s")
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), ordinaryEnv+"=1", "CI=true", "HOME=/nonexistent", noRaceDelay)
 	out, err := cmd.CombinedOutput()

@@ -45,7 +45,7 @@ func (m *machine) Command(ctx context.Context, name string, args ...string) *exe
 	if err == nil {
 		err = errProgram
 	}
-	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + m.near.ns.path, "--", path}, args...)...)
+	cmd := exec.CommandContext(ctx, nsenter, append([]string{enterFlag + m.near.ns.path, "--", path}, args...)...)
 	cmd.Err = err
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }

@@ -48,7 +48,7 @@ type kind struct {
 func (k kind) hairpins() bool { return k.rules4 != "" && k.expect.Hairpin == nat.Yes }
 
 // only6 reports whether the LAN has no IPv4.
-func (k kind) only6() bool { return k.rules4 == "" && k.rules6 != "" }
+func (k kind) only6() bool { return k.name == IPv6Open || k.name == IPv6Firewalled }
 
 var (
 	portRestricted = nat.Behaviour{

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+var errTimeout = errors.New("a UDP timeout is at least one second")
+
 // defaultTimeout is the least that RFC 4787 REQ-5 allows.
 const defaultTimeout = 2 * time.Minute
 

@@ -201,9 +201,10 @@ func setSysctls(entries ...string) error {
 
 // killAll kills every process but this one whose network is one of the given, and waits until they are gone.
 func killAll(spaces []*namespace) error {
-	doomed := make(map[string]bool, len(spaces))
+	doomed := make(map[string]bool, 2*len(spaces))
 	for _, ns := range spaces {
 		doomed[ns.id] = true
+		doomed[enterFlag+ns.path] = true
 	}
 	for deadline := time.Now().Add(killWait); ; time.Sleep(5 * time.Millisecond) {
 		left, err := processesIn(doomed)
@@ -219,7 +220,8 @@ func killAll(spaces []*namespace) error {
 	}
 }
 
-// processesIn lists the processes in the given network namespaces, without this one. Zombies are in none.
+// processesIn lists the processes in the given network namespaces, or about to enter them, without this one. Zombies are
+// in none.
 func processesIn(spaces map[string]bool) (pids []int, err error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
@@ -233,7 +235,14 @@ func processesIn(spaces map[string]bool) (pids []int, err error) {
 			if notNumber != nil || pid == os.Getpid() {
 				continue
 			}
-			// A process that has just ended has no link: it needs no killing.
+			// A process that Command has just started may still be on its way, with its goal as first argument.
+			if line, gone := os.ReadFile("/proc/" + name + "/cmdline"); gone == nil {
+				if arguments := strings.Split(string(line), "\x00"); len(arguments) > 1 && spaces[arguments[1]] {
+					pids = append(pids, pid)
+					continue
+				}
+			}
+			// One that has just ended has no link: it needs no killing.
 			if id, gone := os.Readlink("/proc/" + name + "/ns/net"); gone == nil && spaces[id] {
 				pids = append(pids, pid)
 			}

@@ -14,6 +14,9 @@ import (
 // threadNet is the network namespace of the calling thread. /proc/self would be that of the first thread.
 const threadNet = "/proc/thread-self/ns/net"
 
+// enterFlag tells nsenter(1) which namespace to enter.
+const enterFlag = "--net="
+
 // namespace is a network namespace that exists until it is closed, with or without processes in it.
 type namespace struct {
 	path string   // its name in /run/netns, for ip(8) and nsenter(1)

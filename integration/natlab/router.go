@@ -3,7 +3,6 @@
 package natlab
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -274,23 +273,23 @@ func (r *Router) LAN6() netip.Prefix {
 	return netip.PrefixFrom(r.lan.addr6, 64).Masked()
 }
 
-// Expect returns what a classifier must find on a device of this home: Kind.Expect, and what the carrier in front of it adds.
+// Expect returns what a classifier must find on a device of this home: Kind.Expect, and what the carrier in front of it
+// adds. A carrier that hairpins shows only where the router lets the packet in: behind others two devices reach each other
+// when both send.
 func (r *Router) Expect() nat.Behaviour {
 	b := r.kind.expect
 	if r.carrier == nil || b.Blocked || r.kind.only6() {
 		return b
 	}
+	b.Hairpin = nat.No
+	if r.carrier.rules.Hairpin && b.Filtering == nat.EndpointIndependent {
+		b.Hairpin = nat.Yes
+	}
 	b.Double = nat.Yes
 	if r.kind.rules4 == "" {
 		b.Double = nat.No // the carrier's is the only one
 	}
-	b.Public, b.Preserved, b.Step, b.Reachable = nat.No, nat.No, 0, nat.No
 	b.Filtering = nat.AddressAndPortDependent
-	b.Hairpin = nat.No
-	if r.carrier.rules.Hairpin {
-		b.Hairpin = nat.Yes
-	}
+	b.Public, b.Preserved, b.Reachable, b.Step = nat.No, nat.No, nat.No, 0
 	return b
 }
-
-var errTimeout = errors.New("a UDP timeout is at least one second")
