@@ -13,6 +13,18 @@
 // clients refuse loopback peers and several DHT neighbours in one /24. The core forwards packets on layer 3, so TTL and
 // hop limit go down by one between any two hosts. Nothing leads out of a lab, and names are not resolved in it.
 //
+// Homes are networks of their own behind a router of some Kind, which may sit behind a Carrier:
+//
+//	core                     cgn                        home                       phone
+//	to-cgn 198.18.3.1 ────── wan0 198.18.3.2
+//	                         to-home 100.64.1.1 ─────── wan0 100.64.1.2
+//	                                                    lan0 192.168.1.1/24 ────── eth0 192.168.1.10/24
+//	                                                         2001:db8:1:4::1/64         2001:db8:1:4::a/64
+//
+// What a router does is an nftables rule set, loaded by nft from a template in rules/. Knobs change it during a run: the UDP
+// timeout, a reboot, a new address, loss, a rate limit, a cut link. All that crosses the internet crosses the core, on the
+// interfaces named to-…, so whoever wants to delay or record packets does it there.
+//
 // A program starts with Enter, which runs it again inside fresh namespaces; the kernel ends everything in there together
 // with the program that was called, even when that one dies by SIGKILL:
 //

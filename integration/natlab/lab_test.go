@@ -5,6 +5,7 @@ package natlab_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,11 @@ func TestMain(m *testing.M) {
 	}
 	if role() {
 		return
+	}
+	// Tests wait for the kernel and for programs more than they compute.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

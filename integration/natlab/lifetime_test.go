@@ -89,8 +89,13 @@ func TestFortyLabsInARowLeaveNothing(t *testing.T) {
 	}
 	waitFor(t, "no process of other tests", func() bool { return zombies() == 0 })
 	before := traces(t)
+	// As root the same is done again by an ordinary user.
+	labs := 40
+	if !ownUsers(t) {
+		labs = 10
+	}
 	var ids []string
-	for i := range 40 {
+	for i := range labs {
 		kind := natlab.FullCone
 		if i%10 == 9 {
 			kind = natlab.Mapping
@@ -122,11 +127,21 @@ func TestFortyLabsInARowLeaveNothing(t *testing.T) {
 	limitNamespaces(t)
 }
 
+// ownUsers reports whether this process is in a user namespace of its own, as those of ordinary users are.
+func ownUsers(t *testing.T) bool {
+	t.Helper()
+	m, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return !slices.Equal(strings.Fields(string(m)), []string{"0", "0", "4294967295"})
+}
+
 // limitNamespaces proves that the kernel freed the namespaces: a few are enough for another lab. It can be told so in a
 // user namespace of our own only.
 func limitNamespaces(t *testing.T) {
 	t.Helper()
-	if os.Getenv(ordinaryEnv) == "" {
+	if !ownUsers(t) {
 		return
 	}
 	const file = "/proc/sys/user/max_net_namespaces"
