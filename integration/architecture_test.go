@@ -65,7 +65,7 @@ var layers = map[string][]string{
 	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
 
-	"integration/natlab":   {},
+	"integration/natlab":   {"nat"},
 	"integration/programs": anything,
 	"integration/demo":     anything,
 	"integration/bench":    anything,

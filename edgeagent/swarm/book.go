@@ -16,6 +16,11 @@ const (
 	// quarter longer at random.
 	firstWait   = 15 * time.Second
 	longestWait = 30 * time.Minute
+	// Who took the connection and hung up is dialled again after soonWait, twice as long each time, and counts as failed only
+	// after patientTries of them in a row: it may still hold a connection of ours that died with our last process, or be
+	// starting (seen in qBittorrent 4.5 and Transmission 3.00).
+	soonWait     = 2 * time.Second
+	patientTries = 4
 )
 
 // An address is what is known of one place at which a peer may be reached.
@@ -23,6 +28,7 @@ type address struct {
 	at        netip.AddrPort
 	due       time.Time // not to be dialled before
 	failures  int       // in a row
+	hangUps   int       // in a row, before any of these
 	way       dial.Way  // how it was reached the last time, by us or by who named it
 	reachable bool      // somebody has had a handshake from it
 	busy      bool      // being dialled, or connected
@@ -103,9 +109,20 @@ func (b *book) failed(a *address, now time.Time) {
 	b.wait(a, now, wait)
 }
 
+// hungUp reports whether an address at which somebody took the connection and hung up is to be tried again soon. Else it has
+// failed.
+func (b *book) hungUp(a *address, now time.Time) (soon bool) {
+	if a.hangUps == patientTries || a.failures > 0 {
+		return false
+	}
+	b.wait(a, now, soonWait<<a.hangUps)
+	a.hangUps++
+	return true
+}
+
 // closed records the end of a connection that was of use: it is worth coming back soon.
 func (b *book) closed(a *address, now time.Time) {
-	a.failures = 0
+	a.failures, a.hangUps = 0, 0
 	b.wait(a, now, firstWait)
 }
 

@@ -107,6 +107,10 @@ func (t *Torrent) reached(ctx context.Context, now time.Time, r dialResult) {
 		return
 	}
 	t.c.Shared.give(t.place)
+	t.log.Debug("peer not reached", "addr", r.entry.at, "err", r.err)
+	if dial.HungUp(r.err) && t.book.hungUp(r.entry, now) {
+		return
+	}
 	t.book.failed(r.entry, now)
 	r.entry.way = dial.Way{} // the next time, whatever connects
 	reason := Unreachable
@@ -115,5 +119,4 @@ func (t *Torrent) reached(ctx context.Context, now time.Time, r dialResult) {
 		reason = Useless
 	}
 	t.judge(r.entry.at, reason)
-	t.log.Debug("peer not reached", "addr", r.entry.at, "err", r.err)
 }

@@ -195,7 +195,7 @@ func TestAClientThatDialsItselfGivesUp(t *testing.T) {
 		t.Errorf("connected to itself: %+v", s)
 	}
 	n.stop()
-	if a := n.book.list[0]; a.failures == 0 && !a.banned {
+	if a := n.book.list[0]; !a.due.After(time.Now()) && !a.banned {
 		t.Errorf("our own address may be dialled again at once: %+v", a)
 	}
 }
@@ -264,6 +264,45 @@ func TestAnAddressIsDialledByTheTransportThatWorkedForWhoNamedIt(t *testing.T) {
 		}
 		if tcp.total() != 1 {
 			t.Errorf("%d connections by TCP, want one", tcp.total())
+		}
+	})
+}
+
+// A peer that still holds the connection of our last process hangs up on the new one for a while.
+func TestWhoHangsUpIsDialledAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(1<<20, 64<<10)
+		world := newScriptedNet(t)
+		var judged []Verdict
+		n := c.start(t, "node", nil, Config{
+			Dialer: &dial.Dialer{TCP: world}, Unusable: func(list []Verdict) { judged = append(judged, list...) },
+		})
+		world.add(addr(5000), &scripted{rude: true})
+		n.AddCandidates(reachable(addr(5000)))
+		time.Sleep(5 * time.Second)
+		world.add(addr(5000), &scripted{c: c, each: time.Second})
+		time.Sleep(5 * time.Second)
+		if s := n.Status(); len(s.Peers) != 1 || len(judged) != 0 {
+			t.Errorf("%d peers, and the surrogate is told %v", len(s.Peers), judged)
+		}
+	})
+}
+
+func TestWhoAlwaysHangsUpHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := newScriptedNet(t)
+		var judged []Verdict
+		n := newContent(1<<20, 64<<10).start(t, "node", nil, Config{
+			Dialer: &dial.Dialer{TCP: world}, Unusable: func(list []Verdict) { judged = append(judged, list...) },
+		})
+		world.add(addr(5000), &scripted{rude: true})
+		n.AddCandidates(reachable(addr(5000)))
+		time.Sleep(time.Minute)
+		if n.stop(); len(judged) != 1 || judged[0].Reason != Unreachable {
+			t.Errorf("the surrogate is told %v, want once that it is unreachable", judged)
+		}
+		if n := world.total(); n < 2*(patientTries+1) || n > 20 {
+			t.Errorf("%d connections in a minute", n)
 		}
 	})
 }

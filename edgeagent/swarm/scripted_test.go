@@ -95,6 +95,7 @@ type scripted struct {
 	mute  bool                                    // sends no block
 	lie   func(piece, begin uint32, nth int) bool // whether the nth block it sends is corrupt; nil: never
 	plain bool                                    // without the fast extension
+	rude  bool                                    // hangs up without a word
 
 	mu     sync.Mutex
 	sent   int // blocks
@@ -104,7 +105,7 @@ type scripted struct {
 
 func (p *scripted) run(c net.Conn) {
 	defer c.Close()
-	if _, err := io.ReadFull(c, make([]byte, peer.HandshakeSize)); err != nil {
+	if _, err := io.ReadFull(c, make([]byte, peer.HandshakeSize)); err != nil || p.rude {
 		return
 	}
 	h := peer.Handshake{Reserved: peer.Reserved(!p.plain, true), InfoHash: testHash}

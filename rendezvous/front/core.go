@@ -243,7 +243,7 @@ func (c *core) freed(addr netip.AddrPort) {
 func (c *core) failed(now time.Time, id uint64, err error) {
 	if a, ok := c.dialling[id]; ok {
 		delete(c.dialling, id)
-		c.book.failed(now, a.entry, hopeless(err), hungUp(err))
+		c.book.failed(now, a.entry, hopeless(err), dial.HungUp(err))
 	}
 }
 

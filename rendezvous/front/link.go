@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"simplebit/wire/dial"
@@ -51,11 +49,6 @@ func hopeless(err error) bool {
 		}
 	}
 	return false
-}
-
-// hungUp reports whether err says that somebody took the connection and closed it without a word.
-func hungUp(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // wire is a connection as its goroutines see it.

@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"time"
 
 	"simplebit/rendezvous/dht"
 	"simplebit/rendezvous/front"
@@ -113,7 +112,7 @@ func (m *Manager) Join(p job.Participation) job.Member {
 		})
 	}
 	t.members++
-	member := &member{torrent: t, p: p, bad: map[netip.AddrPort]time.Time{}}
+	member := &member{torrent: t, p: p, bad: map[netip.AddrPort]refusal{}}
 	t.post(func() { t.join(member) })
 	return member
 }

@@ -33,7 +33,7 @@ type member struct {
 	open     bool // the device takes candidates
 	hungry   bool
 	endpoint netip.AddrPort
-	bad      map[netip.AddrPort]time.Time // addresses not to be sent, and until when
+	bad      map[netip.AddrPort]refusal // addresses not to be sent
 }
 
 // Known takes that the info dictionary is in the store (job.Member).
@@ -58,12 +58,14 @@ func (m *member) Hungry(hungry bool) {
 	})
 }
 
-// Offer sends the device all addresses that are reachable, and from now on those that follow (job.Member). It takes peers of
-// the torrent now, so front looks whether they can reach it.
+// Offer sends the device all addresses that are reachable, and from now on those that follow (job.Member), also those that it
+// could not use before it began anew: it has forgotten them, and may need them. It takes peers of the torrent now, so
+// front looks whether they can reach it.
 func (m *member) Offer() {
 	t := m.torrent
 	t.post(func() {
 		m.open = true
+		maps.DeleteFunc(m.bad, func(_ netip.AddrPort, r refusal) bool { return !r.lied })
 		m.introduce()
 		if t.presence != nil {
 			m.send(time.Now(), verified(t.presence.Reachable()))
@@ -110,11 +112,7 @@ func (m *member) Unusable(peers []control.UnusablePeer) {
 		now := time.Now()
 		for _, p := range peers {
 			lied := p.Reason == control.UnusableLied
-			if lied {
-				m.refuse(p.Addr, now, badForLiar)
-			} else {
-				m.refuse(p.Addr, now, badFor)
-			}
+			m.refuse(p.Addr, now, lied)
 			if t.presence == nil || t.device(p.Addr) {
 				continue
 			}
@@ -134,13 +132,23 @@ func (t *torrent) accuse(at netip.AddrPort, by *member) bool {
 	return known && first != by
 }
 
+// refusal says until when an address is not to be sent.
+type refusal struct {
+	until time.Time
+	lied  bool // it sent corrupt data
+}
+
 // refuse remembers that an address is not to be sent to the device.
-func (m *member) refuse(at netip.AddrPort, now time.Time, wait time.Duration) {
+func (m *member) refuse(at netip.AddrPort, now time.Time, lied bool) {
 	if len(m.bad) >= maxBad {
-		maps.DeleteFunc(m.bad, func(_ netip.AddrPort, until time.Time) bool { return now.After(until) })
+		maps.DeleteFunc(m.bad, func(_ netip.AddrPort, r refusal) bool { return now.After(r.until) })
+	}
+	wait := badFor
+	if lied {
+		wait = badForLiar
 	}
 	if len(m.bad) < maxBad {
-		m.bad[at] = now.Add(wait)
+		m.bad[at] = refusal{now.Add(wait), lied || m.bad[at].lied}
 	}
 }
 
@@ -148,7 +156,7 @@ func (m *member) refuse(at netip.AddrPort, now time.Time, wait time.Duration) {
 func (m *member) send(now time.Time, all []control.Candidate) {
 	var list []control.Candidate
 	for _, c := range all {
-		if c.Addr != m.endpoint && now.After(m.bad[c.Addr]) {
+		if c.Addr != m.endpoint && now.After(m.bad[c.Addr].until) {
 			list = append(list, c)
 		}
 	}

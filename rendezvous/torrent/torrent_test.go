@@ -270,6 +270,12 @@ func TestBadAddressesRestForTheDeviceThatFoundThemSo(t *testing.T) {
 		if got := a.got(); len(got) != 1 {
 			t.Errorf("after half an hour the device is sent %v, want another try", got)
 		}
+		a.Unusable([]control.UnusablePeer{{Addr: alice, Reason: control.UnusableUnreachable}, {Addr: bob, Reason: control.UnusableLied}})
+		w.presences[0].reach = []front.Peer{{Addr: alice}, {Addr: bob}}
+		a.Offer()
+		if got := a.got(); len(got) != 1 || got[0].Addr != alice {
+			t.Errorf("a device that begins anew is offered %v, want all but the liar", got)
+		}
 		a.Leave()
 		b.Leave()
 	})

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"simplebit/wire/mse"
@@ -50,6 +52,12 @@ func (t Transport) String() string {
 		return "utp"
 	}
 	return "any"
+}
+
+// HungUp reports whether an error of [Dialer.Dial] says that somebody took the connection and ended it before the handshake was
+// done: peers do so that are full, lack the torrent, are just starting, or still hold a dead connection of ours.
+func HungUp(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Way is what is known of how a peer at some address can be reached. The zero value: nothing.
