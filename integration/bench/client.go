@@ -57,8 +57,9 @@ type agent struct {
 	hash   string // of its torrent
 }
 
+// startAgent starts one of ours with its default settings, but without uTP.
 func startAgent(ctx context.Context, home *programs.Surrogate, bin string, host *natlab.Host, dir string) (*agent, error) {
-	a, err := programs.StartAgent(ctx, programs.OursConfig{Host: host, Bin: bin, Dir: dir, Home: home})
+	a, err := programs.StartAgent(ctx, programs.OursConfig{Host: host, Bin: bin, Dir: dir, Home: home, Args: []string{"--transport", tcp}})
 	return &agent{Agent: a, home: home, device: host.Name()}, err
 }
 

@@ -47,7 +47,7 @@ func delayCommand() *cli.Command {
 		ArgsUsage: " ", HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "rate", Value: 20, Usage: "of the bottleneck in `MBIT/S`"},
-			&cli.DurationFlag{Name: "queue", Value: 200 * time.Millisecond, Usage: "how long the bottleneck makes a packet wait before it drops others"},
+			&cli.DurationFlag{Name: "queue", Value: 200 * time.Millisecond, Usage: "`TIME` that the bottleneck makes a packet wait before it drops others"},
 			&cli.StringFlag{Name: "flows", Value: strings.Join(flowNames(), ","), Usage: "`FLOWS` to measure, separated by commas"},
 			&cli.StringFlag{Name: "o", Usage: "put the table into its section of this Markdown `FILE`"},
 			&cli.StringFlag{Name: "trace", Usage: "write every second's delay and rates to this CSV `FILE`"},
@@ -118,9 +118,10 @@ func (s delaySetup) describe(w io.Writer) {
 A router between sender and receiver passes %d Mbit/s, headers included, and holds %v (tc-tbf, first in, first out). One uTP flow
 goes through it, alone at first, then beside a TCP connection of the kernel's (%s) from the same sender, then alone again.
 Small datagrams through the same queue, %d a second, measure how long it makes them wait more than when it is empty:
-both ends are timed by the same clock. Each part begins %v after what changed, for the flow has to find its pace, and is measured for %v; the flow's first seconds
-are a line of their own. Rates are of all that passes the
-router, headers included, without the probes. Nothing alters what uTP's own packets say.
+both ends are timed by the same clock. Each part begins %v after what changed, for the flow has to find its pace, and is measured
+for %v; the flow's first seconds are a line of their own. Rates are of what passes the router, Ethernet's headers included:
+uTP's packets and those of the TCP connection are counted apart behind it (nft), one by one, for both ends send with
+gso_max_segs 1. Nothing alters what uTP's own packets say.
 `, s.rate/megabit, s.queue, tcpControl, time.Second/probeEvery, delaySettle, delayLook)
 }
 
@@ -155,6 +156,9 @@ func (s delaySetup) measure(ctx context.Context, f flow, trace io.Writer) (r del
 	if err := st.leecher.Narrow(s.rate, s.queue); err != nil {
 		return r, err
 	}
+	if err := countPackets(ctx, st.seeder, st.leecher); err != nil {
+		return r, err
+	}
 	p, err := startProbe(st.seeder, st.leecher)
 	if err != nil {
 		return r, err
@@ -170,11 +174,12 @@ func (s delaySetup) measure(ctx context.Context, f flow, trace io.Writer) (r del
 	if r.first, r.alone, err = w.settled(ctx); err != nil {
 		return r, err
 	}
-	if w.tcp, err = startTCP(st.seeder, st.leecher); err != nil {
+	beside, err := startTCP(st.seeder, st.leecher)
+	if err != nil {
 		return r, err
 	}
 	_, r.beside, err = w.settled(ctx)
-	w.tcp.stop()
+	beside.stop()
 	if err != nil {
 		return r, err
 	}

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +22,6 @@ import (
 const (
 	probeEvery = 20 * time.Millisecond
 	probePort  = 7001
-	probeSize  = 42 + 16 // bytes on the link: Ethernet, IPv4, UDP, and two numbers
 	tcpPort    = 7002
 )
 
@@ -111,7 +109,6 @@ const tcpControl = "cubic"
 
 // tcpFlow is one connection of the kernel's that sends all the time.
 type tcpFlow struct {
-	came  atomic.Int64 // payload bytes
 	conns [2]net.Conn
 	ended sync.WaitGroup
 }
@@ -151,41 +148,22 @@ func startTCP(from, to *natlab.Host) (*tcpFlow, error) {
 			}
 		}
 	})
-	f.ended.Go(func() { io.Copy(counter{&f.came}, struct{ io.Reader }{in}) })
+	f.ended.Go(func() { io.Copy(io.Discard, in) })
 	return f, nil
 }
 
-type counter struct{ n *atomic.Int64 }
-
-func (c counter) Write(b []byte) (int, error) {
-	c.n.Add(int64(len(b)))
-	return len(b), nil
-}
-
-// stop ends the flow at once. A nil flow was never there.
+// stop ends the flow at once.
 func (f *tcpFlow) stop() {
-	if f == nil {
-		return
-	}
 	for _, c := range f.conns {
 		c.Close()
 	}
 	f.ended.Wait()
 }
 
-func (f *tcpFlow) bytes() int64 {
-	if f == nil {
-		return 0
-	}
-	// Of 1514 bytes on the link 1448 are payload.
-	return f.came.Load() * 1514 / 1448
-}
-
 // watch sees what passes the bottleneck.
 type watch struct {
 	*stage
 	probe *probe
-	tcp   *tcpFlow
 	trace io.Writer
 	flow  string
 	began time.Time
@@ -193,11 +171,9 @@ type watch struct {
 
 // part is what was seen for a while.
 type part struct {
-	waits      []time.Duration // of the probes that arrived, in order of size
-	sent       int             // probes
-	flow, tcp  float64         // bytes/s
-	length     time.Duration
-	flowB, tcB int64
+	waits     []time.Duration // of the probes that arrived, in order of size
+	sent      int             // probes
+	flow, tcp float64         // bytes/s on the link
 }
 
 // settled lets the flow find its pace, and then looks.
@@ -214,33 +190,31 @@ func (w *watch) part(ctx context.Context, length time.Duration) (p part, err err
 		w.began = time.Now()
 	}
 	w.probe.take()
-	for began := time.Now(); time.Since(began) < length; {
-		before, err := w.leecher.Counters()
-		if err != nil {
+	first, err := w.passed(ctx)
+	if err != nil {
+		return p, err
+	}
+	last := first
+	for last.at.Sub(first.at) < length {
+		if err := pause(ctx, min(time.Second, length-time.Since(first.at))); err != nil {
 			return p, err
 		}
-		tcpBefore, start := w.tcp.bytes(), time.Now()
-		if err := pause(ctx, min(time.Second, length-time.Since(began))); err != nil {
-			return p, err
-		}
-		after, err := w.leecher.Counters()
+		now, err := w.passed(ctx)
 		if err != nil {
 			return p, err
 		}
 		waits, sent := w.probe.take()
-		took := time.Since(start)
-		tcp := w.tcp.bytes() - tcpBefore
-		flow := max(0, after.RxBytes-before.RxBytes-tcp-int64(len(waits)*probeSize))
 		p.waits, p.sent = append(p.waits, waits...), p.sent+sent
-		p.flowB, p.tcB, p.length = p.flowB+flow, p.tcB+tcp, p.length+took
 		middle := 0.0
 		if len(waits) > 0 {
 			middle = median(waits).Seconds()
 		}
-		fmt.Fprintf(w.trace, "%s,%.0f,%.1f,%.0f,%.0f\n", w.flow, time.Since(w.began).Seconds(), 1000*middle, float64(flow)/took.Seconds(), float64(tcp)/took.Seconds())
+		flow, tcp := now.since(last)
+		fmt.Fprintf(w.trace, "%s,%.0f,%.1f,%.0f,%.0f\n", w.flow, time.Since(w.began).Seconds(), 1000*middle, flow, tcp)
+		last = now
 	}
 	slices.Sort(p.waits)
-	p.flow, p.tcp = float64(p.flowB)/p.length.Seconds(), float64(p.tcB)/p.length.Seconds()
+	p.flow, p.tcp = last.since(first)
 	if len(p.waits) == 0 {
 		return p, errors.New("no probe arrived")
 	}

@@ -59,7 +59,7 @@ func (s swarmSetup) gather(ctx context.Context, lab *natlab.Lab) (*gathering, er
 	if err != nil {
 		return nil, err
 	}
-	surrogate, err := programs.StartSurrogate(ctx, programs.OursConfig{Host: home, Bin: s.bin, Dir: filepath.Join(s.dir, "s")})
+	surrogate, err := programs.StartSurrogate(ctx, programs.OursConfig{Host: home, Bin: s.bin, Dir: filepath.Join(s.dir, "s"), Args: []string{"--transport", tcp}})
 	if err != nil {
 		return nil, err
 	}

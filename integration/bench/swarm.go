@@ -20,6 +20,7 @@ import (
 
 const (
 	mebibyte = 1 << 20
+	megabyte = 1_000_000
 	megabit  = 1_000_000 / 8 // bytes
 )
 
@@ -49,8 +50,8 @@ func swarmCommand() *cli.Command {
 			&cli.Int64Flag{Name: "size", Value: 64, Usage: "payload in `MIB`"},
 			&cli.Int64Flag{Name: "down", Value: 20, Usage: "every link's downstream in `MBIT/S`"},
 			&cli.Int64Flag{Name: "up", Value: 5, Usage: "every link's upstream in `MBIT/S`"},
-			&cli.IntFlag{Name: "runs", Value: 1, Usage: "how often; the tables show medians"},
-			&cli.DurationFlag{Name: "patience", Value: 20 * time.Minute, Usage: "how long a run may take at most"},
+			&cli.IntFlag{Name: "runs", Value: 1, Usage: "`N` times; the tables show medians"},
+			&cli.DurationFlag{Name: "patience", Value: 20 * time.Minute, Usage: "how much `TIME` a run may take at most"},
 			&cli.StringFlag{Name: "o", Usage: "put the table into its section of this Markdown `FILE`"},
 			&cli.StringFlag{Name: "trace", Usage: "write what each client has and sent, every second, to this CSV `FILE`"},
 			&cli.StringFlag{Name: "keep", Usage: "work in this `DIR` and leave it, for the logs"},
@@ -138,7 +139,7 @@ func (s swarmSetup) describe(w io.Writer, runs int) {
 One seeder (qBittorrent) and twelve leechers, which begin at the same moment, are given the same .torrent of %d MiB and keep
 seeding once they are complete: four agents of one surrogate, and two each of four other clients. Every one of the thirteen
 has a link of its own of %d Mbit/s down and %d up; the tracker's (opentracker) and the surrogate's are not limited. All use TCP
-and peer exchange, no DHT, and their default settings otherwise.
+and peer exchange, no DHT, and their default settings otherwise, but aria2 has --file-allocation=none and seeds on.
 
 Finish is the time from the common beginning until a client has everything verified. Downloaded and uploaded are payload as
 the client itself counts it; link up is all that its host sent, with headers, acknowledgements and protocol, as the kernel

@@ -41,8 +41,8 @@ func transferCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "size", Value: 1024, Usage: "payload in `MIB`"},
 			&cli.Int64Flag{Name: "slow-size", Value: 128, Usage: "payload in `MIB` of the rows that would take minutes; their figures are scaled"},
-			&cli.IntFlag{Name: "runs", Value: 3, Usage: "how often; the table shows medians"},
-			&cli.DurationFlag{Name: "patience", Value: 4 * time.Minute, Usage: "how long one transfer may take at most"},
+			&cli.IntFlag{Name: "runs", Value: 3, Usage: "`N` times; the table shows medians"},
+			&cli.DurationFlag{Name: "patience", Value: 4 * time.Minute, Usage: "how much `TIME` one transfer may take at most"},
 			&cli.StringFlag{Name: "rows", Usage: "only these `ROWS`, separated by commas: " + strings.Join(rowNames(), ", ")},
 			&cli.StringFlag{Name: "o", Usage: "put the table into its section of this Markdown `FILE`"},
 			&cli.StringFlag{Name: "keep", Usage: "work in this `DIR` and leave it, for the logs"},
@@ -93,7 +93,7 @@ func benchTransfer(c *cli.Context) error {
 	}
 	results := combine(rows, runs)
 	var text bytes.Buffer
-	s.describe(&text, len(runs))
+	s.describe(&text, len(runs), versions[0])
 	fmt.Fprintf(&text, "\n%s\n%s\n", transferTable(results), transferVerdicts(results))
 	if err := provenance(c.Context, &text, versions, programs.TransmissionDaemon, programs.Aria2c); err != nil {
 		return err
@@ -177,13 +177,13 @@ func rowNames() []string {
 }
 
 // describe says what was measured, for readers of the Markdown.
-func (s *transferSetup) describe(w io.Writer, runs int) {
+func (s *transferSetup) describe(w io.Writer, runs int, libtorrent string) {
 	fmt.Fprintf(w, `## One transfer, side by side
 
 Two network namespaces joined by one veth pair without limit; the tracker (opentracker) runs beside the seeder, an agent's
 surrogate beside the leecher. Each leecher gets the same %d MiB of random bytes, in pieces of 1 MiB, on tmpfs, from the seeder
-that its row names: libtorrent is 2.0.8 by its Python binding. All have default settings, but no DHT, peer exchange and local
-discovery, and the transport that the row names. Rows marked * would take minutes: they transfer %d MiB, and their time and
+that its row names. libtorrent is %s, by its Python binding. All have default settings, but no DHT, peer exchange and local
+discovery, and the transport that the row names; aria2 has --file-allocation=none, which spares it to allocate the file beforehand. Rows marked * would take minutes: they transfer %d MiB, and their time and
 CPU are scaled, with what the client needs to start. Every row has programs and networks of its own; its content is compared
 afterwards, and that it came by the transport of the row.
 
@@ -194,5 +194,5 @@ its start until it is complete; the seeder's is what it used meanwhile, without 
 without its surrogate. Memory is the peak of resident memory; libtorrent maps files, so its is not comparable. The floors hash
 with SHA-1 and write as a client has to, and do nothing else. Figures are medians of %d runs, with minimum and maximum; ratios
 are to our agent in the same position, above 1 is worse than ours.
-`, s.full.size/mebibyte, s.slow.size/mebibyte, runs)
+`, s.full.size/mebibyte, strings.TrimPrefix(libtorrent, "libtorrent "), s.slow.size/mebibyte, runs)
 }

@@ -36,8 +36,13 @@ type result struct {
 	runs                 int
 }
 
-// rate is in MiB/s.
-func (r result) rate() float64 { return gibibyte / mebibyte / r.wall.median }
+// rate is in bytes/s.
+func (r result) rate() float64 { return gibibyte / r.wall.median }
+
+// busy returns for how much of the wall time, in percent of one processor, the seeder and the leecher computed. Their start is in it.
+func (r result) busy() (seeder, leecher float64) {
+	return 100 * r.seederCPU.median / r.wall.median, 100 * r.cpu.median / r.wall.median
+}
 
 // combine takes the runs of the same rows, run by run.
 func combine(rows []row, runs [][]transfer) []result {
@@ -92,8 +97,8 @@ func find(all []result, name string) (result, bool) {
 // transferTable is Markdown.
 func transferTable(all []result) string {
 	var b strings.Builder
-	b.WriteString("| leecher | from | start s | wall s/GiB | MiB/s | CPU s/GiB | seeder's CPU | memory MiB | wall : ours | CPU : ours |\n")
-	b.WriteString("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("| leecher | from | start s | wall s/GiB | MiB/s | MB/s | CPU s/GiB | seeder's CPU | memory MiB | wall : ours | CPU : ours |\n")
+	b.WriteString("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	var notes []string
 	for _, r := range all {
 		title := r.leecher
@@ -101,7 +106,7 @@ func transferTable(all []result) string {
 			title += " *"
 		}
 		if r.failed != nil {
-			fmt.Fprintf(&b, "| %s | %s | failed | | | | | | | |\n", title, r.seeder)
+			fmt.Fprintf(&b, "| %s | %s | failed | | | | | | | | |\n", title, r.seeder)
 			notes = append(notes, fmt.Sprintf("- %s from %s failed in %d of %d runs: %s.\n", r.leecher, r.seeder, r.misses, r.runs, oneLine(r.failed)))
 			continue
 		}
@@ -112,8 +117,8 @@ func transferTable(all []result) string {
 		if mine, ok := find(all, r.against); ok && r.name != r.against {
 			wall, cpu = fmt.Sprintf("%.2f", r.wall.median/mine.wall.median), fmt.Sprintf("%.2f", r.cpu.median/mine.cpu.median)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.2f | %v | %.0f | %v | %.2f | %.0f | %s | %s |\n",
-			title, r.seeder, r.start.median, r.wall, r.rate(), r.cpu, r.seederCPU.median, r.memory.median, wall, cpu)
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %v | %.0f | %.0f | %v | %.2f | %.0f | %s | %s |\n",
+			title, r.seeder, r.start.median, r.wall, r.rate()/mebibyte, r.rate()/megabyte, r.cpu, r.seederCPU.median, r.memory.median, wall, cpu)
 	}
 	if len(notes) > 0 {
 		fmt.Fprintf(&b, "\n%s", strings.Join(notes, ""))
@@ -128,9 +133,24 @@ func oneLine(err error) string {
 
 // The bars of our transports.
 const (
-	barRate = 400 // MiB/s, agent to agent over uTP
+	barRate = 400 // MB/s, agent to agent over uTP
 	barCPU  = 2.5 // s/GiB of the leeching agent meanwhile
+	barBusy = 80  // percent of a processor, from which on a program may be limited by it
 )
+
+// limits says what the shares of a processor that both sides use allow to conclude about which of them limits.
+func limits(seeder, agent float64) string {
+	switch {
+	case seeder < barBusy && agent < barBusy:
+		return "Neither is always at work, so both wait at times; for what, these shares do not tell."
+	case agent < barBusy:
+		return "The agent waits at times, the seeder hardly: the seeder's processor may be what limits."
+	case seeder < barBusy:
+		return "The seeder waits at times, the agent hardly: the agent's processor may be what limits."
+	default:
+		return "Both are at work nearly all the time: these shares do not tell which limits."
+	}
+}
 
 // transferVerdicts judges our agents by the table.
 func transferVerdicts(all []result) string {
@@ -148,19 +168,15 @@ func transferVerdicts(all []result) string {
 		}
 	}
 	bar("Agent to agent over uTP", agentsUTP, agentsUTP, func(r, _ result) string {
-		return fmt.Sprintf("%.0f MiB/s, wanted at least %d: %s; %.2f s of CPU per GiB at the leecher, wanted at most %.1f: %s.",
-			r.rate(), barRate, verdict(r.rate() >= barRate), r.cpu.median, barCPU, verdict(r.cpu.median <= barCPU))
+		return fmt.Sprintf("%.0f MB/s (%.0f MiB/s), wanted at least %d MB/s: %s; %.2f s of CPU per GiB at the leecher, wanted at most %.1f: %s.",
+			r.rate()/megabyte, r.rate()/mebibyte, barRate, verdict(r.rate() >= barRate*megabyte), r.cpu.median, barCPU, verdict(r.cpu.median <= barCPU))
 	})
 	bar("Agent over uTP from libtorrent", agentUTP, libtorrentsUTP, func(mine, other result) string {
-		busySeeder, busyLeecher := mine.seederCPU.median/mine.wall.median, mine.cpu.median/mine.wall.median
-		side := "neither side's processor limits, so the protocol's waiting does"
-		if max(busySeeder, busyLeecher) > 0.8 {
-			if side = "the seeder's processor limits"; busyLeecher > busySeeder {
-				side = "the agent's processor limits"
-			}
-		}
-		return fmt.Sprintf("%.2f s/GiB, libtorrent to libtorrent %.2f: %s. The seeder computes %.0f %% of the time, the agent %.0f %%: %s.",
-			mine.wall.median, other.wall.median, verdict(mine.wall.median <= other.wall.median), 100*busySeeder, 100*busyLeecher, side)
+		seeder, agent := mine.busy()
+		otherSeeder, otherLeecher := other.busy()
+		return fmt.Sprintf("%.2f s/GiB, libtorrent to libtorrent %.2f: %s. Of one processor the seeder uses %.0f %% of the time, the agent %.0f %%; "+
+			"libtorrent to libtorrent, %.0f %% and %.0f %%. %s",
+			mine.wall.median, other.wall.median, verdict(mine.wall.median <= other.wall.median), seeder, agent, otherSeeder, otherLeecher, limits(seeder, agent))
 	})
 	bar("Agent over TCP against aria2", agentTCP, aria2Row, func(mine, other result) string {
 		return fmt.Sprintf("%.2f and %.2f s/GiB of CPU: %s; %.2f and %.2f s/GiB: %s.", mine.cpu.median, other.cpu.median,

@@ -31,12 +31,12 @@ func TestTheBarsAreJudgedByTheFigures(t *testing.T) {
 		says []string
 	}{
 		{"all alike", "", []string{
-			"512 MiB/s, wanted at least 400: met; 2.00 s of CPU per GiB at the leecher, wanted at most 2.5: met.",
+			"537 MB/s (512 MiB/s), wanted at least 400 MB/s: met; 2.00 s of CPU per GiB at the leecher, wanted at most 2.5: met.",
 			"2.00 s/GiB, libtorrent to libtorrent 2.00: met.",
 			"2.00 and 2.00 s/GiB of CPU: met; 2.00 and 2.00 s/GiB: met.",
 		}},
-		{"agents are slow", agentsUTP, []string{"341 MiB/s, wanted at least 400: missed; 3.00 s of CPU per GiB at the leecher, wanted at most 2.5: missed."}},
-		{"uTP is slow", agentUTP, []string{"3.00 s/GiB, libtorrent to libtorrent 2.00: missed. The seeder computes 0 % of the time, the agent 100 %: the agent's processor limits."}},
+		{"agents are slow", agentsUTP, []string{"358 MB/s (341 MiB/s), wanted at least 400 MB/s: missed; 3.00 s of CPU per GiB at the leecher, wanted at most 2.5: missed."}},
+		{"uTP is slow", agentUTP, []string{"3.00 s/GiB, libtorrent to libtorrent 2.00: missed. Of one processor the seeder uses 0 % of the time, the agent 100 %; libtorrent to libtorrent, 0 % and 100 %. The seeder waits at times"}},
 		{"TCP is slow", agentTCP, []string{"3.00 and 2.00 s/GiB of CPU: missed; 3.00 and 2.00 s/GiB: missed."}},
 		{"aria2 is slow", aria2Row, []string{"2.00 and 3.00 s/GiB of CPU: met; 2.00 and 3.00 s/GiB: met."}},
 	} {
@@ -50,6 +50,28 @@ func TestTheBarsAreJudgedByTheFigures(t *testing.T) {
 			if !strings.Contains(got, want) {
 				t.Errorf("%s: %s\ndoes not say %q", c.what, got, want)
 			}
+		}
+	}
+}
+
+func TestTheBarIsInMegabytesAndNotInMebibytes(t *testing.T) {
+	for wall, want := range map[float64]string{2.6: "413 MB/s (394 MiB/s), wanted at least 400 MB/s: met", 2.7: "398 MB/s (379 MiB/s), wanted at least 400 MB/s: missed"} {
+		got := transferVerdicts(combine(transfersOf(1, func(row) (float64, float64) { return wall, 2 })))
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\ndoes not say %q", got, want)
+		}
+	}
+}
+
+func TestSharesOfAProcessorAllowToConcludeLittle(t *testing.T) {
+	for _, c := range []struct {
+		seeder, agent float64
+		want          string
+	}{
+		{50, 79, "these shares do not tell"}, {90, 50, "the seeder's processor may"}, {50, 120, "the agent's processor may"}, {95, 95, "do not tell which"},
+	} {
+		if got := limits(c.seeder, c.agent); !strings.Contains(got, c.want) {
+			t.Errorf("shares of %.0f and %.0f: %s\ndoes not say %q", c.seeder, c.agent, got, c.want)
 		}
 	}
 }
@@ -96,34 +118,5 @@ func TestASmallPayloadIsScaledAndMarked(t *testing.T) {
 func TestAFigureOfSeveralRunsShowsItsSpread(t *testing.T) {
 	if got := spreadOf([]float64{3, 1, 2}).String(); got != "2.00 (1.00–3.00)" {
 		t.Errorf("three runs read %q", got)
-	}
-}
-
-// partOf is what was seen of a flow that makes packets wait so long, and leaves the rest to TCP.
-func partOf(wait time.Duration, flow, tcp float64) part {
-	return part{waits: []time.Duration{wait / 2, wait, 2 * wait}, sent: 3, flow: flow, tcp: tcp, length: time.Second}
-}
-
-func TestADelayIsJudgedByTheMedianAndTheShares(t *testing.T) {
-	ms := time.Millisecond
-	for _, c := range []struct {
-		what   string
-		result delayResult
-		says   []string
-	}{
-		{"as wanted", delayResult{alone: partOf(100*ms, 1000, 0), beside: partOf(200*ms, 100, 900), after: partOf(100*ms, 900, 0)},
-			[]string{"waiting 100 ms of the queue's 200, wanted 80 to 120: met", "takes 10 % beside TCP, wanted at most 20 %, and afterwards 90 % of its pace before, wanted at least 80 %: met"}},
-		{"too long", delayResult{alone: partOf(121*ms, 1000, 0), beside: partOf(200*ms, 300, 700), after: partOf(100*ms, 900, 0)},
-			[]string{"waiting 121 ms of the queue's 200, wanted 80 to 120: missed", "takes 30 % beside TCP, wanted at most 20 %, and afterwards 90 % of its pace before, wanted at least 80 %: missed"}},
-		{"does not come back", delayResult{alone: partOf(79*ms, 1000, 0), beside: partOf(200*ms, 100, 900), after: partOf(10*ms, 700, 0)},
-			[]string{"waiting 79 ms of the queue's 200, wanted 80 to 120: missed", "afterwards 70 % of its pace before, wanted at least 80 %: missed"}},
-	} {
-		c.result.ours, c.result.first = true, partOf(150*ms, 1000, 0)
-		got := delayTable([]delayResult{c.result}, 200*ms)
-		for _, want := range c.says {
-			if !strings.Contains(got, want) {
-				t.Errorf("%s: %s\ndoes not say %q", c.what, got, want)
-			}
-		}
 	}
 }

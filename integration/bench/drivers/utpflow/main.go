@@ -9,7 +9,8 @@
 //	utpflow drain [--idle TIME] --for TIME ADDRESS
 //	                                    gets numbers for a while, checks them, and hangs up
 //
-// Every second it adds a line to the file `stats` in its working folder: goroutines, connections and bytes of buffer.
+// Every second it adds a line to the file `stats` in its working folder: goroutines, connections, and how many bytes drain has
+// read.
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -106,7 +108,7 @@ func note(ctx context.Context, e *utp.Endpoint) error {
 	defer f.Close()
 	for ticker := time.NewTicker(time.Second); ; {
 		s := e.Stats()
-		if _, err := fmt.Fprintln(f, runtime.NumGoroutine(), s.Conns, s.Memory); err != nil {
+		if _, err := fmt.Fprintln(f, runtime.NumGoroutine(), s.Conns, drained.Load()); err != nil {
 			return err
 		}
 		select {
@@ -185,6 +187,9 @@ func pour(ctx context.Context, c net.Conn, rate int64) {
 	}
 }
 
+// drained is how many bytes drain has read and found right.
+var drained atomic.Int64
+
 // drain reads numbers for a while.
 func drain(ctx context.Context, e *utp.Endpoint, address string, length time.Duration) error {
 	c, err := e.DialContext(ctx, "utp", address)
@@ -205,6 +210,7 @@ func drain(ctx context.Context, e *utp.Endpoint, address string, length time.Dur
 				return fmt.Errorf("at byte %d there is %d", at+uint64(i), got)
 			}
 		}
+		drained.Add(block)
 	}
 	if err := c.Close(); err != nil {
 		return err
