@@ -2,9 +2,12 @@ package edgeagent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,26 +33,25 @@ const (
 	socketWriteBuffer = 512 << 10
 )
 
-// listen opens the peer port in both protocols, whatever transports are wanted:
-// the control connection needs the one, and the other keeps the number ours.
+// numberTries is how many numbers are tried where any will do.
+const numberTries = 8
+
+// listen opens the peer port in both protocols, whatever transports are wanted: the
+// control connection needs UDP, and TCP's listener finds the number where any will
+// do. It is closed at once where TCP is not wanted.
 func listen(cfg Config) (_ *ports, err error) {
-	addr := cfg.Listen
-	tcp, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("peer port %s cannot be opened: %w: choose another with --listen", addr, err)
-	}
-	p := &ports{number: tcp.Addr().(*net.TCPAddr).AddrPort().Port(), tcp: tcp}
-	host, _, _ := net.SplitHostPort(addr)
-	p.socket, err = udpmux.Listen("udp", net.JoinHostPort(host, fmt.Sprint(p.number)), udpmux.Config{
-		ReadBuffer: socketReadBuffer, WriteBuffer: socketWriteBuffer,
+	p := &ports{}
+	p.tcp, err = listenBoth(cfg.Listen, func(host, port string) error {
+		p.socket, err = udpmux.Listen("udp", net.JoinHostPort(host, port), udpmux.Config{ReadBuffer: socketReadBuffer, WriteBuffer: socketWriteBuffer})
+		return err
 	})
 	if err != nil {
-		tcp.Close()
-		return nil, fmt.Errorf("UDP port %s cannot be opened: %w: choose another with --listen", addr, err)
+		return nil, fmt.Errorf("peer port %w: choose another with --listen", err)
 	}
+	p.number = p.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
 	p.control = p.socket.PacketConn(udpmux.QUIC)
 	if cfg.Transports == dial.OnlyUTP {
-		tcp.Close()
+		p.tcp.Close()
 		p.tcp = nil
 	}
 	if cfg.Transports != dial.OnlyTCP {
@@ -61,6 +63,26 @@ func listen(cfg Config) (_ *ports, err error) {
 		p.utp.Attach(p.socket)
 	}
 	return p, nil
+}
+
+// listenBoth listens in TCP, and has udp open the same number. With port 0 the kernel
+// takes one that is free in TCP; where it is not in UDP, another is tried.
+func listenBoth(addr string, udp func(host, port string) error) (net.Listener, error) {
+	for try := 1; ; try++ {
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("%s cannot be opened: %w", addr, err)
+		}
+		host, wanted, _ := net.SplitHostPort(addr)
+		number := strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port)
+		if err = udp(host, number); err == nil {
+			return tcp, nil
+		}
+		tcp.Close()
+		if wanted == number || try == numberTries || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s cannot be opened in UDP: %w", number, err)
+		}
+	}
 }
 
 func (p *ports) close() {

@@ -26,22 +26,20 @@ type peerPort struct {
 	utp    *utp.Endpoint  // nil without uTP
 }
 
+// numberTries is how many numbers are tried where any will do.
+const numberTries = 8
+
 // listenPeers opens the port, in both protocols whatever transports are wanted: the
-// DHT needs the one, and the other keeps the number ours.
+// DHT needs UDP, and TCP's listener finds the number where any will do. It is closed
+// at once where TCP is not wanted.
 func listenPeers(cfg Config) (_ *peerPort, err error) {
-	addr := cfg.Peer
-	tcp, err := net.Listen("tcp", addr)
-	if err != nil {
+	p := &peerPort{}
+	if p.tcp, err = listenBoth(cfg.Peer, p.listenUDP); err != nil {
 		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
 	}
-	p := &peerPort{number: tcp.Addr().(*net.TCPAddr).AddrPort().Port(), addr: tcp.Addr().String(), tcp: tcp}
-	host, _, _ := net.SplitHostPort(addr)
-	if err := p.listenUDP(host); err != nil {
-		p.close()
-		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
-	}
+	p.number, p.addr = p.tcp.Addr().(*net.TCPAddr).AddrPort().Port(), p.tcp.Addr().String()
 	if cfg.Transports == dial.OnlyUTP {
-		tcp.Close()
+		p.tcp.Close()
 		p.tcp = nil
 	}
 	if cfg.Transports != dial.OnlyTCP {
@@ -59,9 +57,35 @@ const (
 	frontWindow = 256 << 10
 )
 
-// listenUDP opens the families of the host, all if it is empty.
-func (p *peerPort) listenUDP(host string) (err error) {
-	addr := net.JoinHostPort(host, strconv.Itoa(int(p.number)))
+// listenBoth listens in TCP, and has udp open the same number. With port 0 the kernel
+// takes one that is free in TCP; where it is not in UDP, another is tried.
+func listenBoth(addr string, udp func(host, port string) error) (net.Listener, error) {
+	for try := 1; ; try++ {
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		host, wanted, _ := net.SplitHostPort(addr)
+		number := strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port)
+		if err = udp(host, number); err == nil {
+			return tcp, nil
+		}
+		tcp.Close()
+		if wanted == number || try == numberTries || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s cannot be opened in UDP: %w", number, err)
+		}
+	}
+}
+
+// listenUDP opens the families of the host, all if it is empty, or none.
+func (p *peerPort) listenUDP(host, port string) (err error) {
+	defer func() {
+		if err != nil && p.v4 != nil {
+			p.v4.Close()
+			p.v4 = nil
+		}
+	}()
+	addr := net.JoinHostPort(host, port)
 	config := udpmux.Config{Routes: udpmux.NewRoutes(udpmux.Front)}
 	ip, named := netip.ParseAddr(host)
 	if named != nil || ip.Unmap().Is4() {
