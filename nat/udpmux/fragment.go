@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SendFragmentable is Send for datagrams that may reach their destination in fragments, so that they pass a path which has
-// // become narrow: over IPv4 without the don't-fragment bit; over IPv6, where routers do not fragment, as long as the kernel
-// was told that the path is (ICMPv6 packet too big), which it believes for some minutes. Where a firewall keeps that from
-// it, the datagram is lost. It takes three system calls a datagram and holds up other senders of the socket, so it is for
-// rare cases.
+// SendFragmentable is Send for datagrams that may reach their destination in fragments, so that they pass a path that has
+// become narrow: over IPv4 without the don't-fragment bit; over IPv6, where routers do not fragment, as long as the kernel
+// was told that the path is narrow (ICMPv6 packet too big), which it believes for some minutes. Where a firewall keeps
+// that from it, the datagram is lost. It takes three system calls a datagram and holds up other senders of the socket, so
+// it is for rare cases.
 func (s *Socket) SendFragmentable(to netip.AddrPort, data []byte, size int) error {
 	// Nobody else's datagrams may pass in fragments meanwhile: they may be probes.
 	s.fragmenting.Lock()
