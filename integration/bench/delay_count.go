@@ -22,14 +22,14 @@ const surrogatePort = 4433
 // countRules count what arrives by the link: uTP, and the TCP connection beside it. They count packet by packet, each with its
 // headers.
 var countRules = fmt.Sprintf(`table inet bench {
-	counter utp { }
-	counter tcp { }
+	counter by_utp { }
+	counter by_tcp { }
 	chain arrived {
 		type filter hook prerouting priority raw; policy accept;
 		iifname != "eth0" accept
 		udp dport { %d, %d } accept
-		meta l4proto udp counter name utp
-		tcp dport %d counter name tcp
+		meta l4proto udp counter name by_utp
+		tcp dport %d counter name by_tcp
 	}
 }
 `, probePort, surrogatePort, tcpPort)
@@ -95,5 +95,5 @@ func parseCounters(b []byte, at time.Time) (passed, error) {
 	if len(bytes) != 2 {
 		return passed{}, errors.New("nft does not know the two counters")
 	}
-	return passed{at, bytes["utp"], bytes["tcp"]}, nil
+	return passed{at, bytes["by_utp"], bytes["by_tcp"]}, nil
 }

@@ -39,8 +39,8 @@ func TestADelayIsJudgedByTheMedianAndTheShares(t *testing.T) {
 
 func TestUTPAndTCPAreCountedApartWithTheirHeaders(t *testing.T) {
 	const nft = `{"nftables": [{"metainfo": {"version": "1.0.6"}}, ` +
-		`{"counter": {"family": "inet", "name": "utp", "table": "bench", "handle": 2, "packets": 10, "bytes": 15000}}, ` +
-		`{"counter": {"family": "inet", "name": "tcp", "table": "bench", "handle": 3, "packets": 2, "bytes": 3000}}]}`
+		`{"counter": {"family": "inet", "name": "by_utp", "table": "bench", "handle": 2, "packets": 10, "bytes": 15000}}, ` +
+		`{"counter": {"family": "inet", "name": "by_tcp", "table": "bench", "handle": 3, "packets": 2, "bytes": 3000}}]}`
 	now := time.Unix(1, 0)
 	before, err := parseCounters([]byte(nft), now)
 	if err != nil || before.utp != 15140 || before.tcp != 3028 {
@@ -50,7 +50,7 @@ func TestUTPAndTCPAreCountedApartWithTheirHeaders(t *testing.T) {
 	if utp, tcp := after.since(before); utp != 2000 || tcp != 500 {
 		t.Errorf("rates are %v and %v, want 2000 and 500", utp, tcp)
 	}
-	for _, bad := range []string{"", "{}", strings.ReplaceAll(nft, `"name": "tcp"`, `"name": "utp"`)} {
+	for _, bad := range []string{"", "{}", strings.ReplaceAll(nft, `"name": "by_tcp"`, `"name": "by_utp"`)} {
 		if _, err := parseCounters([]byte(bad), now); err == nil {
 			t.Errorf("%q is taken for counters", bad)
 		}
