@@ -183,9 +183,10 @@ func (s *transferSetup) describe(w io.Writer, runs int, libtorrent string) {
 Two network namespaces joined by one veth pair without limit; the tracker (opentracker) runs beside the seeder, an agent's
 surrogate beside the leecher. Each leecher gets the same %d MiB of random bytes, in pieces of 1 MiB, on tmpfs, from the seeder
 that its row names. libtorrent is %s, by its Python binding. All have default settings, but no DHT, peer exchange and local
-discovery, and the transport that the row names; aria2 has --file-allocation=none, which spares it to allocate the file beforehand. Rows marked * would take minutes: they transfer %d MiB, and their time and
-CPU are scaled, with what the client needs to start. Every row has programs and networks of its own; its content is compared
-afterwards, and that it came by the transport of the row.
+discovery, and the transport that the row names; aria2 has --file-allocation=none, which spares it to allocate the file
+beforehand. Rows marked * would take minutes: they transfer %d MiB, and their time and CPU are scaled, with what the client
+needs to start. Every row has programs and networks of its own; its content is compared afterwards, and that it came by the
+transport of the row.
 
 Start is the time from the moment that the leecher got the torrent (an agent by the surrogate's API, all others as they were
 started) until 32 KiB had come: the start of the program, the check of an empty folder, the announce and the connection. Wall is the
