@@ -22,16 +22,15 @@ const (
 	maxExchanges = 5
 )
 
-// exchanges is the process's, whose processor it lends to strangers: one at a time, whatever the listener.
-var exchanges = dial.NewExchanges(1, maxExchanges)
-
-// accept takes incoming peers until ctx ends and hands each to its torrent.
-func accept(ctx context.Context, ln net.Listener, set *torrents, encryption mse.Policy, log *slog.Logger) error {
-	e := entrance{
-		door: dial.Acceptor{Answer: set.answer, Find: set.find, Any: set.anyRuns, Exchanges: exchanges, Encryption: encryption},
+// newEntrance returns the entrance of a device: all of its listeners share one, and what it computes for strangers.
+func newEntrance(set *torrents, encryption mse.Policy, log *slog.Logger) *entrance {
+	return &entrance{
+		door: dial.Acceptor{
+			Answer: set.answer, Find: set.find, Any: set.anyRuns,
+			Exchanges: dial.NewExchanges(1, maxExchanges), Encryption: encryption,
+		},
 		take: set.accept, log: log,
 	}
-	return e.serve(ctx, ln)
 }
 
 // anyRuns reports whether there is a torrent that a peer may come for.
