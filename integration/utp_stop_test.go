@@ -77,7 +77,7 @@ func TestJobsThatStopEndTheirUTPConnections(t *testing.T) {
 			if i == 0 && int64(c.us.bytes+c.peer.bytes) > j.torrent.Length*9/10 {
 				t.Errorf("the connection %s ended by itself", j.what)
 			}
-			if c.unannounced {
+			if c.unannounced && i == 0 { // who comes again for a torrent that is gone is refused by a RESET
 				t.Errorf("a connection %s was reset", j.what)
 			}
 			if len(c.us.resets) > mostResets {

@@ -60,6 +60,9 @@ func newConn(e *Endpoint, s *socket, remote netip.AddrPort) *Conn {
 }
 
 func (c *Conn) coreConfig() coreConfig {
+	if c.opened == nil { // it came in
+		c.memory.tenancy = awaited
+	}
 	mtu := 1472
 	if !c.remote.Addr().Is4() {
 		mtu = 1452
@@ -73,6 +76,7 @@ func (c *Conn) coreConfig() coreConfig {
 // receive gives the core a packet. c.mu is held.
 func (c *Conn) receive(now time.Time, p *packet) {
 	if !c.gone {
+		c.core.recv.strict = c.memory.tenancy != inUse
 		c.core.receive(now, p)
 	}
 }

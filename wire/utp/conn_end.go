@@ -10,6 +10,7 @@ import (
 // shut ends the connection for its user. c.mu is held.
 func (c *Conn) shut() {
 	c.closed = true
+	c.memory.tenancy = left
 	if early := &c.core.recv.early; early.count > 0 {
 		c.unheard = true
 		early.drop(c.core.recv.grow)
@@ -40,6 +41,13 @@ func (c *Conn) kill(now time.Time, cause error) {
 	c.core.abort()
 	c.send(now)
 	c.forget()
+}
+
+// busy reports whether somebody is sending.
+func (c *Conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sending
 }
 
 // drain goes on with a connection after Close: what comes in is read and thrown away, so that acknowledgements of what we sent

@@ -242,7 +242,7 @@ func (w *fuzzWorld) check() {
 			continue
 		}
 		s := &c.send
-		if c.memory() > 6*fuzzBuffer+maxEarly*slotBytes {
+		if c.memory() > 6*fuzzBuffer+mostPages*(pageBytes+entryBytes) {
 			w.t.Fatalf("%d bytes are held", c.memory())
 		}
 		if s.flight < 0 || s.flight > s.held || s.held > s.cut || s.cut > s.ring.n || s.lost < 0 || s.sacks < 0 || s.partials < 0 {

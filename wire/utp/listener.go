@@ -76,7 +76,7 @@ func (e *Endpoint) full() bool {
 
 // firstWindow is the room to tell somebody of who is no connection yet.
 func (e *Endpoint) firstWindow() int {
-	nothing := allotment{budget: &e.memory}
+	nothing := allotment{budget: &e.memory, tenancy: awaited}
 	r := receiver{limit: e.config.PerConn, spare: nothing.spare}
 	return r.window()
 }

@@ -73,7 +73,7 @@ func TestConnectionIsAcceptedOnceItsAddressIsProven(t *testing.T) {
 		request.timestamp = i
 		s.send(request)
 		answer, n := s.mustReceive(stState)
-		if n > headerLen || answer.connID != 77 || answer.ack != request.seq || answer.window != 1<<20 || i > 0 && answer.seq != first.seq {
+		if n > headerLen || answer.connID != 77 || answer.ack != request.seq || answer.window != mostAwaited || i > 0 && answer.seq != first.seq {
 			t.Errorf("a SYN of %d bytes was answered with %d: %+v, before %+v", headerLen, n, answer, first)
 		}
 		if want := i * (answer.timestamp - 1); answer.timestampDiff != want {
@@ -219,7 +219,7 @@ func TestLatePeerConnectsBesideAFloodOfSYNs(t *testing.T) {
 }
 
 func TestRequestsBeyondTheBacklogAreIgnored(t *testing.T) {
-	to, from := newEndpoint(t, Config{MaxHalfOpen: 2}), newEndpoint(t, Config{})
+	to, from := newEndpoint(t, Config{Backlog: 2}), newEndpoint(t, Config{})
 	dial := func(d time.Duration) error {
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()

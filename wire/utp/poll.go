@@ -132,17 +132,22 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 	p := c.packet(now, stState)
 	start := len(b)
 	b = p.appendHeader(b)
-	if c.recv.early.count > 0 {
+	// Of selective acknowledgements, only as much goes out as has come in: whoever forges the source of short packets must
+	// not make us send long ones there. Ordinary packets with data pay for all that we ever say.
+	left := maxHeader - c.recv.owed - headerLen
+	mask := c.recv.early.appendSACK(append(b, 0, 0), c.recv.next, left-extHeaderLen)
+	if size := len(mask) - len(b) - extHeaderLen; size > 0 {
 		b[start+1] = extSACK
-		b = append(b, 0, 0)
-		b = c.recv.early.appendSACK(b, c.recv.next)
-		b[start+headerLen+1] = byte(len(b) - start - headerLen - extHeaderLen)
+		b = mask
+		b[start+headerLen+1] = byte(size)
 	}
 	c.told(now, &p)
-	if c.closing.sent && c.recv.finished {
+	c.recv.owed = min(c.recv.owed+len(b)-start, maxHeader)
+	if c.closing.sent && c.recv.finished && left >= headerLen {
 		// libtorrent gives a FIN no sequence number of its own: it ignores an acknowledgement that is beyond ours, and libutp
 		// one that is not.
 		p.seq--
+		c.recv.owed = min(c.recv.owed+headerLen, maxHeader)
 		return p.appendHeader(b), headerLen
 	}
 	return b, len(b) - start
