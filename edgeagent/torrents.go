@@ -278,5 +278,5 @@ func (s *torrents) accept(c *dial.Conn) {
 			return
 		}
 	}
-	dial.Abort(c)
+	c.Close()
 }

@@ -55,12 +55,9 @@ func (d *Dialer) connect(ctx context.Context, addr netip.AddrPort, r routes) (ne
 	if r.first.dialer == nil {
 		return nil, route{}, errTransports
 	}
-	var connecting context.Context
-	var cancel context.CancelFunc
+	connecting, cancel := context.WithCancel(ctx)
 	if d.Connect > 0 {
 		connecting, cancel = context.WithTimeout(ctx, d.Connect)
-	} else {
-		connecting, cancel = context.WithCancel(ctx)
 	}
 	defer cancel()
 	if r.second.dialer == nil {
@@ -89,7 +86,7 @@ func (d *Dialer) connect(ctx context.Context, addr netip.AddrPort, r routes) (ne
 	}
 	cancel()
 	if lost := <-outcomes; lost.err == nil {
-		Abort(lost.c)
+		lost.c.Close()
 	}
 	return o.c, o.by, nil
 }

@@ -21,7 +21,6 @@ const mostRead = 256 << 10
 func (c *Conn) Read(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.memory.use()
 	for {
 		if err := c.read.expired(c.closed); err != nil {
 			return 0, c.fault("read", err)
@@ -47,7 +46,6 @@ func (c *Conn) Write(b []byte) (int, error) {
 	defer c.writing.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.memory.use()
 	n, err := c.put(b)
 	c.push()
 	return n, err
@@ -60,7 +58,6 @@ func (c *Conn) WriteBuffers(b *net.Buffers) (int64, error) {
 	defer c.writing.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.memory.use()
 	var total int64
 	for len(*b) > 0 {
 		n, err := c.put((*b)[0])

@@ -25,7 +25,7 @@ func (c *core) poll(now time.Time, b []byte) (out []byte, segment int, fragment 
 		out, segment = c.appendReset(t, b)
 	case c.phase == synSent:
 		out, segment = c.appendSYN(t, b)
-	case c.recv.early.count > 0 && c.recv.ackDue:
+	case c.phase == synReceived, c.recv.early.count > 0 && c.recv.ackDue:
 		out, segment = c.appendState(t, b) // packets with data have no room for a selective acknowledgement
 	default:
 		if out, segment, fragment = c.appendRun(t, b); segment == 0 {
@@ -51,6 +51,7 @@ func (c *core) wake() time.Time {
 		return c.epoch.Add(c.now)
 	case c.phase != established:
 		at(t.syn)
+		at(t.giveUp)
 	default:
 		if c.closing.over {
 			break
@@ -132,22 +133,17 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 	p := c.packet(now, stState)
 	start := len(b)
 	b = p.appendHeader(b)
-	// Of selective acknowledgements, only as much goes out as has come in: whoever forges the source of short packets must
-	// not make us send long ones there. Ordinary packets with data pay for all that we ever say.
-	left := maxHeader - c.recv.owed - headerLen
-	mask := c.recv.early.appendSACK(append(b, 0, 0), c.recv.next, left-extHeaderLen)
-	if size := len(mask) - len(b) - extHeaderLen; size > 0 {
+	if c.recv.early.count > 0 {
 		b[start+1] = extSACK
-		b = mask
-		b[start+headerLen+1] = byte(size)
+		b = append(b, 0, 0)
+		b = c.recv.early.appendSACK(b, c.recv.next)
+		b[start+headerLen+1] = byte(len(b) - start - headerLen - extHeaderLen)
 	}
 	c.told(now, &p)
-	c.recv.owed = min(c.recv.owed+len(b)-start, maxHeader)
-	if c.closing.sent && c.recv.finished && left >= headerLen {
+	if c.closing.sent && c.recv.finished {
 		// libtorrent gives a FIN no sequence number of its own: it ignores an acknowledgement that is beyond ours, and libutp
 		// one that is not.
 		p.seq--
-		c.recv.owed = min(c.recv.owed+headerLen, maxHeader)
 		return p.appendHeader(b), headerLen
 	}
 	return b, len(b) - start

@@ -12,8 +12,6 @@ type receiver struct {
 	limit    int    // most bytes to hold
 	promised int    // bytes that the peer may still send as far as it knows
 	ackDue   bool   // something came that must be acknowledged
-	owed     int    // bytes of acknowledgements sent beyond what asked for them, at most maxHeader
-	strict   bool   // nobody reads: only what comes in order is held
 	refused  bool   // the budget had no memory when it was asked last
 	finKnown bool
 	finSeq   uint16
@@ -46,7 +44,6 @@ func (r *receiver) most() int {
 // accept takes a packet that has a sequence number, and reports whether its payload was new.
 func (r *receiver) accept(seq uint16, payload []byte, fin bool) bool {
 	r.ackDue = true
-	r.owed = max(0, r.owed-headerLen-len(payload))
 	ahead := int(int16(seq - r.next))
 	if ahead < 0 || r.finished {
 		return false
@@ -58,7 +55,7 @@ func (r *receiver) accept(seq uint16, payload []byte, fin bool) bool {
 		return false // it cannot end before what was sent
 	}
 	if ahead > 0 {
-		if r.strict || ahead > r.furthest() || len(payload) > r.window() || !r.early.put(seq, ahead, payload, 2*r.limit, r.grow) {
+		if len(payload) > r.window() || !r.early.put(seq, ahead, payload, 2*r.limit, r.grow) {
 			return false
 		}
 	} else if !r.fill(payload) {
@@ -72,9 +69,6 @@ func (r *receiver) accept(seq uint16, payload []byte, fin bool) bool {
 	r.finished = r.finKnown && r.next == r.finSeq+1
 	return true
 }
-
-// furthest is how far ahead of the missing packet one may be: what the peer was promised room for, cut small.
-func (r *receiver) furthest() int { return (max(r.promised, 0)+r.early.bytes)/smallPacket + aheadSlack }
 
 // fill takes the payload of the packet that is missing.
 func (r *receiver) fill(payload []byte) bool {

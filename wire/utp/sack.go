@@ -6,14 +6,14 @@ import "math/bits"
 const maxSACK = 128
 
 // appendSACK appends the bits of the packets held after the missing one (BEP 29: bit 0 is the packet after it), in whole
-// words of four bytes, at most most bytes, up to the last word with a bit in it: nothing where that is none.
-func (r *reorder) appendSACK(b []byte, missing uint16, most int) []byte {
+// words of four bytes.
+func (r *reorder) appendSACK(b []byte, missing uint16) []byte {
 	if r.count == 0 {
 		return b
 	}
 	span := int(r.highest - missing) // bits up to the highest
-	size := max(min((span+31)/32, most/4, maxSACK/4), 0) * 4
-	start, end := len(b), len(b)
+	size := min((span+31)/32*4, maxSACK)
+	start := len(b)
 	for range size {
 		b = append(b, 0)
 	}
@@ -21,10 +21,9 @@ func (r *reorder) appendSACK(b []byte, missing uint16, most int) []byte {
 	for i := range min(span, size*8) {
 		if r.has(missing + 1 + uint16(i)) {
 			mask[i/8] |= 1 << (i % 8)
-			end = start + i/32*4 + 4
 		}
 	}
-	return b[:end]
+	return b
 }
 
 // eachSACKed calls f with the sequence number of each bit that is set, in order, when the packet acknowledges up to ack,
