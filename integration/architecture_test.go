@@ -65,10 +65,11 @@ var layers = map[string][]string{
 	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
 
-	"integration/natlab":   {"nat"},
-	"integration/programs": anything,
-	"integration/demo":     anything,
-	"integration/bench":    anything,
+	"integration/transcript": {},
+	"integration/natlab":     {"nat"},
+	"integration/programs":   anything,
+	"integration/demo":       anything,
+	"integration/bench":      anything,
 
 	"integration/bench/drivers/measured":  {},
 	"integration/bench/drivers/floor":     {"integration/bench/drivers/measured"},

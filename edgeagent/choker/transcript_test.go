@@ -2,19 +2,16 @@ package choker
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestTranscripts plays the commands of each transcript and compares what is decided:
 //
@@ -28,45 +25,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //
 // After each choice those who have a slot are printed, those who have it by chance behind a question mark.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	p := player{t: t, swarm: newSwarm()}
-	var blocks []string
-	for block := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(block, "----")
-		if !found {
-			blocks = append(blocks, strings.TrimSpace(block)) // a comment
-			continue
+	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
+		p := player{t: t, swarm: newSwarm()}
+		return func(words []string) string {
+			p.out = ""
+			p.command(words)
+			return p.out
 		}
-		p.out = commands + "----\n"
-		for line := range strings.Lines(commands) {
-			p.command(strings.Fields(line))
-		}
-		blocks = append(blocks, strings.TrimSpace(p.out))
-	}
-	return strings.Join(blocks, "\n\n") + "\n"
+	})
 }
 
 type player struct {

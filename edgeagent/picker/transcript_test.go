@@ -1,17 +1,14 @@
 package picker
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestTranscripts plays the commands of each transcript and compares what the picker does. A block is PIECE.BLOCK.
 //
@@ -28,50 +25,18 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	sequential on|off
 //	status                         prints the counts
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	var s script
-	s.t = t
-	var parts []string
-	for part := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(part, "----")
-		if !found {
-			parts = append(parts, strings.TrimSpace(part)) // a comment
-			continue
-		}
-		s.out.Reset()
-		for line := range strings.Lines(commands) {
-			s.command(strings.Fields(line))
+	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
+		s := script{t: t}
+		return func(words []string) string {
+			s.out.Reset()
+			s.command(words)
 			s.cancelled()
 			if s.k.missing > 0 {
 				check(t, s.k)
 			}
+			return s.out.String()
 		}
-		parts = append(parts, strings.TrimSpace(commands+"----\n"+s.out.String()))
-	}
-	return strings.Join(parts, "\n\n") + "\n"
+	})
 }
 
 type script struct {

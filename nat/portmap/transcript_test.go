@@ -1,19 +1,16 @@
 package portmap
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestTranscripts plays the commands of each transcript and compares what is decided:
 //
@@ -29,47 +26,16 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //
 // What is to be done and the mappings, when they change, are printed with their time.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	p := player{t: t, start: time.Unix(1e9, 0)}
-	p.now = p.start
-	var blocks []string
-	for block := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(block, "----")
-		if !found {
-			blocks = append(blocks, strings.TrimSpace(block)) // a comment
-			continue
-		}
-		p.out = commands + "----\n"
-		for line := range strings.Lines(commands) {
-			p.command(strings.Fields(line))
+	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
+		p := player{t: t, start: time.Unix(1e9, 0)}
+		p.now = p.start
+		return func(words []string) string {
+			p.out = ""
+			p.command(words)
 			p.poll()
+			return p.out
 		}
-		blocks = append(blocks, strings.TrimSpace(p.out))
-	}
-	return strings.Join(blocks, "\n\n") + "\n"
+	})
 }
 
 type player struct {

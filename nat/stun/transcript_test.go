@@ -2,20 +2,17 @@ package stun
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v2"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestTranscripts plays the commands of each transcript on one question and compares what it does. Times are from its
 // beginning.
@@ -27,47 +24,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	answer KEY=VALUE... a datagram arrives: from, id (ours or other), type (hex), mapped, other, origin, code, attribute (hex type), cut (bytes),
 //	                    fingerprint (good, wrong, none)
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	s := script{t: t, now: noon}
-	var parts []string
-	for part := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(part, "----")
-		if !found {
-			parts = append(parts, strings.TrimSpace(part)) // a comment
-			continue
+	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
+		s := script{t: t, now: noon}
+		return func(words []string) string {
+			s.out.Reset()
+			s.command(words)
+			return s.out.String()
 		}
-		s.out.Reset()
-		for line := range strings.Lines(commands) {
-			if words := strings.Fields(line); len(words) > 0 {
-				s.command(words)
-			}
-		}
-		parts = append(parts, strings.TrimSpace(commands+"----\n"+s.out.String()))
-	}
-	return strings.Join(parts, "\n\n") + "\n"
+	})
 }
 
 type script struct {

@@ -1,17 +1,14 @@
 package dht
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestScheduleTranscripts plays the commands of each transcript and prints when which torrent is searched for:
 //
@@ -20,47 +17,16 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	reachable              nodes have been found
 //	run T                  lets time pass
 func TestScheduleTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/schedule/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	p := player{t: t, outcome: outcome{nodes: 20, fresh: 1}, takes: 10 * time.Second}
-	p.start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	p.now = p.start
-	var blocks []string
-	for block := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(block, "----")
-		if !found {
-			blocks = append(blocks, strings.TrimSpace(block)) // a comment
-			continue
+	transcript.Run(t, "testdata/schedule", func(t *testing.T) func([]string) string {
+		p := player{t: t, outcome: outcome{nodes: 20, fresh: 1}, takes: 10 * time.Second}
+		p.start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+		p.now = p.start
+		return func(words []string) string {
+			p.out = ""
+			p.command(words)
+			return p.out
 		}
-		p.out = commands + "----\n"
-		for line := range strings.Lines(commands) {
-			p.command(strings.Fields(line))
-		}
-		blocks = append(blocks, strings.TrimSpace(p.out))
-	}
-	return strings.Join(blocks, "\n\n") + "\n"
+	})
 }
 
 type player struct {

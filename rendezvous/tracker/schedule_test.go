@@ -2,18 +2,16 @@ package tracker
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestScheduleTranscripts plays the commands of each transcript and compares what the schedule decides:
 //
@@ -30,19 +28,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	news a b               all following answers of those trackers, and of no others, name a new peer
 //	order                  prints the trackers in order
 func TestScheduleTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/schedule/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			golden(t, file, func(transcript string) string {
-				p := player{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), fails: make(map[string]error)}
-				p.now = p.start
-				return blocks(transcript, &p.out, p.command)
-			})
-		})
-	}
+	transcript.Run(t, "testdata/schedule", func(t *testing.T) func([]string) string {
+		p := player{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), fails: make(map[string]error)}
+		p.now = p.start
+		return func(words []string) string {
+			p.out = ""
+			p.command(words)
+			return p.out
+		}
+	})
 }
 
 type player struct {

@@ -3,11 +3,11 @@ package tracker
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"simplebit/integration/transcript"
 )
 
 // TestCallTranscripts plays the commands of each transcript and compares what a call sends:
@@ -22,54 +22,15 @@ import (
 //
 // A transaction id is printed as the number of the transaction.
 func TestCallTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/call/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			golden(t, file, func(transcript string) string {
-				p := callPlayer{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
-				p.now = p.start
-				return blocks(transcript, &p.out, p.command)
-			})
-		})
-	}
-}
-
-// golden compares a file with what replay makes of it, or writes it anew.
-func golden(t *testing.T, file string, replay func(string) string) {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := replay(string(b))
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+	transcript.Run(t, "testdata/call", func(t *testing.T) func([]string) string {
+		p := callPlayer{t: t, start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
+		p.now = p.start
+		return func(words []string) string {
+			p.out = ""
+			p.command(words)
+			return p.out
 		}
-	} else if got != string(b) {
-		t.Errorf("the transcript became\n%s", got)
-	}
-}
-
-// blocks returns a transcript with the output after each "----" written anew. Commands append to out.
-func blocks(transcript string, out *string, command func(words []string)) string {
-	var all []string
-	for block := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(block, "----")
-		if !found {
-			all = append(all, strings.TrimSpace(block)) // a comment
-			continue
-		}
-		*out = commands + "----\n"
-		for line := range strings.Lines(commands) {
-			command(strings.Fields(line))
-		}
-		all = append(all, strings.TrimSpace(*out))
-	}
-	return strings.Join(all, "\n\n") + "\n"
+	})
 }
 
 type callPlayer struct {

@@ -1,18 +1,15 @@
 package utp
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"simplebit/integration/transcript"
+)
 
 // TestTranscripts plays the commands of each transcript on two cores, a and b, and compares what they send. The network
 // between them holds what was sent until it is delivered; a datagram takes 10 ms.
@@ -29,46 +26,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	forge X TYPE key=value...   X receives a packet of nobody's: seq, ack (relative to what X expects), id, window, size
 //	status X                prints what X knows
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, string(b))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(b) {
-				t.Errorf("the transcript became\n%s", got)
-			}
-		})
-	}
-}
-
-// replay returns the transcript with the output after each "----" written anew.
-func replay(t *testing.T, transcript string) string {
-	s := script{t: t, start: time.Unix(1000, 0), ends: map[string]*scriptEnd{}}
-	s.now = s.start
-	var parts []string
-	for part := range strings.SplitSeq(transcript, "\n\n") {
-		commands, _, found := strings.Cut(part, "----")
-		if !found {
-			parts = append(parts, strings.TrimSpace(part)) // a comment
-			continue
+	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
+		s := script{t: t, start: time.Unix(1000, 0), ends: map[string]*scriptEnd{}}
+		s.now = s.start
+		return func(words []string) string {
+			s.out.Reset()
+			s.command(words)
+			return s.out.String()
 		}
-		s.out.Reset()
-		for line := range strings.Lines(commands) {
-			s.command(strings.Fields(line))
-		}
-		parts = append(parts, strings.TrimSpace(commands+"----\n"+s.out.String()))
-	}
-	return strings.Join(parts, "\n\n") + "\n"
+	})
 }
 
 type script struct {
