@@ -2,12 +2,9 @@ package edgeagent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,15 +30,12 @@ const (
 	socketWriteBuffer = 512 << 10
 )
 
-// numberTries is how many numbers are tried where any will do.
-const numberTries = 8
-
 // listen opens the peer port in both protocols, whatever transports are wanted: the
 // control connection needs UDP, and TCP's listener finds the number where any will
 // do. It is closed at once where TCP is not wanted.
 func listen(cfg Config) (_ *ports, err error) {
 	p := &ports{}
-	p.tcp, err = listenBoth(cfg.Listen, func(host, port string) error {
+	p.tcp, err = udpmux.BesideTCP(cfg.Listen, func(host, port string) error {
 		p.socket, err = udpmux.Listen("udp", net.JoinHostPort(host, port), udpmux.Config{ReadBuffer: socketReadBuffer, WriteBuffer: socketWriteBuffer})
 		return err
 	})
@@ -63,26 +57,6 @@ func listen(cfg Config) (_ *ports, err error) {
 		p.utp.Attach(p.socket)
 	}
 	return p, nil
-}
-
-// listenBoth listens in TCP, and has udp open the same number. With port 0 the kernel
-// takes one that is free in TCP; where it is not in UDP, another is tried.
-func listenBoth(addr string, udp func(host, port string) error) (net.Listener, error) {
-	for try := 1; ; try++ {
-		tcp, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("%s cannot be opened: %w", addr, err)
-		}
-		host, wanted, _ := net.SplitHostPort(addr)
-		number := strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port)
-		if err = udp(host, number); err == nil {
-			return tcp, nil
-		}
-		tcp.Close()
-		if wanted == number || try == numberTries || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("%s cannot be opened in UDP: %w", number, err)
-		}
-	}
 }
 
 func (p *ports) close() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -26,16 +25,13 @@ type peerPort struct {
 	utp    *utp.Endpoint  // nil without uTP
 }
 
-// numberTries is how many numbers are tried where any will do.
-const numberTries = 8
-
 // listenPeers opens the port, in both protocols whatever transports are wanted: the
 // DHT needs UDP, and TCP's listener finds the number where any will do. It is closed
 // at once where TCP is not wanted.
 func listenPeers(cfg Config) (_ *peerPort, err error) {
 	p := &peerPort{}
-	if p.tcp, err = listenBoth(cfg.Peer, p.listenUDP); err != nil {
-		return nil, fmt.Errorf("peer port: %w: choose another with --peer", err)
+	if p.tcp, err = udpmux.BesideTCP(cfg.Peer, p.listenUDP); err != nil {
+		return nil, fmt.Errorf("peer port %w: choose another with --peer", err)
 	}
 	p.number, p.addr = p.tcp.Addr().(*net.TCPAddr).AddrPort().Port(), p.tcp.Addr().String()
 	if cfg.Transports == dial.OnlyUTP {
@@ -56,26 +52,6 @@ const (
 	frontMemory = 64 << 20
 	frontWindow = 256 << 10
 )
-
-// listenBoth listens in TCP, and has udp open the same number. With port 0 the kernel
-// takes one that is free in TCP; where it is not in UDP, another is tried.
-func listenBoth(addr string, udp func(host, port string) error) (net.Listener, error) {
-	for try := 1; ; try++ {
-		tcp, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, err
-		}
-		host, wanted, _ := net.SplitHostPort(addr)
-		number := strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port)
-		if err = udp(host, number); err == nil {
-			return tcp, nil
-		}
-		tcp.Close()
-		if wanted == number || try == numberTries || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("%s cannot be opened in UDP: %w", number, err)
-		}
-	}
-}
 
 // listenUDP opens the families of the host, all if it is empty, or none.
 func (p *peerPort) listenUDP(host, port string) (err error) {

@@ -1,4 +1,4 @@
-package edgeagent
+package udpmux
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func TestANumberThatUDPHasNotIsTriedForAnother(t *testing.T) {
 			return nil
 		}
 	}
-	ln, err := listenBoth("127.0.0.1:0", taken(2, syscall.EADDRINUSE))
+	ln, err := BesideTCP("127.0.0.1:0", taken(2, syscall.EADDRINUSE))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestANumberThatUDPHasNotIsTriedForAnother(t *testing.T) {
 		reason error
 		tries  int
 	}{{"127.0.0.1:0", 100, syscall.EADDRINUSE, numberTries}, {"127.0.0.1:0", 100, other, 1}, {fixed, 1, syscall.EADDRINUSE, 1}} {
-		_, err := listenBoth(c.addr, taken(c.times, c.reason))
+		_, err := BesideTCP(c.addr, taken(c.times, c.reason))
 		if !errors.Is(err, c.reason) || len(tried) != c.tries || !strings.Contains(err.Error(), tried[len(tried)-1]+" cannot be opened in UDP") {
 			t.Errorf("%s: %v after trying %v, want %d tries and the number", c.addr, err, tried, c.tries)
 		}
