@@ -22,7 +22,7 @@ var anything = []string{"*"}
 // layers is the architecture: every package that has code, and the packages of
 // ours it may import. docs/architecture.md says what each owns.
 var layers = map[string][]string{
-	"wire/control": {},
+	"wire/control": {"nat"},
 	"wire/peer":    {},
 	"wire/mse":     {},
 	"wire/utp":     {"nat/udpmux"},
