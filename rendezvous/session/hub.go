@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -59,7 +60,12 @@ type Config struct {
 	Admitter Admitter
 	Jobs     Jobs
 	Software string // sent in Welcome
-	Log      *slog.Logger
+
+	// STUN returns where the surrogate answers STUN, for the device that is connected to its end of a connection (whose
+	// address is unspecified where the socket has all): see control.Welcome. It must not wait. Nil: nowhere.
+	STUN func(end netip.AddrPort) []netip.AddrPort
+
+	Log *slog.Logger
 
 	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
 	writeTime   time.Duration // for one frame to be taken by QUIC's send buffer; default 15 s
@@ -179,6 +185,9 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		return nil, err
 	}
 	welcome := control.Welcome{Version: control.Version, Software: h.cfg.Software, Name: name, Observed: remote(conn)}
+	if h.cfg.STUN != nil {
+		welcome.STUN = h.cfg.STUN(local(conn))
+	}
 	if err := control.WriteMessage(stream, welcome); err != nil {
 		conn.CloseWithError(closeProtocol, "")
 		return nil, err
@@ -196,9 +205,14 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 }
 
 // remote is the other end's address, IPv4 as IPv4.
-func remote(conn *quic.Conn) netip.AddrPort {
-	a, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+func remote(conn *quic.Conn) netip.AddrPort { return addrPort(conn.RemoteAddr()) }
+
+// local is the surrogate's own address of the connection, as far as its socket knows it.
+func local(conn *quic.Conn) netip.AddrPort { return addrPort(conn.LocalAddr()) }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	p, _ := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {

@@ -3,13 +3,17 @@ package control
 import (
 	"bytes"
 	"encoding/hex"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"simplebit/nat"
 )
 
 const document = "../../docs/control.cddl"
@@ -77,9 +81,28 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 	id := testID
 	want := map[string]Message{
 		"an agent joins":             Hello{1, "edgeagent 0.1", "attic", "k7f2.x5qd", 6882},
-		"seen at 203.0.113.7:40112":  Welcome{1, "rendezvous 0.1", "attic-2", addr("203.0.113.7:40112")},
-		"seen at [2001:db8::7]:6882": Welcome{1, "rendezvous 0.1", "attic", addr("[2001:db8::7]:6882")},
-		"a used invite":              Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
+		"seen at 203.0.113.7:40112":  Welcome{1, "rendezvous 0.1", "attic-2", addr("203.0.113.7:40112"), nil},
+		"seen at [2001:db8::7]:6882": Welcome{1, "rendezvous 0.1", "attic", addr("[2001:db8::7]:6882"), nil},
+		"two addresses that answer STUN at two ports": Welcome{1, "rendezvous 0.1", "attic", addr("203.0.113.7:40112"), []netip.AddrPort{
+			addr("198.51.100.1:4433"), addr("198.51.100.1:4434"), addr("198.51.100.2:4433"), addr("198.51.100.2:4434")}},
+		"STUN at two ports of the address that the agent dialled": Welcome{1, "rendezvous 0.1", "attic", addr("203.0.113.7:40112"),
+			[]netip.AddrPort{addr("0.0.0.0:4433"), addr("0.0.0.0:4434")}},
+		"behind a router that counts up its ports": Network{
+			Behaviour: nat.Behaviour{
+				Public: nat.No, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent, Preserved: nat.No,
+				Step: 1, Hairpin: nat.No, Double: nat.No, Lifetime: 60 * time.Second, Reachable: nat.No,
+			},
+			Candidates: []nat.Candidate{
+				{Kind: nat.HostCandidate, Addr: addr("192.168.1.7:6882"), TCP: true},
+				{Kind: nat.HostCandidate, Addr: addr("[2001:db8::7]:6882"), TCP: true},
+				{Kind: nat.MappedCandidate, Addr: addr("203.0.113.7:6882"), TCP: true},
+				{Kind: nat.ReflexiveCandidate, Addr: addr("203.0.113.7:40112")},
+			},
+		},
+		"nothing known but an address":   Network{Candidates: []nat.Candidate{{Kind: nat.HostCandidate, Addr: addr("192.168.1.7:6882")}}},
+		"external ports that count down": Network{Behaviour: nat.Behaviour{Public: nat.No, Step: -2}},
+		"no UDP":                         Network{Behaviour: nat.Behaviour{Blocked: true}},
+		"a used invite":                  Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
 		"a download from one peer": Progress{
 			ID: id, Generation: 3, State: StateDownloading, Size: 1 << 20, Have: 1 << 18, Downloaded: 300000, Uploaded: 16384,
 			DownRate: 125000, UpRate: 2048, Partial: 37856,
@@ -164,6 +187,7 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 var wireTypes = []any{
 	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, fileRunWire{},
 	unassignWire{}, candidatesWire{}, candidateWire{}, unusableWire{}, unusablePeerWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
+	networkWire{}, networkCandidateWire{},
 }
 
 // messageName is the type of message that w writes, or of the one that it is part of.
@@ -178,6 +202,8 @@ func messageName(w any) string {
 		name = "candidates"
 	case "unusablePeer":
 		name = "unusable"
+	case "networkCandidate":
+		name = "network"
 	case "layoutFile":
 		name = "layoutFiles"
 	}

@@ -18,6 +18,7 @@ const (
 	typeLayoutHeader = 10
 	typeLayoutFiles  = 11
 	typeUnusable     = 12
+	typeNetwork      = 13
 )
 
 // The codec's settings never change, and building them costs more than a message does.
@@ -110,6 +111,8 @@ func ParseMessage(b []byte) (Message, error) {
 		return parse[layoutFilesWire](head.Type, b)
 	case typeUnusable:
 		return parse[unusableWire](head.Type, b)
+	case typeNetwork:
+		return parse[networkWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}

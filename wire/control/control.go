@@ -21,6 +21,8 @@
 // docs/control.cddl documents every message, with examples.
 package control
 
+import "time"
+
 // ALPN is the protocol name of TLS (RFC 7301) under which agent and surrogate speak control.
 const ALPN = "simplebit/1"
 
@@ -30,23 +32,27 @@ const Version = 1
 // Limits of the protocol. Lengths of text are in bytes of UTF-8. Writers cut text that is only read by people
 // (Software, Name, Reason, Error, Client, Transport, Path) to its limit; readers refuse what exceeds a limit.
 const (
-	MaxFrame       = 64 << 10 // bytes of one frame's map, without the length
-	MaxName        = 64       // Software, device names, Peer.Client
-	MaxWord        = 16       // Peer.Transport and Peer.Path
-	MaxText        = 1 << 10  // Refused.Reason, Progress.Error
-	MaxToken       = 128      // an invite's token
-	MaxPeers       = 256      // peers in one Progress; writers leave out those after
-	MaxCandidates  = 500      // candidates in one Candidates, and addresses in one Unusable
-	MaxFileRuns    = 1000     // runs of priorities in one Assign
-	MaxTorrentName = 255      // LayoutHeader.Name
-	MaxPath        = 4 << 10  // LayoutFile.Path, the whole of it
-	MaxPathElement = 255      // LayoutFile.Path, between two slashes
-	MaxFrameFiles  = 512      // files in one LayoutFiles
-	MaxFiles       = 200_000  // files in one layout
-	MaxPieces      = 4 << 20  // pieces in one layout
-	MaxPieceLength = 64 << 20 // bytes of one piece
-	MaxPathBytes   = 32 << 20 // bytes of all paths of one layout
-	maxArray       = 1 << 10  // elements of any CBOR array
-	maxPairs       = 64       // pairs of any CBOR map
-	maxNesting     = 8        // levels of any CBOR item
+	MaxFrame       = 64 << 10  // bytes of one frame's map, without the length
+	MaxName        = 64        // Software, device names, Peer.Client
+	MaxWord        = 16        // Peer.Transport and Peer.Path
+	MaxText        = 1 << 10   // Refused.Reason, Progress.Error
+	MaxToken       = 128       // an invite's token
+	MaxPeers       = 256       // peers in one Progress; writers leave out those after
+	MaxCandidates  = 500       // candidates in one Candidates, and addresses in one Unusable
+	MaxSTUN        = 8         // addresses in Welcome.STUN; writers leave out those after
+	MaxStep        = 1<<16 - 1 // Network: ports between successive mappings, up or down
+	MaxFileRuns    = 1000      // runs of priorities in one Assign
+	MaxTorrentName = 255       // LayoutHeader.Name
+	MaxPath        = 4 << 10   // LayoutFile.Path, the whole of it
+	MaxPathElement = 255       // LayoutFile.Path, between two slashes
+	MaxFrameFiles  = 512       // files in one LayoutFiles
+	MaxFiles       = 200_000   // files in one layout
+	MaxPieces      = 4 << 20   // pieces in one layout
+	MaxPieceLength = 64 << 20  // bytes of one piece
+	MaxPathBytes   = 32 << 20  // bytes of all paths of one layout
+	maxArray       = 1 << 10   // elements of any CBOR array
+	maxPairs       = 64        // pairs of any CBOR map
+	maxNesting     = 8         // levels of any CBOR item
+
+	MaxLifetime = 24 * time.Hour // Network: of a mapping without traffic; writers cut it
 )

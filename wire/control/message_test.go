@@ -6,9 +6,13 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"simplebit/nat"
 )
 
 var testID = [20]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
@@ -128,6 +132,29 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"pieces that do not fit":          "a6 00 0a 01 " + id20 + "03 01 04 02 05 01 06 01",
 		"200,001 files":                   "a6 00 0a 01 " + id20 + "03 01 04 01 05 1a 00030d41 06 01",
 		"4 Mi pieces and one":             "a6 00 0a 01 " + id20 + "03 01 04 1a 00400001 05 01 06 1a 00400001",
+		"9 STUN servers":                  "a2 00 02 05 89 " + strings.Repeat("46 cb0071091151", 9),
+		"STUN server with port 0":         "a2 00 02 05 81 46 cb0071090000",
+		"STUN server at no address":       "a2 00 02 05 81 40",
+		"STUN server of 5 bytes":          "a2 00 02 05 81 45 cb00710911",
+		"STUN server at multicast":        "a2 00 02 05 81 46 e00000011151",
+		"STUN server at broadcast":        "a2 00 02 05 81 46 ffffffff1151",
+		"STUN servers as map":             "a2 00 02 05 a0",
+		"17 candidates of a device":       "a2 00 0d 0b 91 " + strings.Repeat("a1 01 46 cb0071091ae1", 17),
+		"device at no address":            "a2 00 0d 0b 81 a1 02 01",
+		"device with port 0":              "a2 00 0d 0b 81 a1 01 46 cb0071090000",
+		"device at 0.0.0.0":               "a2 00 0d 0b 81 a1 01 46 000000001ae1",
+		"device at ::ffff:0.0.0.0":        "a2 00 0d 0b 81 a1 01 52 00000000000000000000ffff00000000 1ae1",
+		"device at multicast":             "a2 00 0d 0b 81 a1 01 52 ff020000000000000000000000000001 1ae1",
+		"device at broadcast in IPv6":     "a2 00 0d 0b 81 a1 01 52 00000000000000000000ffffffffffff 1ae1",
+		"device's kind beyond 8 bits":     "a2 00 0d 0b 81 a2 01 46 cb0071091ae1 02 19 0100",
+		"answer beyond 8 bits":            "a2 00 0d 02 19 0100",
+		"answer negative":                 "a2 00 0d 02 20",
+		"step of 65536 ports":             "a2 00 0d 06 1a 00010000",
+		"step of -65536 ports":            "a2 00 0d 06 39 ffff",
+		"step beyond 64 bits":             "a2 00 0d 06 3b ffffffffffffffff",
+		"lifetime of a day and a second":  "a2 00 0d 09 1a 00015181",
+		"lifetime negative":               "a2 00 0d 09 20",
+		"blocked as number":               "a2 00 0d 01 01",
 		"no files":                        "a2 00 0b 01 80",
 		"513 files":                       "a2 00 0b 01 99 0201 " + strings.Repeat("a1 03 f5", 513),
 		"file of negative length":         "a2 00 0b 01 81 a2 01 61 61 02 20",
@@ -169,6 +196,10 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
 		"a priority of files":   {"a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 09", Assign{ID: testID, Files: []FileRun{{1, 9}}}},
 		"a reason":              {"a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Unusable{testID, []UnusablePeer{{addr("203.0.113.9:6881"), 9}}}},
+		"an answer":             {"a2 00 0d 02 09", Network{Behaviour: nat.Behaviour{Public: 9}}},
+		"a dependence":          {"a2 00 0d 03 18 ff", Network{Behaviour: nat.Behaviour{Mapping: 255}}},
+		"a kind of address":     {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 02 09", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
+		"a key of an address":   {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 18 40 a0", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881")}}}},
 		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
 		"IPv4 inside IPv6":      {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
 	} {
@@ -176,7 +207,7 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	for _, frame := range []string{"a1 00 0d", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+	for _, frame := range []string{"a1 00 0e", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
 		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
 			t.Errorf("type unknown: %v, %v", m, err)
 		}
@@ -225,6 +256,39 @@ func TestLargestAssignAndUnusableFitInAFrame(t *testing.T) {
 	}
 }
 
+func TestLargestNetworkAndWelcomeFitInAFrame(t *testing.T) {
+	far := addr("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535")
+	network := Network{
+		Behaviour: nat.Behaviour{
+			Blocked: true, Public: 255, Mapping: 255, Filtering: 255, Preserved: 255, Step: -MaxStep, Hairpin: 255, Double: 255,
+			Lifetime: MaxLifetime, Reachable: 255,
+		},
+		Candidates: slicesOf(nat.Candidate{Kind: 255, Addr: far, TCP: true}, nat.MaxCandidates),
+	}
+	long := strings.Repeat("w", MaxName)
+	welcome := Welcome{math.MaxUint64, long, long, far, slicesOf(far, MaxSTUN)}
+	for _, m := range []Message{network, welcome} {
+		if got, err := ParseMessage(mustAppend(t, m)); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%T came back as %+v, %v", m, got, err)
+		}
+	}
+	welcome.STUN = append(welcome.STUN, addr("192.0.2.1:1"))
+	if got, err := ParseMessage(mustAppend(t, welcome)); err != nil || !slices.Equal(got.(Welcome).STUN, slicesOf(far, MaxSTUN)) {
+		t.Errorf("one server too many: %+v, %v", got, err)
+	}
+}
+
+func TestALifetimeIsALowerBoundOfWholeSeconds(t *testing.T) {
+	for in, want := range map[time.Duration]time.Duration{
+		time.Second - 1: 0, 119*time.Second + 999*time.Millisecond: 119 * time.Second, 48 * time.Hour: MaxLifetime, math.MaxInt64: MaxLifetime,
+	} {
+		m, err := ParseMessage(mustAppend(t, Network{Behaviour: nat.Behaviour{Lifetime: in}}))
+		if err != nil || m.(Network).Behaviour.Lifetime != want {
+			t.Errorf("%v: %+v, %v", in, m, err)
+		}
+	}
+}
+
 func TestTextForPeopleIsMadeFit(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                        "plain",
@@ -263,6 +327,15 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
 		"negative selection":        Progress{Selected: -1},
 		"501 unusable":              Unusable{Peers: make([]UnusablePeer, 501)},
 		"unusable with port 0":      Unusable{Peers: []UnusablePeer{{Addr: addr("203.0.113.9:0")}}},
+		"STUN server with port 0":   Welcome{STUN: []netip.AddrPort{addr("192.0.2.1:0")}},
+		"STUN server of nobody":     Welcome{STUN: make([]netip.AddrPort, 1)},
+		"STUN server at multicast":  Welcome{STUN: []netip.AddrPort{addr("[ff02::1]:4433")}},
+		"17 addresses of a device":  Network{Candidates: slicesOf(nat.Candidate{Addr: addr("192.0.2.1:1")}, 17)},
+		"device at no address":      Network{Candidates: make([]nat.Candidate, 1)},
+		"device at ::":              Network{Candidates: []nat.Candidate{{Addr: addr("[::]:1")}}},
+		"step of 65536 ports":       Network{Behaviour: nat.Behaviour{Step: 1 << 16}},
+		"step of -65536 ports":      Network{Behaviour: nat.Behaviour{Step: -1 << 16}},
+		"negative lifetime":         Network{Behaviour: nat.Behaviour{Lifetime: -1}},
 		"pieces that do not fit":    LayoutHeader{PieceLength: 1, Length: 2, Files: 1, Pieces: 1},
 		"no files":                  LayoutFiles{},
 		"too many files":            LayoutFiles{make([]LayoutFile, MaxFrameFiles+1)},

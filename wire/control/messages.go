@@ -6,8 +6,8 @@ import (
 )
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
-// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, LayoutHeader and LayoutFiles. Readers
-// return values, never pointers.
+// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, LayoutHeader and LayoutFiles.
+// Readers return values, never pointers.
 type Message interface {
 	// wire returns what is encoded, or says which field breaks which limit.
 	wire() (any, error)
@@ -29,6 +29,11 @@ type Welcome struct {
 	Software string         // the surrogate's program and version, at most MaxName bytes
 	Name     string         // device name in force, at most MaxName bytes
 	Observed netip.AddrPort // where the surrogate sees the agent; zero: it cannot tell
+
+	// STUN is where the surrogate answers STUN (RFC 5389), the endpoint that the agent dialled first; at most MaxSTUN,
+	// ports above 0. An unspecified address stands for the one that the agent dialled, whatever its family: a surrogate
+	// need not know its own.
+	STUN []netip.AddrPort
 }
 
 // Refused answers a Hello, or ends a session later (a device is revoked while it is connected). The surrogate closes the

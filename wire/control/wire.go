@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -44,10 +45,23 @@ type welcomeWire struct {
 	Software string          `cbor:"2,keyasint,omitempty"`
 	Name     string          `cbor:"3,keyasint,omitempty"`
 	Observed cbor.ByteString `cbor:"4,keyasint,omitempty"`
+
+	STUN []cbor.ByteString `cbor:"5,keyasint,omitempty"`
 }
 
 func (m Welcome) wire() (any, error) {
-	return welcomeWire{typeWelcome, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), wireAddr(m.Observed)}, nil
+	servers := m.STUN[:min(len(m.STUN), MaxSTUN)]
+	w := welcomeWire{
+		typeWelcome, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), wireAddr(m.Observed),
+		make([]cbor.ByteString, len(servers)),
+	}
+	for i, a := range servers {
+		if err := checkServer(a); err != nil {
+			return nil, err
+		}
+		w.STUN[i] = wireAddr(a)
+	}
+	return w, nil
 }
 
 func (w welcomeWire) message() (Message, error) {
@@ -61,7 +75,21 @@ func (w welcomeWire) message() (Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Welcome{w.Version, w.Software, w.Name, observed}, nil
+	if len(w.STUN) > MaxSTUN {
+		return nil, fmt.Errorf("%d STUN servers, the limit is %d", len(w.STUN), MaxSTUN)
+	}
+	m := Welcome{w.Version, w.Software, w.Name, observed, nil}
+	for _, s := range w.STUN {
+		a, err := parseAddr(s)
+		if err == nil {
+			err = checkServer(a)
+		}
+		if err != nil {
+			return nil, err
+		}
+		m.STUN = append(m.STUN, a)
+	}
+	return m, nil
 }
 
 type refusedWire struct {

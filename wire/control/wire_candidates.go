@@ -113,6 +113,26 @@ func checkAddresses(n int) error {
 	return nil
 }
 
+// checkServer refuses what no server answers at. Unspecified addresses are allowed: see Welcome.STUN.
+func checkServer(a netip.AddrPort) error {
+	if !a.Addr().Unmap().IsUnspecified() {
+		return checkUnicast(a)
+	}
+	return checkDialable(a)
+}
+
+// checkUnicast is checkDialable for addresses that somebody will send datagrams to: not to many hosts at once.
+func checkUnicast(a netip.AddrPort) error {
+	ip := a.Addr().Unmap()
+	if ip.IsUnspecified() || ip.IsMulticast() || ip == limitedBroadcast {
+		return fmt.Errorf("%v is no address of one host", a)
+	}
+	return checkDialable(a)
+}
+
+// limitedBroadcast is everybody on the link (RFC 919 section 7).
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 func checkDialable(a netip.AddrPort) error {
 	if !a.IsValid() || a.Port() == 0 {
 		return fmt.Errorf("%v is no address to dial", a)
