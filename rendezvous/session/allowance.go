@@ -11,7 +11,20 @@ import (
 const (
 	frameInterval = 2 * time.Millisecond // between two frames in the long run
 	frameBurst    = 2000                 // frames at once
+
+	// networkCost is what a Network counts for: a device checks its network after a change and every few hours, so
+	// twenty at once and five a second in the long run are more than it has to tell. None is dropped, as the last one
+	// counts.
+	networkCost = 100 * frameInterval
 )
+
+// costOf is what a message of a device uses of its allowance.
+func costOf(m control.Message) time.Duration {
+	if _, ok := m.(control.Network); ok {
+		return networkCost
+	}
+	return frameInterval
+}
 
 // How many addresses a device may call unusable. One of 40 connections tries
 // some ten addresses a second at most. What is beyond that is dropped: it is
@@ -26,8 +39,8 @@ const (
 type allowance struct{ used time.Time }
 
 // take counts one frame and returns how long to wait before the next is read.
-func (a *allowance) take(now time.Time) time.Duration {
-	a.spend(now, frameInterval)
+func (a *allowance) take(now time.Time, cost time.Duration) time.Duration {
+	a.spend(now, cost)
 	return max(0, a.used.Sub(now)-frameBurst*frameInterval)
 }
 

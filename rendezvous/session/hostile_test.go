@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -217,12 +218,16 @@ func TestReportsBeyondTheLimitsEndTheSession(t *testing.T) {
 		peers[i] = map[int]any{2: "client"}
 	}
 	for name, fields := range map[string]map[int]any{
-		"too many peers":       {0: 4, 1: red[:], 2: 1, 3: 3, 11: peers},
-		"a negative size":      {0: 4, 1: red[:], 2: 1, 3: 3, 4: -1},
-		"an endless error":     {0: 4, 1: red[:], 2: 1, 3: 6, 10: string(make([]byte, control.MaxText+1))},
-		"a negative selection": {0: 4, 1: red[:], 2: 1, 3: 3, 14: -1},
-		"unusable port 0":      {0: 12, 1: red[:], 2: []any{map[int]any{1: make([]byte, 6)}}},
-		"half an info-hash":    {0: 4, 1: red[:10], 2: 1, 3: 3},
+		"too many peers":         {0: 4, 1: red[:], 2: 1, 3: 3, 11: peers},
+		"a negative size":        {0: 4, 1: red[:], 2: 1, 3: 3, 4: -1},
+		"an endless error":       {0: 4, 1: red[:], 2: 1, 3: 6, 10: string(make([]byte, control.MaxText+1))},
+		"a negative selection":   {0: 4, 1: red[:], 2: 1, 3: 3, 14: -1},
+		"unusable port 0":        {0: 12, 1: red[:], 2: []any{map[int]any{1: make([]byte, 6)}}},
+		"a network of 17":        {0: 13, 11: slices.Repeat([]any{map[int]any{1: []byte{192, 0, 2, 1, 0, 1}}}, 17)},
+		"nowhere":                {0: 13, 11: []any{map[int]any{1: make([]byte, 6)}}},
+		"a network of everybody": {0: 13, 11: []any{map[int]any{1: []byte{224, 0, 0, 1, 0, 1}}}},
+		"an endless lifetime":    {0: 13, 9: 1 << 30},
+		"half an info-hash":      {0: 4, 1: red[:10], 2: 1, 3: 3},
 	} {
 		d := w.joined(newKey(t))
 		b, err := cbor.Marshal(fields)

@@ -82,6 +82,7 @@ type Hub struct {
 
 	mu         sync.Mutex
 	sessions   map[control.DeviceID]*session
+	networks   map[control.DeviceID]Network // of enrolled devices, connected or not
 	admissions admissions
 }
 
@@ -91,7 +92,7 @@ func NewHub(cfg Config) *Hub {
 	cfg.layoutAgain = cmp.Or(cfg.layoutAgain, time.Minute)
 	cfg.writeTime = cmp.Or(cfg.writeTime, 15*time.Second)
 	return &Hub{
-		cfg: cfg, sessions: map[control.DeviceID]*session{},
+		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
 		admissions: admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}},
 	}
 }
@@ -194,7 +195,7 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 	}
 	stream.SetDeadline(time.Time{})
 	return &session{
-		cfg: h.cfg, device: device, name: name, hello: hello,
+		cfg: h.cfg, heard: h.heard, device: device, name: name, hello: hello,
 		conn: conn, stream: stream, frames: frames, book: newBook(),
 		changed:    make(signal, 1),
 		revoked:    make(signal, 1),
@@ -258,6 +259,7 @@ func (h *Hub) replace(s *session) {
 	old := h.sessions[s.device]
 	h.sessions[s.device] = s
 	revoked := h.admissions.revoked[s.device]
+	s.barred = revoked
 	h.mu.Unlock()
 	if old != nil {
 		old.close(closeReplaced, "the device opened a newer session")
@@ -311,6 +313,10 @@ func (h *Hub) Revoke(device control.DeviceID) {
 	h.mu.Lock()
 	h.admissions.revoke(device)
 	s := h.sessions[device]
+	delete(h.networks, device)
+	if s != nil {
+		s.barred = true
+	}
 	h.mu.Unlock()
 	if s != nil {
 		s.revoke()

@@ -37,6 +37,7 @@ type world struct {
 	events  chan any // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected
 
 	client   *quic.Config // of devices
+	servers  func(end netip.AddrPort) []netip.AddrPort
 	counting bool
 	stop     func() // the hub, and wait for that
 	observed int
@@ -61,7 +62,8 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.addr = ln.Addr()
-	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond})
+	w.servers = func(netip.AddrPort) []netip.AddrPort { return nil }
+	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan struct{})
 	go func() { defer close(served); w.hub.Serve(ctx, ln) }()
@@ -83,6 +85,12 @@ func (w *world) Admit(context.Context, control.DeviceID, control.Hello) (string,
 	admit := w.admit
 	w.mu.Unlock()
 	return admit()
+}
+
+func (w *world) answering(end netip.AddrPort) []netip.AddrPort {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.servers(end)
 }
 
 // locked changes what the hub's goroutines are told from now on.

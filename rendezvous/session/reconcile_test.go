@@ -209,18 +209,27 @@ func TestOnlyReportsThatMatterToWishesAreCompared(t *testing.T) {
 }
 
 func TestADeviceMayBurstAndThenHasToWait(t *testing.T) {
-	var a allowance
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for i := range frameBurst {
-		if wait := a.take(now); wait != 0 {
-			t.Fatalf("frame %d waits %v", i, wait)
+	for _, c := range []struct {
+		m     control.Message
+		burst int
+		pace  time.Duration
+	}{
+		{control.Progress{}, 2000, 2 * time.Millisecond},
+		{control.Network{}, 20, 200 * time.Millisecond},
+	} {
+		var a allowance
+		for i := range c.burst {
+			if wait := a.take(now, costOf(c.m)); wait != 0 {
+				t.Fatalf("%T %d waits %v", c.m, i, wait)
+			}
 		}
-	}
-	if wait := a.take(now); wait != frameInterval {
-		t.Errorf("the first frame too many waits %v", wait)
-	}
-	if wait := a.take(now.Add(time.Hour)); wait != 0 {
-		t.Errorf("an hour later a frame waits %v", wait)
+		if wait := a.take(now, costOf(c.m)); wait != c.pace {
+			t.Errorf("the first %T too many waits %v, want %v", c.m, wait, c.pace)
+		}
+		if wait := a.take(now.Add(time.Hour), costOf(c.m)); wait != 0 {
+			t.Errorf("an hour later a %T waits %v", c.m, wait)
+		}
 	}
 }
 

@@ -45,6 +45,8 @@ type session struct {
 	stream *quic.Stream
 	frames *control.Reader
 	book   *book
+	heard  func(*session, time.Time, control.Network)
+	barred bool // it was revoked; guarded by the hub
 
 	unusable allowance // for addresses that the device calls unusable
 	flooded  bool      // it told more than that
@@ -125,7 +127,7 @@ func (s *session) receive(ctx context.Context, to chan<- control.Message) error 
 		if err != nil {
 			return err
 		}
-		if wait := limit.take(time.Now()); wait > 0 {
+		if wait := limit.take(time.Now(), costOf(m)); wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
@@ -152,6 +154,9 @@ func (s *session) take(m control.Message) (changed bool, err error) {
 		return changed, nil
 	case control.Unusable:
 		s.takeUnusable(m)
+		return false, nil
+	case control.Network:
+		s.heard(s, time.Now(), m)
 		return false, nil
 	case control.Gone:
 		s.book.forget(m.ID)

@@ -1,0 +1,33 @@
+package session
+
+import (
+	"time"
+
+	"simplebit/nat"
+	"simplebit/wire/control"
+)
+
+// Network is what a device last told of the network that it sits in. Only the limits of control.Network hold: a device
+// may say anything within them.
+type Network struct {
+	nat.Network
+	Told time.Time // when the surrogate heard it
+}
+
+// Network returns what the device last told of its network since the hub was made, also of an earlier session. It is
+// zero, with no time, when it has told nothing or was revoked. The candidates are not to be changed.
+func (h *Hub) Network(device control.DeviceID) Network {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.networks[device]
+}
+
+// heard keeps what the device of a session has told: one Network for each device, whatever it sends. A session that was
+// replaced or revoked meanwhile has nothing more to say.
+func (h *Hub) heard(s *session, now time.Time, m control.Network) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.device] == s && !s.barred {
+		h.networks[s.device] = Network{nat.Network(m), now}
+	}
+}
