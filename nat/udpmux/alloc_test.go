@@ -19,7 +19,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 				got += r.Len()
 			}
 		})
-		batch, d := newBatch(b), newDispatcher(b)
+		batch, d := newBatch(b), newDispatcher(b, maxRuns)
 		data := numbered(40, 1400, 700)
 		for _, ip := range []string{"127.0.0.1", "::1"} {
 			to := at(b, ip)
@@ -48,7 +48,7 @@ func TestPacketConnAllocatesNothingPerPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	from, to := a.PacketConn(QUIC), b.PacketConn(QUIC)
-	batch, d := newBatch(b), newDispatcher(b)
+	batch, d := newBatch(b), newDispatcher(b, maxRuns)
 	addr := net.UDPAddrFromAddrPort(at(b, "127.0.0.1"))
 	packet, buf := make([]byte, 1280), make([]byte, 1500)
 	packet[0] = 0x40

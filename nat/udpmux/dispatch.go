@@ -7,16 +7,21 @@ const maxRuns = 64
 
 // dispatcher sorts what was read by kind. It belongs to the read loop.
 type dispatcher struct {
-	s    *Socket
-	runs [kinds][]Run
+	s     *Socket
+	runs  [kinds][]Run
+	sight *sight // nil where nobody wants to know
 }
 
-func newDispatcher(s *Socket) *dispatcher {
+// newDispatcher makes one whose handlers get up to most runs at once.
+func newDispatcher(s *Socket, most int) *dispatcher {
 	d := &dispatcher{s: s}
 	for k, h := range s.handlers {
 		if h != nil {
-			d.runs[k] = make([]Run, 0, maxRuns)
+			d.runs[k] = make([]Run, 0, most)
 		}
+	}
+	if s.newSource != nil {
+		d.sight = newSight(s.newSource, most)
 	}
 	return d
 }
@@ -37,15 +42,18 @@ func (d *dispatcher) dispatch(now time.Time, runs []Run) {
 func (d *dispatcher) sort(now time.Time, t *table, r Run) {
 	s := t.source(r.From)
 	begin, kind := 0, t.kind(s, r.Data[:min(r.Size, len(r.Data))])
+	if d.sight != nil && s == 0 {
+		d.sight.look(now, kind, r)
+	}
 	for at := r.Size; at < len(r.Data); at += r.Size {
 		next := t.kind(s, r.Data[at:min(at+r.Size, len(r.Data))])
 		if next != kind {
-			d.add(now, kind, Run{From: r.From, Data: r.Data[begin:at:at], Size: r.Size})
+			d.add(now, kind, Run{Via: r.Via, From: r.From, Data: r.Data[begin:at:at], Size: r.Size})
 			begin, kind = at, next
 		}
 	}
 	rest := r.Data[begin:]
-	d.add(now, kind, Run{From: r.From, Data: rest, Size: min(r.Size, len(rest))})
+	d.add(now, kind, Run{Via: r.Via, From: r.From, Data: rest, Size: min(r.Size, len(rest))})
 }
 
 func (d *dispatcher) add(now time.Time, k Kind, r Run) {
@@ -56,7 +64,7 @@ func (d *dispatcher) add(now time.Time, k Kind, r Run) {
 	if k == Drop {
 		return
 	}
-	if d.runs[k] = append(d.runs[k], r); len(d.runs[k]) == maxRuns {
+	if d.runs[k] = append(d.runs[k], r); len(d.runs[k]) == cap(d.runs[k]) {
 		d.flush(now, k)
 	}
 }

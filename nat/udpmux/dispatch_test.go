@@ -38,7 +38,7 @@ func TestRunsAreSplitWhereTheirKindChanges(t *testing.T) {
 			if !bytes.Contains(data, r.Data) || r.From != c.from {
 				t.Errorf("%s got bytes or a source of nobody", k)
 			}
-		}))
+		}), maxRuns)
 		d.dispatch(time.Now(), []Run{{From: c.from, Data: data, Size: len(c.run[0])}})
 		want := strings.Split(c.want, ", ")
 		if c.want == "" {
@@ -57,7 +57,7 @@ func TestHandlerGetsABatchAtOnceAndNeverMoreThanItsBound(t *testing.T) {
 	var calls []int
 	s := &Socket{cfg: Config{}.withDefaults()}
 	s.Handle(UTP, func(_ time.Time, runs []Run) { calls = append(calls, len(runs)) })
-	d := newDispatcher(s)
+	d := newDispatcher(s, maxRuns)
 	u := Run{From: stranger, Data: utpPacket(0, 0, 0), Size: 20}
 	d.dispatch(time.Now(), slices.Repeat([]Run{u}, 16))
 	d.dispatch(time.Now(), slices.Repeat([]Run{u}, 2*maxRuns+3))
@@ -69,7 +69,7 @@ func TestHandlerGetsABatchAtOnceAndNeverMoreThanItsBound(t *testing.T) {
 
 func TestKindWithoutHandlerIsDropped(t *testing.T) {
 	s := &Socket{cfg: Config{}.withDefaults()}
-	newDispatcher(s).dispatch(time.Now(), []Run{{From: controlAddr, Data: utpPacket(0, 0, 0), Size: 20}})
+	newDispatcher(s, maxRuns).dispatch(time.Now(), []Run{{From: controlAddr, Data: utpPacket(0, 0, 0), Size: 20}})
 	if got := s.counts.received[Drop].Load(); got != 1 {
 		t.Errorf("%d datagrams were counted as dropped, not 1", got)
 	}

@@ -15,7 +15,7 @@ func (s *Socket) SendFragmentable(to netip.AddrPort, data []byte, size int) erro
 	// Nobody else's datagrams may pass in fragments meanwhile: they may be probes.
 	s.fragmenting.Lock()
 	defer s.fragmenting.Unlock()
-	return s.send(to, data, size, true)
+	return s.send(to, data, size, way{inFragments: true})
 }
 
 // fragmentable is what a datagram is sent with: the socket's options, as Linux has none for a single datagram.

@@ -32,7 +32,7 @@ func FuzzDispatch(f *testing.F) {
 		run := Run{From: from, Data: data, Size: max(1, min(int(size), len(data)))}
 
 		var got, want [kinds][][]byte
-		d := newDispatcher(handled(routes, func(k Kind, r Run) { got[k] = slices.AppendSeq(got[k], r.Datagrams()) }))
+		d := newDispatcher(handled(routes, func(k Kind, r Run) { got[k] = slices.AppendSeq(got[k], r.Datagrams()) }), maxRuns)
 		d.dispatch(time.Time{}, []Run{run})
 		for b := range run.Datagrams() {
 			k := routes.Classify(from, b)

@@ -37,6 +37,7 @@ func (k Kind) String() string {
 
 // A Run is datagrams from one source that arrived together, in their order.
 type Run struct {
+	Via  *Socket        // where they arrived
 	From netip.AddrPort // an IPv4 address is never in its form mapped into IPv6
 	Data []byte         // the datagrams one after another, at least one byte
 	Size int            // bytes of each but the last, which may be shorter: from 1 to len(Data)

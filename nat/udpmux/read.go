@@ -26,7 +26,7 @@ const (
 // (net.ErrClosed) or broken. It is called once. When it returns, readers of PacketConns get net.ErrClosed; sending goes
 // on until Close, so that farewells can be said.
 func (s *Socket) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, s.endReading)
 	defer stop()
 	defer s.closeQueues()
 	err := s.read()
@@ -36,10 +36,13 @@ func (s *Socket) Run(ctx context.Context) error {
 	return fmt.Errorf("udp %s: %w", s.local, err)
 }
 
+// endReading ends the read loop with os.ErrDeadlineExceeded.
+func (s *Socket) endReading() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
+
 // read loops until the socket fails.
 func (s *Socket) read() error {
-	d := newDispatcher(s)
 	b := newBatch(s)
+	d := newDispatcher(s, b.most())
 	for {
 		runs, err := b.read()
 		if errors.Is(err, errNoBatches) {
@@ -72,12 +75,20 @@ type batch struct {
 	failures int
 }
 
-func newBatch(s *Socket) *batch {
-	count, each := min(s.cfg.Memory/plainBuffer, maxPlain), plainBuffer
-	if s.gro.Load() {
-		count, each = s.cfg.Memory/groBuffer, groBuffer
+// buffers is how many there are to receive into, and their size.
+func (s *Socket) buffers() (count, each int) {
+	switch {
+	case s.further:
+		return 1, furtherBuffer
+	case s.gro.Load():
+		return max(1, s.cfg.Memory/groBuffer), groBuffer
+	default:
+		return max(1, min(s.cfg.Memory/plainBuffer, maxPlain)), plainBuffer
 	}
-	count = max(count, 1)
+}
+
+func newBatch(s *Socket) *batch {
+	count, each := s.buffers()
 	b := &batch{
 		s: s, each: each,
 		msgs: make([]mmsghdr, count), iovs: make([]unix.Iovec, count), names: make([]sockaddr, count),
@@ -95,6 +106,14 @@ func newBatch(s *Socket) *batch {
 	b.n = count // all headers are to be prepared
 	b.call = b.receive
 	return b
+}
+
+// most is how many runs a dispatcher can have to hold of what one call receives: with UDP_GRO, one run can be split.
+func (b *batch) most() int {
+	if b.each == groBuffer {
+		return maxRuns
+	}
+	return len(b.msgs)
 }
 
 // read waits for datagrams. What it returns is valid until it is called again.
@@ -159,7 +178,7 @@ func (b *batch) decode() []Run {
 			b.s.counts.received[Drop].Add(1)
 			continue
 		}
-		r := Run{From: from, Data: b.data[i*b.each:][:m.n:m.n], Size: int(m.n)}
+		r := Run{Via: b.s, From: from, Data: b.data[i*b.each:][:m.n:m.n], Size: int(m.n)}
 		if m.hdr.Controllen > 0 {
 			if size := segmentSize(b.controls[i*controlSize:][:m.hdr.Controllen]); size > 0 && size < r.Size {
 				r.Size = size
@@ -193,7 +212,11 @@ func (s *Socket) readSingly(d *dispatcher) error {
 			return net.ErrClosed
 		}
 	}
-	buf := make([]byte, groBuffer)
+	size := groBuffer
+	if s.further {
+		size = furtherBuffer
+	}
+	buf := make([]byte, size+1) // who is longer fills it
 	runs := make([]Run, 1)
 	for failures := 0; ; {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
@@ -207,11 +230,15 @@ func (s *Socket) readSingly(d *dispatcher) error {
 			continue
 		}
 		failures = 0
+		if n == len(buf) {
+			s.counts.cut.Add(1)
+			continue
+		}
 		if n == 0 {
 			s.counts.received[Drop].Add(1)
 			continue
 		}
-		runs[0] = Run{From: unmap(from), Data: buf[:n:n], Size: n}
+		runs[0] = Run{Via: s, From: unmap(from), Data: buf[:n:n], Size: n}
 		d.dispatch(time.Now(), runs)
 	}
 }

@@ -14,8 +14,9 @@ type Mode uint8
 
 // The modes.
 const (
-	Agent Mode = iota // QUIC and STUN with the surrogate, uTP with anybody
-	Front             // uTP and DHT with anybody
+	Agent     Mode = iota // QUIC and STUN with the surrogate, uTP with anybody
+	Front                 // uTP and DHT with anybody
+	Surrogate             // QUIC and STUN with anybody
 )
 
 // MaxPunches is the most punches that are active at once, MaxUsername the most bytes of a STUN username (RFC 5389
@@ -151,7 +152,8 @@ func (t *table) kind(s source, b []byte) Kind {
 	if len(b) == 0 {
 		return Drop
 	}
-	if t.mode == Front {
+	switch t.mode {
+	case Front:
 		switch {
 		case looksDHT(b):
 			return DHT
@@ -159,6 +161,11 @@ func (t *table) kind(s source, b []byte) Kind {
 			return UTP
 		}
 		return Drop
+	case Surrogate:
+		if looksSTUN(b) {
+			return STUN
+		}
+		return QUIC
 	}
 	switch s {
 	case control:

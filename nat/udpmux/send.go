@@ -1,6 +1,7 @@
 package udpmux
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,9 +31,11 @@ type sender struct {
 	iov  unix.Iovec
 	name sockaddr
 	cmsg struct {
-		hdr  unix.Cmsghdr
-		size uint16
+		hdr   unix.Cmsghdr
+		value [4]byte
 	}
+	ttl       int  // 0: the socket's
+	six       bool // the destination is IPv6's
 	fragments fragmentable
 	call      func(fd uintptr) // bound once, it costs memory each time it is made
 	errno     syscall.Errno
@@ -43,8 +46,6 @@ func newSender(s *Socket) *sender {
 	n.hdr.Name = (*byte)(unsafe.Pointer(&n.name))
 	n.hdr.Iov = &n.iov
 	n.hdr.SetIovlen(1)
-	n.cmsg.hdr.Level, n.cmsg.hdr.Type = unix.SOL_UDP, unix.UDP_SEGMENT
-	n.cmsg.hdr.SetLen(unix.CmsgLen(2))
 	n.call = n.sendmsg
 	return n
 }
@@ -57,10 +58,27 @@ func newSender(s *Socket) *sender {
 func (s *Socket) Send(to netip.AddrPort, data []byte, size int) error {
 	s.fragmenting.RLock()
 	defer s.fragmenting.RUnlock()
-	return s.send(to, data, size, false)
+	return s.send(to, data, size, way{})
 }
 
-func (s *Socket) send(to netip.AddrPort, data []byte, size int, inFragments bool) error {
+// SendTTL is Send for one datagram that lives for ttl hops, 1 to 255, and no others: the socket's own TTL or hop limit stays
+// what it is. It takes one system call.
+func (s *Socket) SendTTL(to netip.AddrPort, data []byte, ttl int) error {
+	if ttl < 1 || ttl > 255 {
+		return fmt.Errorf("udp %s: a TTL of %d: want 1 to 255", s.local, ttl)
+	}
+	s.fragmenting.RLock()
+	defer s.fragmenting.RUnlock()
+	return s.send(to, data, 0, way{ttl: ttl})
+}
+
+// way is how datagrams go out that are not sent like all others.
+type way struct {
+	inFragments bool
+	ttl         int // 0: the socket's
+}
+
+func (s *Socket) send(to netip.AddrPort, data []byte, size int, w way) error {
 	if !s.family.reaches(to.Addr()) {
 		return fmt.Errorf("udp %s: cannot send to %s: %w", s.local, to, syscall.EAFNOSUPPORT)
 	}
@@ -72,7 +90,8 @@ func (s *Socket) send(to netip.AddrPort, data []byte, size int, inFragments bool
 	}
 	n := s.senders.Get().(*sender)
 	defer s.senders.Put(n)
-	n.fragments = fragmentable{on: inFragments, six: !to.Addr().Unmap().Is4()}
+	n.six, n.ttl = !to.Addr().Unmap().Is4(), w.ttl
+	n.fragments = fragmentable{on: w.inFragments, six: n.six}
 	errno, err := syscall.ENODEV, error(nil)
 	if n.hdr.Namelen = encode(&n.name, to, s.family, &s.zones); n.hdr.Namelen > 0 {
 		errno, err = n.run(data, size)
@@ -124,11 +143,18 @@ func (n *sender) run(data []byte, size int) (syscall.Errno, error) {
 func (n *sender) transmit(data []byte, size int) (syscall.Errno, error) {
 	n.iov.Base = &data[0]
 	n.iov.SetLen(len(data))
-	if len(data) > size {
-		n.cmsg.size = uint16(size)
-		n.hdr.Control = (*byte)(unsafe.Pointer(&n.cmsg))
-		n.hdr.SetControllen(int(unsafe.Sizeof(n.cmsg)))
-	} else {
+	switch {
+	case len(data) > size:
+		binary.NativeEndian.PutUint16(n.cmsg.value[:], uint16(size))
+		n.control(unix.SOL_UDP, unix.UDP_SEGMENT, 2)
+	case n.ttl > 0:
+		binary.NativeEndian.PutUint32(n.cmsg.value[:], uint32(n.ttl))
+		if n.six {
+			n.control(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, 4)
+		} else { // on a dual-stack socket as well, where the kernel ignores IPV6_HOPLIMIT
+			n.control(unix.IPPROTO_IP, unix.IP_TTL, 4)
+		}
+	default:
 		n.hdr.Control = nil
 		n.hdr.SetControllen(0)
 	}
@@ -136,6 +162,14 @@ func (n *sender) transmit(data []byte, size int) (syscall.Errno, error) {
 		return 0, &net.OpError{Op: "write", Net: "udp", Source: n.s.local, Err: net.ErrClosed}
 	}
 	return n.errno, nil
+}
+
+// control has the next call carry the message, whose value has so many bytes.
+func (n *sender) control(level, kind int32, bytes int) {
+	n.cmsg.hdr.Level, n.cmsg.hdr.Type = level, kind
+	n.cmsg.hdr.SetLen(unix.CmsgLen(bytes))
+	n.hdr.Control = (*byte)(unsafe.Pointer(&n.cmsg))
+	n.hdr.SetControllen(int(unsafe.Sizeof(n.cmsg)))
 }
 
 func (n *sender) sendmsg(fd uintptr) {

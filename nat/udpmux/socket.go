@@ -17,17 +17,19 @@ type Handler func(now time.Time, runs []Run)
 // Socket is a UDP socket that protocols share. Send, SendFragmentable, Stats, Reaches, LocalAddr and
 // Close may be called by any goroutine.
 type Socket struct {
-	conn   *net.UDPConn
-	raw    syscall.RawConn
-	local  *net.UDPAddr
-	cfg    Config
-	kernel kernel
-	family family
-	zones  zones
-	gro    atomic.Bool // UDP_GRO is on
+	conn    *net.UDPConn
+	raw     syscall.RawConn
+	local   *net.UDPAddr
+	cfg     Config
+	kernel  kernel
+	family  family
+	zones   zones
+	gro     atomic.Bool // UDP_GRO is on
+	further bool        // of a Set, not adopted: small
 
-	handlers [kinds]Handler
-	queues   [kinds]*queue // of PacketConn
+	handlers  [kinds]Handler
+	queues    [kinds]*queue // of PacketConn
+	newSource NewSource
 
 	senders     sync.Pool
 	fragmenting sync.RWMutex // held for writing while the socket's options let datagrams be fragmented

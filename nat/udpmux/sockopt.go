@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,17 +46,33 @@ func setOptions(fd uintptr, c Config, k kernel) (o options, err error) {
 		setProbe6(f)
 	}
 	setProbe4(f)
+	// An older kernel ignores the control message and sends the run as one datagram, so it must be asked first.
+	_, err = unix.GetsockoptInt(f, unix.SOL_UDP, unix.UDP_SEGMENT)
+	o.segments = err == nil
+	o.gro = setBuffers(fd, c, k)
+	return o, nil
+}
+
+// setBuffers asks for the buffers, and for UDP_GRO where there is memory for it.
+func setBuffers(fd uintptr, c Config, k kernel) (gro bool) {
+	f := int(fd)
 	if unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, c.ReadBuffer) != nil {
 		_ = unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_RCVBUF, c.ReadBuffer)
 	}
 	if unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, c.WriteBuffer) != nil {
 		_ = unix.SetsockoptInt(f, unix.SOL_SOCKET, unix.SO_SNDBUF, c.WriteBuffer)
 	}
-	// An older kernel ignores the control message and sends the run as one datagram, so it must be asked first.
-	_, err = unix.GetsockoptInt(f, unix.SOL_UDP, unix.UDP_SEGMENT)
-	o.segments = err == nil
-	o.gro = c.Memory >= groBuffer && k.setGRO(fd, 1) == nil
-	return o, nil
+	return c.Memory >= groBuffer && k.setGRO(fd, 1) == nil
+}
+
+// grow gives a further socket, whose read loop has been stopped, the buffers of the configuration, so that it can run again.
+func (s *Socket) grow(c Config) error {
+	s.further = false
+	s.cfg.Memory, s.cfg.ReadBuffer, s.cfg.WriteBuffer = c.Memory, c.ReadBuffer, c.WriteBuffer
+	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return s.raw.Control(func(fd uintptr) { s.gro.Store(setBuffers(fd, s.cfg, s.kernel)) })
 }
 
 // localAddr is the socket's own address, an IPv4 one in its own form.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package udpmux
+
+const raceDetector = false

@@ -1,0 +1,6 @@
+//go:build race
+
+package udpmux
+
+// raceDetector: memory is measured without it.
+const raceDetector = true
