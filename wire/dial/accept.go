@@ -44,6 +44,7 @@ func Accept(ctx context.Context, c net.Conn, a Acceptor) (*Conn, error) {
 
 // greet does the handshakes on conn, which the encryption takes over where it is spoken.
 func (a *Acceptor) greet(conn *Conn) error {
+	under := conn.Conn
 	g, err := readGreeting(conn.Conn)
 	if err != nil {
 		return err
@@ -73,8 +74,13 @@ func (a *Acceptor) greet(conn *Conn) error {
 	case conn.Peer.PeerID == ours.PeerID:
 		return ErrSelf
 	}
-	_, err = conn.Write(ours.AppendMarshal(nil))
-	return err
+	if _, err = conn.Write(ours.AppendMarshal(nil)); err != nil {
+		return err
+	}
+	if p, ok := under.(interface{ EndPacket() }); ok {
+		p.EndPacket() // for Transmission; see utp.Conn.EndPacket
+	}
+	return nil
 }
 
 // decrypt lets the encryption take over conn, of which g has been read.

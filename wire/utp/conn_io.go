@@ -85,6 +85,17 @@ func (c *Conn) push() {
 	c.drive(time.Now())
 }
 
+// EndPacket has the next Write begin a packet of its own: what was written so far and what comes then reach the other end
+// one after the other. It waits for nothing. Where it is called again before what was written has left, only the last call counts.
+//
+// A stream has no such bounds, but who takes it from libutp sees packets. Transmission 3.00 looks at what came behind a
+// handshake in the same packet only when another packet comes, which may be never.
+func (c *Conn) EndPacket() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.core.endPacket()
+}
+
 // put queues all of b; it sends only when there is no more room. c.mu is held, but not throughout.
 func (c *Conn) put(b []byte) (int, error) {
 	done := 0

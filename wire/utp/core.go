@@ -190,6 +190,9 @@ func (c *core) write(b []byte) int {
 	return c.send.write(b)
 }
 
+// endPacket has what was written so far share no packet with what is written later.
+func (c *core) endPacket() { c.send.fence = c.send.pending() }
+
 // read gives bytes of the stream.
 func (c *core) read(b []byte) int { return c.recv.read(b) }
 

@@ -92,7 +92,7 @@ func (c *core) candidate(now time.Duration) (candidate, bool) {
 		return candidate{}, false
 	}
 	full := c.mtu.payload()
-	size := min(full, s.pending())
+	size := min(full, s.ready())
 	if size == 0 {
 		if !c.closing.wanted {
 			return candidate{}, false

@@ -35,6 +35,7 @@ type sender struct {
 	ring     ring     // bytes of packets in flight, then bytes not sent
 	base     uint32   // position of the ring's first byte in the stream
 	cut      int      // bytes of the ring that are in packets
+	fence    int      // bytes after those that must not share a packet with the ones behind them; 0: there is no such bound
 	limit    int      // most bytes to hold
 	recs     []record // a power of two, by sequence number
 	few      [fewRecords]record
@@ -80,6 +81,14 @@ func (s *sender) mostPackets() int {
 	return min(max(s.roomiest/peerPacket, leastFlight), maxInFlight)
 }
 
+// ready is the bytes that the next packet may be made of.
+func (s *sender) ready() int {
+	if s.fence > 0 {
+		return s.fence
+	}
+	return s.pending()
+}
+
 // widen makes room for one more record.
 func (s *sender) widen() bool {
 	n := s.outstanding()
@@ -111,6 +120,7 @@ func (s *sender) push(n int, flags uint8) uint16 {
 	}
 	s.next++
 	s.cut += n
+	s.fence = max(0, s.fence-n)
 	s.held += n
 	return q
 }
@@ -198,7 +208,7 @@ func (s *sender) drop() {
 	s.ring.drop(s.grow)
 	s.dropRecords()
 	s.next = s.una
-	s.cut, s.held, s.flight, s.lost, s.partials, s.sacks = 0, 0, 0, 0, 0, 0
+	s.cut, s.fence, s.held, s.flight, s.lost, s.partials, s.sacks = 0, 0, 0, 0, 0, 0, 0
 }
 
 // dropRecords gives the memory of records back; there is nothing in flight.
