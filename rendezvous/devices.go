@@ -1,13 +1,16 @@
 package rendezvous
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"simplebit/nat"
 	"simplebit/rendezvous/account"
 	"simplebit/rendezvous/api"
 	"simplebit/rendezvous/apiclient"
@@ -119,11 +122,48 @@ func (d *devices) List(ctx context.Context) ([]apiclient.Device, error) {
 	return list, nil
 }
 
+// Get returns one device (api.Devices).
+func (d *devices) Get(ctx context.Context, nameOrID string) (apiclient.Device, error) {
+	r, err := d.accounts.Device(ctx, nameOrID)
+	if err != nil {
+		return apiclient.Device{}, deviceError(err)
+	}
+	return d.show(r), nil
+}
+
 func (d *devices) show(r account.Device) apiclient.Device {
 	v := apiclient.Device{ID: r.ID, Name: r.Name, Created: r.Created, Revoked: r.Revoked}
 	online, addr, software := d.hub.Status(control.DeviceID(r.ID))
 	if online {
 		v.Online, v.Addr, v.Software = true, addr.String(), software
+	}
+	v.Network = showNetwork(d.hub.Network(control.DeviceID(r.ID)))
+	return v
+}
+
+// showNetwork returns nil for a device that has not told of its network.
+func showNetwork(n session.Network) *apiclient.Network {
+	if n.Told.IsZero() {
+		return nil
+	}
+	b := n.Behaviour
+	if b.Blocked {
+		b = nat.Behaviour{Blocked: true}
+	}
+	v := &apiclient.Network{
+		Summary: b.Sentence(), Checked: n.Told.UTC().Truncate(time.Second), Blocked: b.Blocked,
+		Public:  apiclient.Answer(b.Public.String()),
+		Mapping: apiclient.Dependence(b.Mapping.String()), Filtering: apiclient.Dependence(b.Filtering.String()),
+		PortPreserved: apiclient.Answer(b.Preserved.String()), PortStep: b.Step, Hairpin: apiclient.Answer(b.Hairpin.String()),
+		Lifetime: int64(b.Lifetime / time.Second), Double: apiclient.Answer(b.Double.String()),
+		Reachable: apiclient.Answer(b.Reachable.String()),
+	}
+	byKind := func(a, b nat.Candidate) int { return cmp.Compare(a.Kind, b.Kind) }
+	for _, c := range slices.SortedStableFunc(slices.Values(n.Candidates), byKind) {
+		switch c.Kind { // those of later agents mean nothing here
+		case nat.HostCandidate, nat.MappedCandidate, nat.ReflexiveCandidate:
+			v.Candidates = append(v.Candidates, apiclient.Candidate{Kind: c.Kind.String(), Addr: c.Addr.String(), TCP: c.TCP})
+		}
 	}
 	return v
 }

@@ -201,6 +201,17 @@ func (s devices) List(context.Context) ([]apiclient.Device, error) {
 	return slices.Clone(s.devices), nil
 }
 
+func (s devices) Get(_ context.Context, name string) (apiclient.Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.devices {
+		if d.Name == name || d.ID == name {
+			return d, nil
+		}
+	}
+	return apiclient.Device{}, fmt.Errorf("there is no device %q: %w", name, api.ErrNotFound)
+}
+
 func (s devices) Rename(_ context.Context, name, to string) (apiclient.Device, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

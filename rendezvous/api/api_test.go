@@ -94,6 +94,41 @@ func TestOperationsReachTheirImplementation(t *testing.T) {
 	}
 }
 
+func TestADeviceIsShownWithItsNetworkOnceItHasToldOfIt(t *testing.T) {
+	const (
+		unknown = `{"id":"","name":"cellar","online":false,"addr":"","software":"","created":"2026-11-22T12:00:00Z","revoked":false}`
+		told    = `{"id":"","name":"attic","online":false,"addr":"","software":"","created":"2026-11-22T12:00:00Z","revoked":false,"network":{` +
+			`"summary":"behind a home router that allows direct connections","checked":"2026-11-22T12:00:00Z","blocked":false,"public":"no",` +
+			`"mapping":"endpoint-independent","filtering":"address and port-dependent","port_preserved":"yes","port_step":0,"hairpin":"no",` +
+			`"lifetime_seconds":60,"double_nat":"unknown","reachable":"no","candidates":[`
+		candidates = `{"kind":"mapped","addr":"203.0.113.7:6882","tcp":true}`
+	)
+	b := newBackend()
+	network := apiclient.Network{
+		Summary: "behind a home router that allows direct connections", Checked: day, Public: "no", Mapping: "endpoint-independent",
+		Filtering: "address and port-dependent", PortPreserved: "yes", Hairpin: "no", Lifetime: 60, Double: "unknown", Reachable: "no",
+	}
+	b.known = []apiclient.Device{{Name: "attic", Created: day, Network: &network}, {Name: "cellar", Created: day}}
+	h := api.New(config(b))
+	for path, want := range map[string]string{
+		"/devices":        "[" + told + "]}}," + unknown + "]",
+		"/devices/attic":  told + "]}}",
+		"/devices/cellar": unknown,
+		"/devices/roof":   `{"error":"there is no device \"roof\""}`,
+	} {
+		if _, reply := ask(t, h, "GET", "/api/v1"+path, ""); reply != want {
+			t.Errorf("%s: %s\nwant %s", path, reply, want)
+		}
+	}
+	if network.Candidates != nil {
+		t.Error("the device's record was changed")
+	}
+	network.Candidates = []apiclient.Candidate{{Kind: "mapped", Addr: "203.0.113.7:6882", TCP: true}}
+	if _, reply := ask(t, h, "GET", "/api/v1/devices/attic", ""); reply != told+candidates+"]}}" {
+		t.Error(reply)
+	}
+}
+
 func TestTorrentComesThroughBase64(t *testing.T) {
 	b := newBackend()
 	response, reply := ask(t, api.New(config(b)), "POST", "/api/v1/jobs", `{"torrent":"ZDQ6aW5mb2Rl","target":"device:attic"}`)
@@ -312,11 +347,11 @@ func TestDocumentDescribesTheAPI(t *testing.T) {
 		got[path] = len(methods)
 	}
 	want := map[string]int{"/jobs": 2, "/jobs/{id}": 3, "/jobs/{id}/files": 2, "/jobs/{id}/pause": 1, "/jobs/{id}/resume": 1, "/jobs/{id}/verify": 1,
-		"/devices": 1, "/devices/{id}": 2, "/invites": 1}
+		"/devices": 1, "/devices/{id}": 3, "/invites": 1}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("paths %v, want %v", got, want)
 	}
-	for _, name := range []string{"Job", "Peer", "Tracker", "Device", "Invite", "NewJob", "Options", "OptionsChange", "File", "Choice", "DHT", "Rename", "Error"} {
+	for _, name := range []string{"Job", "Peer", "Tracker", "Device", "Network", "Candidate", "Invite", "NewJob", "Options", "OptionsChange", "File", "Choice", "DHT", "Rename", "Error"} {
 		if document.Components.Schemas[name] == nil {
 			t.Errorf("no schema %s", name)
 		}

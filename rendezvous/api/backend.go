@@ -43,6 +43,7 @@ type Jobs interface {
 type Devices interface {
 	// List returns all devices with the revoked ones, by name.
 	List(ctx context.Context) ([]apiclient.Device, error)
+	Get(ctx context.Context, nameOrID string) (apiclient.Device, error)
 	Rename(ctx context.Context, nameOrID, newName string) (apiclient.Device, error)
 	// Revoke refuses the device's key from now on and ends its session.
 	Revoke(ctx context.Context, nameOrID string) error

@@ -22,6 +22,7 @@ type backend struct {
 	asked   []string
 	fail    error // returned by every call when set
 	torrent []byte
+	known   []apiclient.Device
 }
 
 func newBackend() *backend {
@@ -127,7 +128,18 @@ type devices struct{ *backend }
 func (b devices) List(context.Context) ([]apiclient.Device, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return nil, b.note("devices")
+	return b.known, b.note("devices")
+}
+
+func (b devices) Get(_ context.Context, name string) (apiclient.Device, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.known {
+		if d.Name == name {
+			return d, b.note("device %s", name)
+		}
+	}
+	return apiclient.Device{}, fmt.Errorf("there is no device %q: %w", name, api.ErrNotFound)
 }
 
 func (b devices) Rename(_ context.Context, name, to string) (apiclient.Device, error) {

@@ -185,14 +185,22 @@ func (o operations) registerDevices(a huma.API) {
 		OperationID: "list-devices", Method: http.MethodGet, Path: "/devices", Tags: []string{"devices"}, Summary: "List all devices",
 	}, func(ctx context.Context, _ *none) (*list[apiclient.Device], error) {
 		devices, err := o.Devices.List(ctx)
-		return &list[apiclient.Device]{Body: append([]apiclient.Device{}, devices...)}, err
+		out := &list[apiclient.Device]{Body: make([]apiclient.Device, len(devices))}
+		for i, d := range devices {
+			out.Body[i] = withCandidates(d)
+		}
+		return out, err
+	})
+	register(a, o, huma.Operation{
+		OperationID: "get-device", Method: http.MethodGet, Path: "/devices/{id}", Tags: []string{"devices"}, Summary: "Show a device",
+	}, func(ctx context.Context, in *deviceInput) (*body[apiclient.Device], error) {
+		return wrapDevice(o.Devices.Get(ctx, in.ID))
 	})
 	register(a, o, huma.Operation{
 		OperationID: "rename-device", Method: http.MethodPatch, Path: "/devices/{id}", Tags: []string{"devices"}, Summary: "Rename a device",
 		MaxBodyBytes: smallBody, BodyReadTimeout: smallTimeout,
 	}, func(ctx context.Context, in *renameInput) (*body[apiclient.Device], error) {
-		device, err := o.Devices.Rename(ctx, in.ID, in.Body.Name)
-		return &body[apiclient.Device]{Body: device}, err
+		return wrapDevice(o.Devices.Rename(ctx, in.ID, in.Body.Name))
 	})
 	register(a, o, huma.Operation{
 		OperationID: "revoke-device", Method: http.MethodDelete, Path: "/devices/{id}", Tags: []string{"devices"}, DefaultStatus: http.StatusNoContent,
@@ -265,4 +273,18 @@ func withLists(job apiclient.Job) apiclient.Job {
 		job.Trackers = []apiclient.Tracker{}
 	}
 	return job
+}
+
+func wrapDevice(device apiclient.Device, err error) (*body[apiclient.Device], error) {
+	return &body[apiclient.Device]{Body: withCandidates(device)}, err
+}
+
+// withCandidates is withLists for a device. It changes nothing that the caller holds.
+func withCandidates(device apiclient.Device) apiclient.Device {
+	if n := device.Network; n != nil && n.Candidates == nil {
+		copied := *n
+		copied.Candidates = []apiclient.Candidate{}
+		device.Network = &copied
+	}
+	return device
 }

@@ -52,6 +52,11 @@ func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	return fetch[[]Device](ctx, c, http.MethodGet, "/devices", nil)
 }
 
+// Device returns the device of that name or id. The refusal's status is 404 when there is none.
+func (c *Client) Device(ctx context.Context, nameOrID string) (Device, error) {
+	return fetch[Device](ctx, c, http.MethodGet, devicePath(nameOrID), nil)
+}
+
 // RenameDevice gives the device of that name or id a new name.
 func (c *Client) RenameDevice(ctx context.Context, nameOrID, newName string) (Device, error) {
 	return fetch[Device](ctx, c, http.MethodPatch, devicePath(nameOrID), Rename{Name: newName})

@@ -83,6 +83,7 @@ func TestCallsAreRequestsOfTheAPI(t *testing.T) {
 		{func() error { return c.Remove(ctx, "x", false) }, "DELETE /api/v1/jobs/x", ""},
 		{func() error { return c.Remove(ctx, "x", true) }, "DELETE /api/v1/jobs/x?data=true", ""},
 		{func() error { _, err := c.Devices(ctx); return err }, "GET /api/v1/devices", ""},
+		{func() error { _, err := c.Device(ctx, "a/b"); return err }, "GET /api/v1/devices/a%2Fb", ""},
 		{func() error { _, err := c.RenameDevice(ctx, "attic", "cellar"); return err }, "PATCH /api/v1/devices/attic", `{"name":"cellar"}`},
 		{func() error { return c.RevokeDevice(ctx, "attic") }, "DELETE /api/v1/devices/attic", ""},
 		{func() error { _, err := c.Invite(ctx); return err }, "POST /api/v1/invites", ""},

@@ -89,6 +89,37 @@ type Device struct {
 	Software string    `json:"software" doc:"the agent program and its version; empty while it is offline"`
 	Created  time.Time `json:"created" doc:"when it joined"`
 	Revoked  bool      `json:"revoked" doc:"whether its key is refused from now on"`
+	Network  *Network  `json:"network,omitempty" doc:"what it last told of the network that it sits in; absent until it has, and after a restart of the surrogate until it does again"`
+}
+
+// Network is what a device says of the network that it sits in, in RFC 4787's words. Nobody has checked it.
+type Network struct {
+	Summary       string      `json:"summary" doc:"one plain sentence that goes on from 'the device is'" example:"behind a home router that allows direct connections"`
+	Checked       time.Time   `json:"checked" doc:"when the device told it; an offline one keeps what it told last"`
+	Blocked       bool        `json:"blocked" doc:"no UDP comes back at all; the rest is unknown then"`
+	Public        Answer      `json:"public" enum:"yes,no,unknown" doc:"whether its own address is the one that the internet sees"`
+	Mapping       Dependence  `json:"mapping" enum:"endpoint-independent,address-dependent,address and port-dependent,unknown" doc:"what the external port of its UDP socket depends on (RFC 4787 section 4.1)"`
+	Filtering     Dependence  `json:"filtering" enum:"endpoint-independent,address-dependent,address and port-dependent,unknown" doc:"whose packets are let in (RFC 4787 section 5): unknown or an upper bound where the surrogate has one public address"`
+	PortPreserved Answer      `json:"port_preserved" enum:"yes,no,unknown" doc:"whether the external port is the internal one"`
+	PortStep      int         `json:"port_step" doc:"by how much the external ports of successive mappings differ; 0: not sequential, or unknown"`
+	Hairpin       Answer      `json:"hairpin" enum:"yes,no,unknown" doc:"whether what it sends to its own external endpoint comes back (RFC 4787 section 6)"`
+	Lifetime      int64       `json:"lifetime_seconds" doc:"how long a mapping without traffic lives at least; 0: unknown"`
+	Double        Answer      `json:"double_nat" enum:"yes,no,unknown" doc:"whether it sits behind more than one NAT"`
+	Reachable     Answer      `json:"reachable" enum:"yes,no,unknown" doc:"whether somebody got through whom it had never sent to"`
+	Candidates    []Candidate `json:"candidates" nullable:"false" doc:"addresses at which its UDP socket may be reached, the most direct ones first"`
+}
+
+// Answer is "yes", "no" or "unknown".
+type Answer string
+
+// Dependence is what a NAT's behaviour depends on, in RFC 4787's words, or "unknown".
+type Dependence string
+
+// Candidate is an address at which a device may be reached.
+type Candidate struct {
+	Kind string `json:"kind" enum:"host,mapped,reflexive" doc:"an address of its own; a port that its router forwards on request; or where STUN servers see it"`
+	Addr string `json:"addr" doc:"IP:PORT"`
+	TCP  bool   `json:"tcp" doc:"whether it accepts peers there by TCP too"`
 }
 
 // Invite lets one device join, once.
