@@ -250,7 +250,7 @@ func BenchmarkAccept(b *testing.B) {
 	hello := slices.Concat(yA, specRequest(encrypted))
 	for b.Loop() {
 		wire := &script{chunks: [][]byte{hello}}
-		if _, err := accept(dice(xB, nil, 0), wire, nil, findTest, Prefer); err != nil {
+		if _, err := accept(dice(xB, nil, 0), wire, nil, findTest, Prefer, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ func FuzzAccept(f *testing.F) {
 			}
 		}
 		wire := &script{chunks: [][]byte{slices.Clone(said)}}
-		c, err := accept(dice(xB, nil, 0), wire, nil, findTest, p)
+		c, err := accept(dice(xB, nil, 0), wire, nil, findTest, p, nil)
 		checkFuzzed(t, c, err, works, want)
 		if !known && wire.read > 628 {
 			t.Errorf("%d bytes were read of a stranger", wire.read)

@@ -32,7 +32,16 @@ func Dial(c net.Conn, skey [20]byte, provide Method, initial []byte) (*Conn, err
 // wraps [ErrHandshake], [ErrUnknownTorrent], [ErrPolicy], which comes at once with [Off], io.ErrUnexpectedEOF where the
 // peer hung up, or is that of the network.
 func Accept(c net.Conn, prefix []byte, find func(req2 [20]byte) (skey [20]byte, ok bool), policy Policy) (*Conn, error) {
-	return accept(rand.Reader, c, prefix, find, policy)
+	return accept(rand.Reader, c, prefix, find, policy, nil)
+}
+
+// AcceptInTurn is [Accept] for who has to economise on arithmetic, which anybody's 96 bytes cause: two modular exponentiations,
+// 0.2 ms on a desktop and, by its clock and its 32 bits, some ten on a router. turn is called when the peer's public key is there, and done
+// once the secret is made, before anything else is waited for. An error of turn refuses the peer, and is returned.
+func AcceptInTurn(
+	c net.Conn, prefix []byte, find func(req2 [20]byte) (skey [20]byte, ok bool), policy Policy, turn func() (done func(), err error),
+) (*Conn, error) {
+	return accept(rand.Reader, c, prefix, find, policy, turn)
 }
 
 func dial(random io.Reader, c net.Conn, skey [20]byte, provide Method, initial []byte) (*Conn, error) {
@@ -77,12 +86,14 @@ func dial(random io.Reader, c net.Conn, skey [20]byte, provide Method, initial [
 	return newConn(c, method, incoming, out, in.rest(), 0), nil
 }
 
-func accept(random io.Reader, c net.Conn, prefix []byte, find func([20]byte) ([20]byte, bool), policy Policy) (*Conn, error) {
+func accept(
+	random io.Reader, c net.Conn, prefix []byte, find func([20]byte) ([20]byte, bool), policy Policy, turn func() (func(), error),
+) (*Conn, error) {
 	if policy == Off {
 		return nil, fmt.Errorf("%w: it is off", ErrPolicy)
 	}
 	in := &intake{c: c, prefix: prefix}
-	s, err := agreeSecond(random, in)
+	s, err := agreeSecond(random, in, turn)
 	if err != nil {
 		return nil, err
 	}
@@ -132,13 +143,20 @@ func accept(random io.Reader, c net.Conn, prefix []byte, find func([20]byte) ([2
 
 // agreeSecond exchanges public keys as responder. It makes its own only when it has the peer's, so that a connection
 // which says less than that costs no arithmetic.
-func agreeSecond(random io.Reader, in *intake) (*secret, error) {
+func agreeSecond(random io.Reader, in *intake, turn func() (func(), error)) (*secret, error) {
 	in.limit = keySize + maxPad + sha1.Size
 	theirs, err := in.take(keySize)
 	if err != nil {
 		return nil, err
 	}
+	done := func() {}
+	if turn != nil {
+		if done, err = turn(); err != nil {
+			return nil, err
+		}
+	}
 	ours, s, err := answerKey(random, theirs)
+	done()
 	if err != nil {
 		return nil, err
 	}

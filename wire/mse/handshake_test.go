@@ -42,7 +42,7 @@ func meet(a, b net.Conn, diceA, diceB io.Reader, provide Method, policy Policy, 
 			a.Close()
 		}
 	}()
-	if cb, errB = accept(diceB, b, nil, findTest, policy); errB != nil {
+	if cb, errB = accept(diceB, b, nil, findTest, policy, nil); errB != nil {
 		b.Close()
 	}
 	<-done
@@ -172,7 +172,7 @@ func TestResponderChoosesByItsPolicy(t *testing.T) {
 	} {
 		encrypted := newSpecRC4("keyA", testS, testSkey[:]).crypt(append(specHead(c.provide, 0, nil), specInitial(nil)...))
 		wire := &script{chunks: [][]byte{slices.Concat(yA, specRequest(encrypted))}}
-		conn, err := accept(dice(xB, nil, 0), wire, nil, findTest, c.policy)
+		conn, err := accept(dice(xB, nil, 0), wire, nil, findTest, c.policy, nil)
 		if !errors.Is(err, c.err) || c.err == nil && (err != nil || conn.Method != c.want) {
 			t.Errorf("%#x offered, policy %v: %v, want method %d or error %v", c.provide, c.policy, err, c.want, c.err)
 		}

@@ -33,7 +33,7 @@ func TestPadOf513BytesIsTooLong(t *testing.T) {
 	answer := newSpecRC4("keyB", testS, testSkey[:]).crypt(specHead(2, 0, nil))
 	for _, n := range []int{512, 513} {
 		pad := make([]byte, n)
-		_, errB := accept(dice(xB, nil, 0), &script{chunks: [][]byte{slices.Concat(yA, pad, request)}}, nil, findTest, Prefer)
+		_, errB := accept(dice(xB, nil, 0), &script{chunks: [][]byte{slices.Concat(yA, pad, request)}}, nil, findTest, Prefer, nil)
 		_, errA := dial(dice(xA, nil, 0), &script{chunks: [][]byte{slices.Concat(yB, pad, answer)}}, testSkey, RC4, nil)
 		for who, err := range map[string]error{"PadA": errB, "PadB": errA} {
 			if n == 512 && err != nil || n == 513 && !errors.Is(err, ErrHandshake) {
@@ -42,7 +42,7 @@ func TestPadOf513BytesIsTooLong(t *testing.T) {
 		}
 		long := slices.Concat(specHead(2, n, pad), specInitial(nil))
 		encrypted := newSpecRC4("keyA", testS, testSkey[:]).crypt(long)
-		_, errB = accept(dice(xB, nil, 0), &script{chunks: [][]byte{slices.Concat(yA, specRequest(encrypted))}}, nil, findTest, Prefer)
+		_, errB = accept(dice(xB, nil, 0), &script{chunks: [][]byte{slices.Concat(yA, specRequest(encrypted))}}, nil, findTest, Prefer, nil)
 		encrypted = newSpecRC4("keyB", testS, testSkey[:]).crypt(specHead(2, n, pad))
 		_, errA = dial(dice(xA, nil, 0), &script{chunks: [][]byte{slices.Concat(yB, encrypted)}}, testSkey, RC4, nil)
 		for who, err := range map[string]error{"PadC": errB, "PadD": errA} {
@@ -91,7 +91,7 @@ func TestWrongInfoHashBreaksTheHandshake(t *testing.T) {
 	other := [20]byte{1}
 	encrypted := newSpecRC4("keyA", testS, testSkey[:]).crypt(append(specHead(2, 0, nil), specInitial(nil)...))
 	wire := &script{chunks: [][]byte{slices.Concat(yA, specRequest(encrypted))}}
-	if _, err := accept(dice(xB, nil, 0), wire, nil, func([20]byte) ([20]byte, bool) { return other, true }, Prefer); !errors.Is(err, ErrHandshake) {
+	if _, err := accept(dice(xB, nil, 0), wire, nil, func([20]byte) ([20]byte, bool) { return other, true }, Prefer, nil); !errors.Is(err, ErrHandshake) {
 		t.Errorf("Accept: %v, want ErrHandshake", err)
 	}
 	encrypted = newSpecRC4("keyB", testS, other[:]).crypt(append(specHead(2, 0, nil), make([]byte, 600)...))
@@ -111,7 +111,7 @@ func TestPeerThatHangsUpIsNoticedAtEveryByte(t *testing.T) {
 		}
 	}
 	for k := range toB {
-		_, err := accept(dice(xB, []byte("BBBBB"), 4), &script{chunks: [][]byte{slices.Clone(toB[:k])}}, nil, findTest, Prefer)
+		_, err := accept(dice(xB, []byte("BBBBB"), 4), &script{chunks: [][]byte{slices.Clone(toB[:k])}}, nil, findTest, Prefer, nil)
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("Accept after %d bytes: %v, want io.ErrUnexpectedEOF", k, err)
 		}
@@ -141,7 +141,7 @@ func TestHandshakeFailsWithoutRandomness(t *testing.T) {
 			t.Errorf("Dial works with %d of %d random bytes", k, len(full))
 		}
 		wire = &script{chunks: [][]byte{unhex(t, goldenYa, goldenPadA, g.request)}}
-		if _, err := accept(bytes.NewReader(full[:k]), wire, nil, findTest, Prefer); err == nil {
+		if _, err := accept(bytes.NewReader(full[:k]), wire, nil, findTest, Prefer, nil); err == nil {
 			t.Errorf("Accept works with %d of %d random bytes", k, len(full))
 		}
 	}

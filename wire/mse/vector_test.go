@@ -125,7 +125,7 @@ func TestResponderSendsTheGoldenBytes(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(fmt.Sprint("select ", g.selected), func(t *testing.T) {
 			wire := &script{chunks: [][]byte{unhex(t, goldenYa, goldenPadA, g.request, g.payloadA)}}
-			c, err := accept(dice(xB, []byte("BBBBB"), 4), wire, nil, findTest, Prefer)
+			c, err := accept(dice(xB, []byte("BBBBB"), 4), wire, nil, findTest, Prefer, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +190,7 @@ func TestBytesMayBeCutAnywhere(t *testing.T) {
 		}
 		asResponder := func(t *testing.T, prefix []byte, chunks [][]byte) {
 			t.Helper()
-			c, err := accept(dice(xB, []byte("BBBBB"), 4), &script{chunks: chunks}, prefix, findTest, Prefer)
+			c, err := accept(dice(xB, []byte("BBBBB"), 4), &script{chunks: chunks}, prefix, findTest, Prefer, nil)
 			expectStream(t, c, err, goldenIA+"from the initiator")
 		}
 		for k := range len(toA) + 1 {
