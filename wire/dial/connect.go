@@ -55,9 +55,12 @@ func (d *Dialer) connect(ctx context.Context, addr netip.AddrPort, r routes) (ne
 	if r.first.dialer == nil {
 		return nil, route{}, errTransports
 	}
-	connecting, cancel := context.WithCancel(ctx)
+	var connecting context.Context
+	var cancel context.CancelFunc
 	if d.Connect > 0 {
 		connecting, cancel = context.WithTimeout(ctx, d.Connect)
+	} else {
+		connecting, cancel = context.WithCancel(ctx)
 	}
 	defer cancel()
 	if r.second.dialer == nil {
@@ -86,7 +89,7 @@ func (d *Dialer) connect(ctx context.Context, addr netip.AddrPort, r routes) (ne
 	}
 	cancel()
 	if lost := <-outcomes; lost.err == nil {
-		lost.c.Close()
+		Abort(lost.c)
 	}
 	return o.c, o.by, nil
 }

@@ -260,7 +260,8 @@ func TestAcceptTellsWhyAHandshakeFailed(t *testing.T) {
 	}{
 		{"a torrent that is not here", other.AppendMarshal(nil), false, ErrUnwanted, 0},
 		{"ourselves", us.AppendMarshal(nil), false, ErrSelf, 0},
-		{"silence", nil, false, context.DeadlineExceeded, DefaultTimeout},
+		{"silence", nil, false, context.DeadlineExceeded, FirstByte},
+		{"one byte and silence", []byte{19}, false, context.DeadlineExceeded, DefaultTimeout},
 		{"half a handshake", them.AppendMarshal(nil)[:48], false, context.DeadlineExceeded, DefaultTimeout},
 		{"half a handshake and the end", them.AppendMarshal(nil)[:48], true, io.ErrUnexpectedEOF, 0},
 		{"no wish for an answer", them.AppendMarshal(nil), false, context.DeadlineExceeded, DefaultTimeout},

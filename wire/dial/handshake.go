@@ -15,13 +15,36 @@ import (
 // errUnanswered: the connection ended before the peer said anything.
 var errUnanswered = errors.New("peer hung up (it may lack the torrent, be full, or insist on encryption)")
 
-// withContext runs handshake on c and cuts it short when ctx ends. Where that or the handshake fails it closes c.
+// resetter is a connection that can end at once. Where Close goes on with what was written, as that of uTP does for up to
+// 10 s, a peer that was refused would keep its place in the table of connections for so long.
+type resetter interface{ Reset() error }
+
+// Abort ends a connection of which nothing more is wanted, and leaves nothing of it behind: by Reset() error if it, or what
+// encryption was laid over, has that method, else by Close. What was written may not arrive.
+func Abort(c net.Conn) {
+	for {
+		switch over := c.(type) {
+		case *Conn:
+			c = over.Conn
+		case *mse.Conn:
+			c = over.Conn
+		case resetter:
+			over.Reset()
+			return
+		default:
+			c.Close()
+			return
+		}
+	}
+}
+
+// withContext runs handshake on c and cuts it short when ctx ends. Where that or the handshake fails it aborts c.
 func withContext(ctx context.Context, c net.Conn, handshake func() error) error {
 	if t, ok := c.(*net.TCPConn); ok {
 		// The peer protocol has keepalives of its own, every two minutes; TCP's default of one every 15 seconds
 		// would keep the radios and the NAT tables of idle devices busy.
 		if err := t.SetKeepAlive(false); err != nil {
-			c.Close()
+			Abort(c)
 			return err
 		}
 	}
@@ -31,7 +54,7 @@ func withContext(ctx context.Context, c net.Conn, handshake func() error) error 
 		err = ctx.Err() // the deadline is set or about to be: the connection cannot be used any more
 	}
 	if err != nil {
-		c.Close()
+		Abort(c)
 		return because(ctx, err)
 	}
 	return nil
@@ -42,6 +65,8 @@ func because(ctx context.Context, err error) error {
 	switch end := ctx.Err(); {
 	case end == nil || !errors.Is(err, end) && !isTimeout(err):
 		return err
+	case context.Cause(ctx) != end:
+		return fmt.Errorf("given up: %w", context.Cause(ctx))
 	case end == context.DeadlineExceeded:
 		return fmt.Errorf("no answer in time: %w", end)
 	default:
@@ -60,7 +85,7 @@ type greeting [len(peer.Greeting)]byte
 func (g *greeting) plain() bool { return string(g[:]) == peer.Greeting }
 
 // readGreeting reads no more than that.
-func readGreeting(c net.Conn) (g greeting, err error) {
+func readGreeting(c io.Reader) (g greeting, err error) {
 	switch n, err := io.ReadFull(c, g[:]); {
 	case n == 0 && err != nil:
 		return g, unanswered(err)
