@@ -15,9 +15,16 @@
 //	                                  uTP: type <= 4, version 1, extension <= 3, 20 bytes  UTP
 //	                                  any other                                           Drop
 //
-// On front's socket ([Front]) everybody is a stranger: 'd' begins a DHT message (BEP 5), uTP's shape is uTP (BEP 29).
+// On front's socket ([Front]) everybody is a stranger: 'd' begins a DHT message (BEP 5), uTP's shape is uTP (BEP 29). On
+// the surrogate's ([Surrogate]) too: what is framed as STUN, also before RFC 5389, is STUN, any other QUIC.
 //
 // A STUN message (RFC 5389 section 6) has two zero bits first, the magic cookie and a length that fits the datagram.
+//
+// # Sets
+//
+// A [Set] adds sockets on other ports to a main one, to find out what a NAT does, and to get through it. They are many, so
+// they are small, until one that is of use is adopted. A handler finds the socket that a datagram came by in [Run.Via].
+// [Socket.SendTTL] sends what is to die on the way, and [Socket.OnNewSource] tells of addresses that nobody was known by.
 //
 // # How bytes move
 //

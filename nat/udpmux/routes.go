@@ -162,7 +162,7 @@ func (t *table) kind(s source, b []byte) Kind {
 		}
 		return Drop
 	case Surrogate:
-		if looksSTUN(b) {
+		if framedSTUN(b) {
 			return STUN
 		}
 		return QUIC

@@ -2,6 +2,7 @@ package udpmux
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -27,6 +28,7 @@ type sample struct {
 	bytes  []byte
 	framed bool // cookie and length are a STUN message's
 	active bool // and its username is an active punch's
+	older  bool // the length is a STUN message's, the cookie is not
 	utp    bool // long enough for uTP, and its first extension is known
 }
 
@@ -77,7 +79,7 @@ func samples() []sample {
 		{name: "STUN with an attribute too long", bytes: stunMessage(0x0001, []byte{0x80, 0x22, 0, 99}, attribute(0x0006, activeUser)), framed: true, utp: true},
 		{name: "STUN, length wrong", bytes: append(stunMessage(0x0001, attribute(0x0006, activeUser)), 0, 0, 0, 0), utp: true},
 		{name: "STUN, length odd", bytes: []byte("\x00\x01\x00\x02\x21\x12\xa4\x42transaction!ab"), utp: true},
-		{name: "STUN without its cookie", bytes: append([]byte{0, 1, 0, 0, 0, 0, 0, 0}, "transaction!"...), utp: true},
+		{name: "STUN without its cookie", bytes: append([]byte{0, 1, 0, 0, 0, 0, 0, 0}, "transaction!"...), older: true, utp: true},
 	}
 	for kind := range byte(5) {
 		for extension := range byte(6) {
@@ -136,10 +138,19 @@ func toFront(s sample, first byte) Kind {
 	return Drop
 }
 
+func toSurrogate(s sample, first byte) Kind {
+	if (s.framed || s.older) && first <= 0x3f {
+		return STUN
+	}
+	return QUIC
+}
+
 func TestEveryFirstByteFromEverySourceHasOneOwner(t *testing.T) {
-	agent, front := agentRoutes(t), NewRoutes(Front)
-	if err := front.SetControl(controlAddr); err != nil {
-		t.Fatal(err)
+	agent, front, surrogate := agentRoutes(t), NewRoutes(Front), NewRoutes(Surrogate)
+	for _, r := range []*Routes{front, surrogate} {
+		if err := errors.Join(r.SetControl(controlAddr), r.SetSTUN(stunAddr)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	sources := []struct {
 		name   string
@@ -159,6 +170,9 @@ func TestEveryFirstByteFromEverySourceHasOneOwner(t *testing.T) {
 		{"stranger, IPv6", agent, "[2001:db8::7]:6881", fromStranger},
 		{"front's stranger", front, "198.51.100.7:6881", toFront},
 		{"front knows no control", front, "203.0.113.1:4433", toFront},
+		{"surrogate's stranger", surrogate, "198.51.100.7:6882", toSurrogate},
+		{"surrogate knows no control", surrogate, "203.0.113.1:4433", toSurrogate},
+		{"surrogate knows no STUN server", surrogate, "203.0.113.1:4434", toSurrogate},
 	}
 	for _, src := range sources {
 		from := netip.MustParseAddrPort(src.from)

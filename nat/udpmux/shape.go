@@ -23,8 +23,13 @@ func looksDHT(b []byte) bool { return len(b) > 0 && b[0] == 'd' }
 // looksSTUN says whether b is framed as a STUN message (RFC 5389 section 6). A uTP packet with a selective ack begins
 // as a success response does, so the cookie and the length must both fit.
 func looksSTUN(b []byte) bool {
+	return framedSTUN(b) && binary.BigEndian.Uint32(b[4:]) == stunCookie
+}
+
+// framedSTUN is looksSTUN for messages from before RFC 5389 as well, which have no cookie. QUIC, whose packets have their
+// second bit set (RFC 9000 section 17), is the only protocol that it tells STUN from.
+func framedSTUN(b []byte) bool {
 	return len(b) >= stunHeader && b[0]&0xc0 == 0 &&
-		binary.BigEndian.Uint32(b[4:]) == stunCookie &&
 		int(binary.BigEndian.Uint16(b[2:])) == len(b)-stunHeader && len(b)%4 == 0
 }
 
