@@ -1,0 +1,192 @@
+//go:build linux
+
+package classify
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"simplebit/integration/natlab"
+)
+
+func TestMain(m *testing.M) {
+	// A fuzzing worker talks with its parent by files that Enter does not hand on.
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() == "" {
+		natlab.Enter()
+	}
+	// Tests wait for what must not come, most of the time.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// places is every kind, alone and behind carriers.
+func places() map[string]place {
+	all := make(map[string]place)
+	for _, k := range natlab.Kinds() {
+		all[string(k)] = place{kind: k}
+		if k == natlab.Mapping {
+			continue // miniupnpd opens no ports behind a carrier, and is not asked to here
+		}
+		for _, hairpin := range []bool{false, true} {
+			all[fmt.Sprintf("%s behind a carrier, hairpin %v", k, hairpin)] = place{k, true, hairpin}
+		}
+	}
+	return all
+}
+
+// scene builds the lab of a place.
+func (p place) scene(t *testing.T) *scene {
+	t.Helper()
+	natlab.Require(t)
+	s, err := p.build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// worlds is a place in both worlds.
+func (p place) worlds(t *testing.T) (*scene, map[string]World) {
+	t.Helper()
+	s := p.scene(t)
+	k, err := s.kernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	v, err := p.virtual()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, map[string]World{"kernel": k, "virtual": v}
+}
+
+func TestEveryKindIsWhatItSaysInBothWorlds(t *testing.T) {
+	for name, p := range places() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, worlds := p.worlds(t)
+			for world, w := range worlds {
+				got, err := Classify(t.Context(), w)
+				if want := s.router.Expect(); err != nil || got != want {
+					t.Errorf("%s: %v\n got %+v\nwant %+v", world, err, got, want)
+				}
+			}
+			if !p.carrier && s.router.Expect() != p.kind.Expect() {
+				t.Errorf("the router expects %+v, its kind %+v", s.router.Expect(), p.kind.Expect())
+			}
+		})
+	}
+}
+
+func TestMappingsLiveAsLongInBothWorlds(t *testing.T) {
+	for _, c := range []struct {
+		kind natlab.Kind
+		want time.Duration
+	}{
+		{natlab.None, 3 * time.Second}, {natlab.FullCone, time.Second}, {natlab.AddressRestricted, time.Second},
+		{natlab.PortRestricted, time.Second}, {natlab.Symmetric, time.Second}, {natlab.IPv6Firewalled, time.Second},
+		{natlab.UDPBlocked, 0},
+	} {
+		t.Run(string(c.kind), func(t *testing.T) {
+			t.Parallel()
+			s, worlds := place{kind: c.kind}.worlds(t)
+			if err := s.router.SetUDPTimeout(2 * time.Second); err != nil {
+				t.Fatal(err)
+			}
+			worlds["virtual"].(*Virtual).home.SetTimeout(2 * time.Second)
+			for world, w := range worlds {
+				got, err := Lifetime(t.Context(), w, time.Second, 3*time.Second)
+				if err != nil || got != c.want {
+					t.Errorf("%s: mappings outlive %v, %v, want %v", world, got, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestBareRouterSpoilsThePortForWhoCameTooEarlyInBothWorlds(t *testing.T) {
+	for kind, spoiled := range map[natlab.Kind]bool{natlab.Bare: true, natlab.PortRestricted: false, natlab.Sequential: true} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			_, worlds := place{kind: kind}.worlds(t)
+			for world, w := range worlds {
+				c := &classifier{world: w}
+				defer c.close()
+				s, err := c.open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The stranger, another address, answers before it was ever sent to.
+				before, err := c.ask(t.Context(), s, question{}, question{by: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				after, err := c.ask(t.Context(), s, question{at: 2, by: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if before[1].IsValid() || !after[0].IsValid() || (before[0] != after[0]) != spoiled {
+					t.Errorf("%s: first as %v, a stranger got in as %v, then as %v", world, before[0], before[1], after[0])
+				}
+			}
+		})
+	}
+}
+
+func TestNobodyAnswersWhatIsNoQuestion(t *testing.T) {
+	from := place{}.mustVirtual(t).Servers()[0]
+	good := question{number: 7, by: 3}.marshal()
+	if answer, by, to, ok := respond(from, good); !ok || by != 3 || to != from {
+		t.Errorf("%q: %d, %v, %v", answer, by, to, ok)
+	} else if number, seen, ok := parseAnswer(answer); !ok || number != 7 || seen != from {
+		t.Errorf("%q: %d, %v, %v", answer, number, seen, ok)
+	}
+	bad := [][]byte{append(good[:len(good)-1:len(good)-1], servers), append(good[:len(good):len(good)], "nobody:1"...)}
+	for i := range good {
+		bad = append(bad, good[:i])
+	}
+	for _, b := range bad {
+		if answer, _, _, ok := respond(from, b); ok {
+			t.Errorf("%q was answered: %q", b, answer)
+		}
+	}
+}
+
+func (place) mustVirtual(t *testing.T) *Virtual {
+	t.Helper()
+	v, err := place{kind: natlab.PortRestricted}.virtual()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestStepIsOnlyThatOfPortsInTurn(t *testing.T) {
+	v := place{}.mustVirtual(t)
+	for want, ports := range map[int][servers]uint16{1: {5, 6, 7, 8}, -2: {9, 7, 5, 3}, 0: {1, 500, 999, 1498}} {
+		seen := v.Servers()
+		for i, p := range ports {
+			seen[i] = netip.AddrPortFrom(seen[i].Addr(), p)
+		}
+		if got := step(seen); got != want {
+			t.Errorf("%v: step %d, want %d", ports, got, want)
+		}
+	}
+}
