@@ -12,14 +12,17 @@ import (
 func (p *program) devicesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "devices",
-		Usage: "list the devices that have joined; rename or revoke one",
+		Usage: "list the devices that have joined; show, rename or revoke one",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return rejectUnknownCommand(c)
 			}
 			return p.listDevices(c)
 		},
+		Description: "NETWORK is what the device sits behind: public, a firewall, an open, moderate,\n" +
+			"double or strict NAT, or UDP blocked; `simplebit devices show` says it in full.",
 		Subcommands: []*cli.Command{
+			{Name: "show", Usage: "show everything about a device and its network", ArgsUsage: "NAME", Action: p.showDevice},
 			{Name: "rename", Usage: "give a device a new name", ArgsUsage: "NAME NEW", Action: p.renameDevice},
 			{Name: "revoke", Usage: "cut a device off for good", ArgsUsage: "NAME", Action: p.revokeDevice},
 		},
@@ -44,11 +47,11 @@ func (p *program) listDevices(c *cli.Context) error {
 	}
 	var rows [][]string
 	for _, d := range devices {
-		rows = append(rows, []string{clean(d.Name), deviceState(d), clean(d.Addr), clean(d.Software),
+		rows = append(rows, []string{clean(d.Name), deviceState(d), clean(d.Addr), networkWord(d), clean(d.Software),
 			d.Created.In(p.zone).Format("2006-01-02 15:04"), cut(clean(d.ID), 13)})
 	}
 	fmt.Fprint(p.stdout, formatTable([]column{{title: "NAME"}, {title: "STATE"}, {title: "ADDRESS"},
-		{title: "SOFTWARE", elastic: true}, {title: "JOINED", drop: 1}, {title: "ID", drop: 2}}, rows, p.columns()))
+		{title: "NETWORK", drop: 1}, {title: "SOFTWARE", elastic: true}, {title: "JOINED", drop: 2}, {title: "ID", drop: 3}}, rows, p.columns()))
 	return nil
 }
 

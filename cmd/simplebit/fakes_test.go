@@ -66,6 +66,53 @@ func newSurrogate() *surrogate {
 	}
 }
 
+// networked are devices in networks of every kind, one of which would like to write on the terminal.
+func networked() []apiclient.Device {
+	router := apiclient.Network{
+		Summary: "behind a home router that allows direct connections", Checked: noon.Add(-5 * time.Minute), Public: "no",
+		Mapping: "endpoint-independent", Filtering: "address and port-dependent", PortPreserved: "yes", Hairpin: "no", Lifetime: 60,
+		Double: "no", Reachable: "no",
+		Candidates: []apiclient.Candidate{
+			{Kind: "host", Addr: "192.168.1.7:6882", TCP: true}, {Kind: "host", Addr: "[2001:db8::7]:6882", TCP: true},
+			{Kind: "mapped", Addr: "203.0.113.7:6882", TCP: true}, {Kind: "reflexive", Addr: "203.0.113.7:40112"},
+		},
+	}
+	unknown := apiclient.Network{Checked: noon, Public: "unknown", Mapping: "unknown", Filtering: "unknown", PortPreserved: "unknown",
+		Hairpin: "unknown", Double: "unknown", Reachable: "unknown", Summary: "on a network that shows too little to tell"}
+	var all []apiclient.Device
+	device := func(name string, n apiclient.Network, change func(*apiclient.Network)) {
+		change(&n)
+		all = append(all, apiclient.Device{ID: name + "234567", Name: name, Online: true, Addr: "203.0.113.7:40112",
+			Software: "edgeagent 0.1", Created: noon, Network: &n})
+	}
+	device("router", router, func(*apiclient.Network) {})
+	device("mapped", router, func(n *apiclient.Network) { n.Reachable = "yes" })
+	device("cone", router, func(n *apiclient.Network) { n.Filtering, n.Reachable = "endpoint-independent", "unknown" })
+	device("carrier", router, func(n *apiclient.Network) {
+		n.Double, n.Candidates = "yes", n.Candidates[:1]
+		n.Summary = "behind two or more routers in a row that allow direct connections"
+	})
+	device("strict", router, func(n *apiclient.Network) {
+		n.Mapping, n.PortPreserved, n.PortStep, n.Lifetime = "address and port-dependent", "no", -2, 1<<62
+		n.Summary = "behind a home router that changes ports in a foreseeable way: most direct connections work"
+	})
+	device("server", router, func(n *apiclient.Network) { n.Public, n.Filtering, n.Reachable = "yes", "endpoint-independent", "yes" })
+	device("office", router, func(n *apiclient.Network) { n.Public = "yes" })
+	device("mall", unknown, func(n *apiclient.Network) {
+		n.Blocked, n.Candidates = true, router.Candidates[:1]
+		n.Summary = "on a network that lets no UDP through, which most direct connections need"
+	})
+	device("lost", unknown, func(n *apiclient.Network) { n.Checked = noon.Add(time.Hour) })
+	device("liar", unknown, func(n *apiclient.Network) {
+		n.Summary, n.Mapping, n.Public = "\x1b[2Jnice\nweather", "\x1b[31m", "\u202e"
+		n.Candidates = []apiclient.Candidate{{Kind: "\x07", Addr: "\x1b]0;x"}}
+	})
+	away := all[0]
+	away.ID, away.Name, away.Online, away.Addr, away.Software = "away", "away", false, "", ""
+	return append(all, away, apiclient.Device{ID: "elder", Name: "elder", Online: true, Addr: "203.0.113.8:1", Software: "edgeagent 0.0", Created: noon},
+		apiclient.Device{ID: "gone", Name: "gone", Created: noon})
+}
+
 type jobs struct{ *surrogate }
 
 func (s jobs) Add(_ context.Context, wish apiclient.NewJob) (apiclient.Job, error) {

@@ -66,7 +66,7 @@ func (w *world) plain(s string) string {
 // TestTranscripts runs the command lines in testdata/*.txt, each file in a world
 // of its own, and compares the output under each with what comes. A command is a
 // line that begins with "> "; "set NAME VALUE" before it changes the terminal's
-// columns, the standard input, or an environment variable. Lines of standard
+// columns, the standard input, a file, how many devices there are, or an environment variable. Lines of standard
 // error begin with "! ", and a status other than 0 ends the output.
 func TestTranscripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
@@ -134,6 +134,8 @@ func (w *world) set(setting string) {
 	switch name {
 	case "columns":
 		fmt.Sscan(value, &w.columns)
+	case "devices":
+		w.fake.devices = append(w.fake.devices, networked()...)
 	case "stdin":
 		w.stdin = value
 	case "file":
