@@ -12,7 +12,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -109,11 +108,7 @@ func Run(ctx context.Context, cfg Config) error {
 		defer sink()
 		return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know})
 	})
-	tasks.Go(func() error {
-		return ports.run(ctx, func(ctx context.Context, ln net.Listener) error {
-			return accept(ctx, ln, set, cfg.Encryption, cfg.Log)
-		})
-	})
+	tasks.Go(func() error { return ports.run(ctx, newEntrance(set, cfg.Encryption, cfg.Log).serve) })
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
 	return tasks.Wait()

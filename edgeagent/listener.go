@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,38 +13,69 @@ import (
 	"simplebit/wire/mse"
 )
 
-// maxGreeting bounds incoming connections whose handshake is not done.
-const maxGreeting = 32
+const (
+	// maxGreeting bounds the incoming connections of a listener whose handshake is not done, and maxGreetingHost those of one host.
+	maxGreeting     = 32
+	maxGreetingHost = 4
+	// maxExchanges is how many encryption handshakes of strangers are computed in a second, on average. One takes some ten
+	// milliseconds of a router, which is to move other bytes.
+	maxExchanges = 5
+)
 
-// accept takes incoming peers until ctx ends and hands each to its torrent.
-func accept(ctx context.Context, ln net.Listener, set *torrents, encryption mse.Policy, log *slog.Logger) error {
-	door := dial.Acceptor{Answer: set.answer, Find: set.find, Encryption: encryption}
+// newEntrance returns the entrance of a device: all of its listeners share one, and what it computes for strangers.
+func newEntrance(set *torrents, encryption mse.Policy, log *slog.Logger) *entrance {
+	return &entrance{
+		door: dial.Acceptor{
+			Answer: set.answer, Find: set.find, Any: set.anyRuns,
+			Exchanges: dial.NewExchanges(1, maxExchanges), Encryption: encryption,
+		},
+		take: set.accept, log: log,
+	}
+}
+
+// anyRuns reports whether there is a torrent that a peer may come for.
+func (s *torrents) anyRuns() bool {
+	return slices.ContainsFunc(s.all(), func(t *torrent) bool { return t.running() != nil })
+}
+
+// entrance is where peers come in.
+type entrance struct {
+	door dial.Acceptor
+	take func(*dial.Conn) // those who are welcome
+	log  *slog.Logger
+}
+
+// serve takes what comes from ln until ctx ends.
+func (e *entrance) serve(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	var greets sync.WaitGroup
 	defer greets.Wait()
-	greeting := make(chan struct{}, maxGreeting)
+	greetings := dial.NewGreetings(maxGreeting, maxGreetingHost)
 	for {
 		c, err := ln.Accept()
 		switch {
 		case ctx.Err() != nil:
+			if err == nil {
+				dial.Abort(c)
+			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil:
-			log.Warn("incoming peers cannot be accepted for a moment", "err", err)
+			e.log.Warn("incoming peers cannot be accepted for a moment", "err", err)
 			pause(ctx)
 			continue
 		}
-		select {
-		case greeting <- struct{}{}:
-		default:
-			c.Close()
-			continue
-		}
+		greeting, done := greetings.Begin(ctx, dial.Remote(c).Addr())
 		greets.Go(func() {
-			defer func() { <-greeting }()
-			greet(ctx, c, door, set, log)
+			conn, err := dial.Accept(greeting, c, e.door)
+			done()
+			if err != nil {
+				e.log.Debug("incoming peer refused", "addr", c.RemoteAddr(), "err", err)
+				return
+			}
+			e.take(conn)
 		})
 	}
 }
@@ -54,14 +86,4 @@ func pause(ctx context.Context) {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
 	}
-}
-
-// greet shakes hands with an incoming peer.
-func greet(ctx context.Context, c net.Conn, door dial.Acceptor, set *torrents, log *slog.Logger) {
-	conn, err := dial.Accept(ctx, c, door)
-	if err != nil {
-		log.Debug("incoming peer refused", "addr", c.RemoteAddr(), "err", err)
-		return
-	}
-	set.accept(conn)
 }

@@ -278,5 +278,5 @@ func (s *torrents) accept(c *dial.Conn) {
 			return
 		}
 	}
-	c.Close()
+	dial.Abort(c)
 }

@@ -23,7 +23,7 @@ const (
 func (t *Torrent) join(ctx context.Context, now time.Time, c *dial.Conn, entry *address) {
 	p := newPeerConn(now, c, entry)
 	if err := t.admit(now, p); err != nil {
-		c.Close()
+		dial.Abort(c)
 		if entry != nil {
 			t.c.Shared.give(t.place)
 			t.book.failed(entry, now)
