@@ -237,7 +237,7 @@ func TestGuestsThatAreNotWelcomeAreSentAway(t *testing.T) {
 		{"half a key for encryption", []byte(strings.Repeat("\x8f", 48)), 10 * time.Second, ""},
 		{"a key for encryption and nothing more", []byte(strings.Repeat("\x8f", 96)), 10 * time.Second, ""},
 		{"neither greeting nor key", []byte(strings.Repeat("\x8f", 96+512+20)), 0, ""},
-		{"silence", nil, 10 * time.Second, ""},
+		{"silence", nil, dial.FirstByte, ""},
 		{"half a handshake", hello([20]byte{1})[:40], 10 * time.Second, ""},
 		{"silence after the handshake", hello([20]byte{1}), 30 * time.Second, ""},
 		{"no extensions", peer.Handshake{InfoHash: [20]byte{1}}.AppendMarshal(nil), 0, "no extension protocol"},
@@ -360,34 +360,78 @@ func TestGuestsAreBounded(t *testing.T) {
 		if n := h.p.Status().Links; n != 10 {
 			t.Errorf("%d links", n)
 		}
-		// Those who say nothing take places for ten seconds.
-		var silent []net.Conn
-		for i := range 60 {
-			silent = append(silent, h.dial(addr(100+i)))
-		}
-		synctest.Wait()
-		if n, _ := h.taken(addr(0)); n != 60 {
-			t.Errorf("%d places are taken, want all 60", n)
-		}
-		time.Sleep(11 * time.Second)
 		if n, _ := h.taken(addr(0)); n != 10 {
 			t.Errorf("%d places are taken, want 10", n)
 		}
-		for _, c := range silent {
-			c.Close()
+		refused := func(by error) {
+			t.Helper()
+			if _, err := h.dial(addr(99)).Read(make([]byte, 1)); err != io.EOF || !strings.Contains(h.logged(), by.Error()) {
+				t.Errorf("%v, want the end at once because of %v; the log has %q", err, by, h.logged())
+			}
 		}
-		for i := range perHost + 5 {
-			silent = append(silent, h.dial(netip.AddrPortFrom(addr(99).Addr(), uint16(i+1))))
+		var places []netip.AddrPort
+		take := func(a netip.AddrPort) error {
+			err := h.front.places.take(a.Addr())
+			if err == nil {
+				places = append(places, a)
+			}
+			return err
 		}
-		synctest.Wait()
-		if _, n := h.taken(addr(99)); n != perHost {
-			t.Errorf("%d connections from one host", n)
+		for range perHost {
+			if err := take(addr(99)); err != nil {
+				t.Error(err)
+			}
 		}
-		for _, c := range silent {
-			c.Close()
+		if err := take(addr(99)); err != errCrowd {
+			t.Errorf("error %v, want errCrowd", err)
+		}
+		refused(errCrowd)
+		for i := range 60 - 10 - perHost {
+			if err := take(addr(100 + i)); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := take(addr(98)); err != errFull {
+			t.Errorf("error %v, want errFull", err)
+		}
+		refused(errFull)
+		for _, a := range places {
+			h.front.places.give(a.Addr())
 		}
 		if log := h.logged(); !strings.Contains(log, errFull.Error()) || !strings.Contains(log, errCrowd.Error()) || strings.Count(log, "\n") > 60 {
 			t.Errorf("the log has %d lines", strings.Count(log, "\n"))
+		}
+		h.leave()
+	})
+}
+
+func TestSilenceOfStrangersTakesNoPlaceOfGuests(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		h := hostTorrent(t, Config{MaxAccepted: 10}, Torrent{InfoHash: [20]byte{1}, InfoSize: 1234})
+		var silent []net.Conn
+		for i := range 2 * maxGreeting {
+			silent = append(silent, h.dial(addr(100+i)), h.dial(netip.AddrPortFrom(addr(99).Addr(), uint16(i+1))))
+		}
+		synctest.Wait()
+		if n, _ := h.taken(addr(99)); n != 0 || h.front.places.greetings.Len() != maxGreeting {
+			t.Errorf("%d places are taken, %d are greeting, want none and %d", n, h.front.places.greetings.Len(), maxGreeting)
+		}
+		f, _, err := h.visit(addr(7), [20]byte{1})
+		if err == nil {
+			_, err = f.next()
+		}
+		if n, _ := h.taken(addr(7)); err != nil || n != 1 {
+			t.Errorf("a guest among them: %v; %d places are taken", err, n)
+		}
+		time.Sleep(dial.FirstByte)
+		synctest.Wait()
+		if n := h.front.places.greetings.Len(); n != 0 {
+			t.Errorf("%d are still greeting", n)
+		}
+		for _, c := range silent {
+			if _, err := c.Write([]byte{0}); err != io.ErrClosedPipe {
+				t.Fatalf("a silent connection was left open: %v", err)
+			}
 		}
 		h.leave()
 	})
