@@ -1,7 +1,7 @@
 VERSION ?= 0.1.0
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 GO       = CGO_ENABLED=0 go
-COMMANDS = rendezvous edgeagent simplebit
+COMMANDS = rendezvous edgeagent simplebit natlab
 # What routers, boards and servers run: GOOS/GOARCH and the variant.
 TARGETS  = mipsle:GOMIPS=softfloat mips:GOMIPS=softfloat arm:GOARM=5 arm64: amd64:
 # Real torrents with their content, as input for tests; `make deps` fetches them.

@@ -76,6 +76,32 @@ func trial() error {
 	return fmt.Errorf("natlab: namespaces do not work here (a container needs CAP_SYS_ADMIN, an unmasked /proc and no seccomp filter on unshare): %w (%s)", err, said)
 }
 
+// Missing returns an error, in one line, that names the package this machine lacks for a router of the kind. Available does
+// not ask for it: a lab of hosts needs neither. It may be called from any process.
+func (k Kind) Missing() error {
+	found, err := k.find()
+	if err != nil {
+		return err
+	}
+	if found.rules4 != "" || found.rules6 != "" {
+		if _, err := lookTool(toolNft); err != nil {
+			return errNoNft
+		}
+	}
+	if k == Mapping {
+		if _, err := lookTool(toolMap); err != nil {
+			return errNoMap
+		}
+	}
+	return nil
+}
+
+// The programs that only routers need.
+var (
+	errNoNft = fmt.Errorf("natlab: %s is missing: install package nftables", toolNft)
+	errNoMap = fmt.Errorf("natlab: %s is missing: install package miniupnpd-nftables", toolMap)
+)
+
 // Require skips the test, with the reason, if labs are not available on this machine. Under CI=true it fails it instead,
 // so that a test which silently runs nowhere is noticed. To be called from the test's goroutine.
 func Require(t testing.TB) {

@@ -99,10 +99,17 @@ func (c *Carrier) admit(r *Router) error {
 		return err
 	}
 	c.rules.Blocks = append(c.rules.Blocks, b)
-	routes := []string{fmt.Sprintf("route replace %s via %s", netip.PrefixFrom(r.near.addr6, 64).Masked(), c.near.addr6)}
+	routes := []route{{network(r.near.addr6), c.near.addr6}}
 	if r.lan.addr6.IsValid() {
-		routes = append(routes, fmt.Sprintf("route replace %s via %s", r.LAN6(), c.near.addr6))
+		routes = append(routes, route{r.LAN6(), c.near.addr6})
 	}
 	c.far.routes = append(c.far.routes, routes...)
-	return c.batch(c.far.ns, toolIP, routes...)
+	var commands []string
+	for _, way := range routes {
+		commands = append(commands, way.String())
+		if c.core != nil {
+			c.core.route(way.to, c.machine)
+		}
+	}
+	return c.batch(c.far.ns, toolIP, commands...)
 }

@@ -23,8 +23,17 @@ type end struct {
 	addr   netip.Addr // of a /24, if there is one
 	addr6  netip.Addr // of a /64, if there is one
 	local6 netip.Addr // link-local. Given, for the kernel's own choice comes later and would be one more thing to wait for.
-	routes []string   // ip commands for what is reached through the other end; the kernel forgets them when the link is cut
+	routes []route    // to what is reached through the other end; the kernel forgets them when the link is cut
 }
+
+// route is a way to a network.
+type route struct {
+	to  netip.Prefix
+	via netip.Addr
+}
+
+// String is the ip command that makes it.
+func (r route) String() string { return fmt.Sprintf("route replace %s via %s", r.to, r.via) }
 
 // The networks that ends have their IPv6 addresses in: 2001:db8:x::/48, with a /64 for each number.
 const (
@@ -66,7 +75,10 @@ func (e end) configure() []string {
 	for _, addr := range e.all6() {
 		commands = append(commands, fmt.Sprintf("addr replace %s/64 dev %s nodad", addr, e.device))
 	}
-	return append(commands, e.routes...)
+	for _, r := range e.routes {
+		commands = append(commands, r.String())
+	}
+	return commands
 }
 
 // all6 lists the end's IPv6 addresses.

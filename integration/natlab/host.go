@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +22,9 @@ type machine struct {
 	near end // the machine's own
 	far  end // the core's, or that of the carrier or home it belongs to
 	log  *slog.Logger
+
+	behind *machine   // the router or carrier that the far end belongs to; nil: the core
+	core   *forwarder // the core at the far end, where it is one of this process
 }
 
 // Host is one machine of a lab: a network namespace with one interface, eth0, beside lo. It shares the file system with
@@ -91,4 +96,25 @@ func (m *machine) DialContext(ctx context.Context, network, address string) (c n
 		return err
 	})
 	return c, err
+}
+
+// Listens reports whether some program on this machine waits for TCP connections or UDP datagrams.
+func (m *machine) Listens() (bool, error) {
+	for _, file := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		var table []byte
+		err := m.Do(func() (err error) {
+			table, err = os.ReadFile("/proc/thread-self/net/" + file)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		// State 0A is LISTEN, and 07 what UDP has until it is connected.
+		for line := range strings.Lines(string(table)) {
+			if fields := strings.Fields(line); len(fields) > 3 && (fields[3] == "0A" || fields[3] == "07") {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

@@ -156,11 +156,16 @@ func (g *gateway) SetLoss(percent float64) error {
 	if !(percent >= 0 && percent <= 100) {
 		return fmt.Errorf("natlab: loss of %v percent on %s", percent, g.name)
 	}
-	for _, e := range []end{g.near, g.far} {
+	perMille := int(math.Round(percent * 10))
+	for i, e := range []end{g.near, g.far} {
+		if i == 1 && g.core != nil {
+			g.core.lose(g.machine, perMille)
+			continue
+		}
 		rules, err := fill("loss.nft", "", struct {
 			Table, Device string
 			PerMille      int
-		}{"loss_" + strings.ReplaceAll(e.device, "-", "_"), e.device, int(math.Round(percent * 10))})
+		}{"loss_" + strings.ReplaceAll(e.device, "-", "_"), e.device, perMille})
 		if err != nil {
 			return err
 		}

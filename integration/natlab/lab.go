@@ -29,6 +29,8 @@ type Config struct {
 	// Name begins the names under which `ip netns` shows the lab's namespaces, to tell labs apart while debugging. It is
 	// followed by digits that make it unique. Lower-case letters, digits and dashes, at most 12. Default "lab".
 	Name string
+	// Core makes the core a router that delays and loses packets. Default: the kernel forwards them at once.
+	Core *CoreConfig
 	// Log receives, at debug level, every batch of commands given to ip and tc. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -45,6 +47,11 @@ type Lab struct {
 	homes    int
 	spaces   []*namespace // of the machines, without the core's
 	gateways []*gateway
+
+	forwarder *forwarder // nil: the kernel
+	own       addresses  // of the core
+	links     []*machine // of the machines around the core
+	wire      bool       // their links have no offloads
 }
 
 // New makes a lab that has a core router and no hosts yet. It returns ErrNotEntered outside Enter.
@@ -57,6 +64,11 @@ func New(c Config) (*Lab, error) {
 	}
 	if err := checkName(c.Name); err != nil {
 		return nil, err
+	}
+	if c.Core != nil {
+		if err := c.Core.check(); err != nil {
+			return nil, err
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -71,9 +83,14 @@ func New(c Config) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natlab: make the core router: %w", err)
 	}
-	err = l.core.do(func() error {
-		return setSysctls("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
-	})
+	if c.Core != nil {
+		l.wire = true
+		l.forwarder, err = newForwarder(l.core, *c.Core, &l.own)
+	} else {
+		err = l.core.do(func() error {
+			return setSysctls("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
+		})
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("natlab: set up the core router: %w", err), l.core.close())
 	}
@@ -91,6 +108,9 @@ func (l *Lab) Close() error {
 	gateways := l.gateways
 	l.core, l.spaces, l.gateways = nil, nil, nil
 	errs := []error{killAll(spaces)}
+	if l.forwarder != nil {
+		errs = append(errs, l.forwarder.close())
+	}
 	for _, g := range gateways {
 		if g.daemon != nil {
 			errs = append(errs, g.daemon.stop())
@@ -159,11 +179,31 @@ func (l *Lab) machine(name string, n int, near, far, gateway end) (*machine, err
 		return nil, fmt.Errorf("natlab: make %s: %w", name, err)
 	}
 	m := &machine{name: name, near: near, far: far, log: l.log}
-	if err := m.connect(n, gateway); err != nil {
+	err = m.connect(n, gateway)
+	if err == nil && far.ns == l.core {
+		err = l.surround(m)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("natlab: connect %s: %w", name, err), near.ns.close())
 	}
 	l.spaces = append(l.spaces, near.ns)
 	return m, nil
+}
+
+// surround tells the core of a machine that is connected to it.
+func (l *Lab) surround(m *machine) error {
+	l.own.add(m.far.addr, m.far.addr6)
+	l.links = append(l.links, m)
+	if l.wire {
+		if err := m.plain(); err != nil {
+			return err
+		}
+	}
+	if l.forwarder == nil {
+		return nil
+	}
+	m.core = l.forwarder
+	return m.core.attach(m)
 }
 
 // checkName keeps names short enough for an interface ("to-" and 12 bytes) and harmless in a batch of commands.

@@ -41,7 +41,7 @@ func (d *daemon) stop() error {
 // startMapping runs miniupnpd on the router, with empty chains to fill, until it can be asked.
 func (g *gateway) startMapping() error {
 	if _, err := lookTool(toolMap); err != nil {
-		return fmt.Errorf("%s is missing: install package miniupnpd-nftables", toolMap)
+		return errNoMap
 	}
 	rules, err := fill("mapping.nft", "", nil)
 	if err == nil {

@@ -81,6 +81,9 @@ func (l *Lab) Router(name string, c RouterConfig) (*Router, error) {
 		return nil, err
 	}
 	r.lan.ns = m.near.ns
+	if c.Carrier != nil {
+		m.behind = c.Carrier.machine
+	}
 	r.gateway = &gateway{machine: m, external: near.addr, rules: ruleSet{Timeout: timeout, Hairpin: k.hairpins()}}
 	if r.lan.addr.IsValid() {
 		r.rules.LAN = r.LAN()
@@ -155,12 +158,12 @@ func unreserved(a netip.Addr) netip.Addr {
 }
 
 // routesTo lists the routes that lead to the home through the near end of its router's link.
-func (r *Router) routesTo(near end) (routes []string) {
+func (r *Router) routesTo(near end) (routes []route) {
 	if r.kind.rules4 == "" && r.lan.addr.IsValid() {
-		routes = append(routes, fmt.Sprintf("route replace %s via %s", netip.PrefixFrom(r.lan.addr, 24).Masked(), near.addr))
+		routes = append(routes, route{network(r.lan.addr), near.addr})
 	}
 	if r.lan.addr6.IsValid() {
-		routes = append(routes, fmt.Sprintf("route replace %s via %s", netip.PrefixFrom(r.lan.addr6, 64).Masked(), near.addr6))
+		routes = append(routes, route{network(r.lan.addr6), near.addr6})
 	}
 	return routes
 }
@@ -237,6 +240,7 @@ func (r *Router) Host(name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.behind = r.machine
 	return &Host{m}, r.lan.awaitUp()
 }
 
@@ -262,7 +266,7 @@ func (r *Router) LAN() netip.Prefix {
 	if !r.lan.addr.IsValid() {
 		return netip.Prefix{}
 	}
-	return netip.PrefixFrom(r.lan.addr, 24).Masked()
+	return network(r.lan.addr)
 }
 
 // LAN6 returns the network of the home's IPv6 addresses: the zero Prefix if it has only IPv4.
@@ -270,7 +274,7 @@ func (r *Router) LAN6() netip.Prefix {
 	if !r.lan.addr6.IsValid() {
 		return netip.Prefix{}
 	}
-	return netip.PrefixFrom(r.lan.addr6, 64).Masked()
+	return network(r.lan.addr6)
 }
 
 // Expect returns what a classifier must find on a device of this home: Kind.Expect, and what the carrier in front of it

@@ -82,7 +82,7 @@ func (m *machine) load(where *namespace, rules string) error {
 	m.log.Debug(toolNft, "namespace", where.path, "rules", rules)
 	path, err := lookTool(toolNft)
 	if err != nil {
-		return fmt.Errorf("natlab: %s is missing: install package nftables", toolNft)
+		return errNoNft
 	}
 	return where.do(func() error {
 		cmd := exec.Command(path, "-f", "-")

@@ -1,0 +1,107 @@
+//go:build linux
+
+// Command natlab builds test networks with real NATs out of Linux network namespaces, without root, and runs programs on
+// the devices behind them. docs/natlab.md shows how to test programs of one's own with it.
+//
+//	natlab list
+//	natlab run --nat port-restricted --nat symmetric -- sh -c 'ip addr; env'
+//	natlab shell --nat cgnat
+//	natlab classify
+//
+// An error is one line on standard error. The exit status is 0 for success, 1 for an error, 2 for wrong usage or a machine
+// on which it cannot work, or else that of the first program run which failed.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	// No signals are taken here: natlab.Enter, which the commands call, starts this program again, and hands them on.
+	err := app(os.Stdout).RunContext(context.Background(), os.Args)
+	if line := failure(err); line != "" {
+		fmt.Fprintln(os.Stderr, "natlab: "+line)
+	}
+	os.Exit(exitCode(err))
+}
+
+// usageError is a command line that cannot be carried out: it is wrong, or this machine cannot do it.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// exitStatus is that of a program which failed. Whatever there is to say, it has said itself.
+type exitStatus int
+
+// Error names the status.
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// exitCode is what main exits with.
+func exitCode(err error) int {
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, new(usageError)):
+		return 2
+	}
+	return 1
+}
+
+// failure is what is to be said of an error, in one line: nothing if a program has said it.
+func failure(err error) string {
+	if err == nil || errors.As(err, new(exitStatus)) {
+		return ""
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "natlab: "), "\n", "; ")
+}
+
+// app is the command line.
+func app(out io.Writer) *cli.App {
+	a := &cli.App{
+		Name: "natlab", Usage: "test networks with real NATs, without root", Version: version,
+		HideHelpCommand: true, Action: rejectUnknownCommand, OnUsageError: asUsageError,
+		ExitErrHandler: func(*cli.Context, error) {}, // main prints errors
+		Writer:         out,
+		// A kind has no comma in it, but what is typed by mistake should be shown whole.
+		DisableSliceFlagSeparator: true,
+		Commands:                  []*cli.Command{runCommand(), shellCommand(), listCommand()},
+	}
+	for _, c := range a.Commands {
+		c.OnUsageError, c.HideHelpCommand = asUsageError, true
+	}
+	return a
+}
+
+func asUsageError(c *cli.Context, err error, _ bool) error {
+	return usagef("%w; see `%s --help`", err, c.Command.HelpName)
+}
+
+func rejectUnknownCommand(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("there is no command %q; see `natlab --help`", c.Args().First())
+	}
+	return cli.ShowAppHelp(c)
+}
+
+// noArguments refuses what follows the flags of a command.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("%q is one argument too many; see `%s --help`", c.Args().First(), c.Command.HelpName)
+	}
+	return nil
+}

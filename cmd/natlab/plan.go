@@ -1,0 +1,157 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"simplebit/integration/natlab"
+)
+
+// maxHomes is how many homes one lab of this command has at most: fewer than a carrier holds.
+const maxHomes = 40
+
+// hairpinSuffix ends the names of carriers that lead packets between their homes back.
+const hairpinSuffix = "hairpin"
+
+// aliases are homes with a name of their own.
+var aliases = []struct{ name, is, describe string }{
+	{"cgnat", "port-restricted@cgn", "port-restricted behind a carrier's NAT (100.64.0.0/10) that several such homes share"},
+	{"cgnat-hairpin", "port-restricted@cgn-hairpin", "the same, and the carrier lets its homes reach each other by their public endpoints"},
+}
+
+// home is what one --nat asks for.
+type home struct {
+	kind    natlab.Kind
+	carrier string // "": none
+}
+
+// plan is a lab as the command line describes it.
+type plan struct {
+	homes   []home
+	timeout time.Duration
+	latency time.Duration
+	loss    float64
+	rate    int64  // bytes a second, each way; 0: no limit
+	pcap    string // an absolute path; "": none
+}
+
+func planFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "nat", Usage: "a home behind a router of this `KIND` (see `natlab list`), once for each home; KIND@NAME puts it behind the carrier NAME, which leads packets back to its homes if the name ends in hairpin"},
+		&cli.DurationFlag{Name: "latency", Usage: "`TIME` that a packet takes through the internet, one way"},
+		&cli.Float64Flag{Name: "loss", Usage: "`PERCENT` of the packets that the internet loses"},
+		&cli.StringFlag{Name: "rate", Usage: "limit of each home's line, each way, in `BYTES` a second: 500K, 2M"},
+		&cli.DurationFlag{Name: "udp-timeout", Usage: "`TIME` without traffic that a UDP mapping lives, whole seconds", Value: 2 * time.Minute},
+		&cli.StringFlag{Name: "pcap", Usage: "write what crosses the internet to `FILE`"},
+	}
+}
+
+// newPlan reads the flags. Every error is the caller's fault, or this machine's.
+func newPlan(c *cli.Context) (p plan, err error) {
+	names := c.StringSlice("nat")
+	switch {
+	case len(names) == 0:
+		return p, usagef("no home: give --nat KIND once for each; `natlab list` prints the kinds")
+	case len(names) > maxHomes:
+		return p, usagef("%d homes are too many: a lab has up to %d", len(names), maxHomes)
+	}
+	for _, name := range names {
+		h, err := parseHome(name)
+		if err != nil {
+			return p, usageError{err}
+		}
+		p.homes = append(p.homes, h)
+	}
+	p.timeout, p.latency, p.loss = c.Duration("udp-timeout"), c.Duration("latency"), c.Float64("loss")
+	switch {
+	case p.timeout < time.Second:
+		return p, usagef("--udp-timeout %v: want one second at least", p.timeout)
+	case p.latency < 0 || p.latency > natlab.MaxLatency:
+		return p, usagef("--latency %v: want 0 to %v", p.latency, natlab.MaxLatency)
+	case !(p.loss >= 0 && p.loss <= 100):
+		return p, usagef("--loss %v: want 0 to 100 percent", p.loss)
+	}
+	if p.rate, err = parseRate(c.String("rate")); err != nil {
+		return p, usageError{err}
+	}
+	if p.pcap, err = checkOutput(c.String("pcap")); err != nil {
+		return p, usageError{err}
+	}
+	return p, nil
+}
+
+// carrierName is what a carrier may be called. Other machines of a lab have no such names: see street.
+var carrierName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,11}$`)
+
+// parseHome reads KIND or KIND@CARRIER.
+func parseHome(name string) (h home, err error) {
+	for _, a := range aliases {
+		if a.name == name {
+			name = a.is
+		}
+	}
+	kind, carrier, behind := strings.Cut(name, "@")
+	if h.kind, err = natlab.ParseKind(kind); err != nil {
+		return h, fmt.Errorf("there is no NAT of kind %q; `natlab list` prints the kinds", name)
+	}
+	if behind && (!carrierName.MatchString(carrier) || carrier == serverName || machineName.MatchString(carrier)) {
+		return h, fmt.Errorf("carrier %q: want a name of up to 12 lower-case letters, digits and dashes, and not that of a home", carrier)
+	}
+	if behind && h.kind == natlab.Mapping {
+		return h, fmt.Errorf("%s: miniupnpd opens no ports on a router without a public address", name)
+	}
+	h.carrier = carrier
+	return h, h.kind.Missing()
+}
+
+// parseRate reads a number of bytes a second, with K, M or G if it is one of KiB, MiB or GiB.
+func parseRate(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	number, unit := strings.TrimSuffix(text, "iB"), int64(1)
+	if i := len(number) - 1; i > 0 {
+		if shift := strings.IndexByte("KMG", number[i]); shift >= 0 {
+			number, unit = number[:i], 1<<(10*(shift+1))
+		}
+	}
+	var v float64
+	var rest string
+	if n, _ := fmt.Sscanf(number, "%g%s", &v, &rest); n != 1 || !(v*float64(unit) >= 1<<10 && v*float64(unit) <= 1<<40) {
+		return 0, fmt.Errorf("--rate %q: want bytes a second, 1K or more, as 500K or 2M", text)
+	}
+	return int64(v * float64(unit)), nil
+}
+
+// checkOutput makes the file, so that what is wrong with it is known before anything else happens, and returns its path.
+func checkOutput(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("--pcap: no folder for %s: %w", name, errors.Unwrap(err))
+	}
+	path = filepath.Join(dir, filepath.Base(path))
+	if strings.HasPrefix(path, "/run/") {
+		return "", fmt.Errorf("--pcap %s: a lab has a /run of its own: choose another folder", name)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return "", fmt.Errorf("--pcap: %w", err)
+	}
+	return path, f.Close()
+}

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+func shellCommand() *cli.Command {
+	return &cli.Command{
+		Name: "shell", Usage: "a shell on a device behind a NAT", ArgsUsage: " ", Action: shell,
+		Description: `The shell is $SHELL, or sh. With several homes it is in the first. It has the
+environment that "natlab run --help" describes, and natlab is gone when it ends.`,
+		Flags: append(planFlags(),
+			&cli.StringFlag{Name: "server", Usage: "a shell `COMMAND` that runs on the internet's host meanwhile"}),
+	}
+}
+
+func shell(c *cli.Context) (err error) {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	p, err := newPlan(c)
+	if err != nil {
+		return err
+	}
+	if err := enter(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	s, err := p.build()
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err != nil {
+		return err
+	}
+	end, err := s.serve(ctx, c.String("server"))
+	if err != nil {
+		return err
+	}
+	defer end()
+	program := os.Getenv("SHELL")
+	if program == "" {
+		program = "sh"
+	}
+	cmd := s.devices[0].Command(ctx, program)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = s.environment(1)
+	politely(cmd)
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		cmd.SysProcAttr.Foreground = true
+	}
+	return statusOf(cmd.Run())
+}
