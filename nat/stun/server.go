@@ -26,9 +26,13 @@ type Endpoint struct {
 
 // Config is how a server answers.
 type Config struct {
-	// Endpoints are 1 to MaxEndpoints. With two addresses on the same two ports all of RFC 5780 can be answered; with one
+	// Endpoints are up to MaxEndpoints. With two addresses on the same two ports all of RFC 5780 can be answered; with one
 	// address there is ChangePort, but no OTHER-ADDRESS (section 7.4), so clients must know the other port.
 	Endpoints []Endpoint
+
+	// Ports are those of sockets that have all addresses of the machine, for [Server.Answer]: up to two different ones. There
+	// must be an endpoint or a port.
+	Ports []uint16
 
 	// Rate is the answers a second that one source gets, an IPv4 address or a /64 of IPv6, and Burst how many after silence.
 	// Default 20 and 240, up to 100,000 each: the network of one device is found out with at most 60.
@@ -51,6 +55,7 @@ const (
 // nothing of a client but when it was answered.
 type Server struct {
 	endpoints []endpoint
+	ports     []uint16
 	scratch   sync.Pool // of *scratch
 
 	mu      sync.Mutex
@@ -69,8 +74,11 @@ type scratch struct{ request, response stun.Message }
 
 // NewServer makes a server.
 func NewServer(c Config) (*Server, error) {
-	if len(c.Endpoints) == 0 || len(c.Endpoints) > MaxEndpoints {
-		return nil, fmt.Errorf("stun: %d endpoints: want 1 to %d", len(c.Endpoints), MaxEndpoints)
+	if len(c.Endpoints) == 0 && len(c.Ports) == 0 || len(c.Endpoints) > MaxEndpoints {
+		return nil, fmt.Errorf("stun: %d endpoints: want 1 to %d, or ports", len(c.Endpoints), MaxEndpoints)
+	}
+	if n := len(c.Ports); n > 2 || slices.Contains(c.Ports, 0) || n == 2 && c.Ports[0] == c.Ports[1] {
+		return nil, fmt.Errorf("stun: ports %d: want up to two, not 0 and not the same", c.Ports)
 	}
 	if c.Rate < 0 || c.Rate > maxRate || c.Burst < 0 || c.Burst > maxRate || c.Excess < 0 || c.Excess > 1<<20 {
 		return nil, errors.New("stun: Rate and Burst must be 0 to 100,000, Excess 0 to 1 MiB")
@@ -82,6 +90,7 @@ func NewServer(c Config) (*Server, error) {
 		c.Burst = defaultBurst
 	}
 	s := &Server{
+		ports:   slices.Clone(c.Ports),
 		sources: newSources(c.Rate, c.Burst),
 		excess:  newExcess(c.Excess),
 		scratch: sync.Pool{New: func() any { return new(scratch) }},
@@ -132,6 +141,44 @@ func (s *Server) Receive(now time.Time, local int, from netip.AddrPort, b []byte
 	}
 }
 
+// Answer takes a datagram that was sent to an address and port of the machine, and has send send the answer, if it gets one,
+// from another or the same. It is for sockets that have all addresses: what is asked at one that is no endpoint's is answered
+// from that one, or from its other port. message is valid until send returns. The endpoints' own sockets are not used.
+func (s *Server) Answer(now time.Time, at, from netip.AddrPort, b []byte, send func(source, to netip.AddrPort, message []byte)) {
+	sc := s.scratch.Get().(*scratch)
+	defer s.scratch.Put(sc)
+	if to, by, message := s.reply(now, s.answerersAt(unmap(at)), unmap(from), b, sc); message != nil {
+		send(by, to, message)
+	}
+}
+
+// answerers is who answers what is asked at an address, by change; not valid: nobody.
+type answerers [4]netip.AddrPort
+
+// answerersAt is that of any address.
+func (s *Server) answerersAt(at netip.AddrPort) (a answerers) {
+	for i := range s.endpoints {
+		if s.endpoints[i].Addr == at {
+			return s.answerersOf(i)
+		}
+	}
+	a[0] = at
+	if i := slices.Index(s.ports, at.Port()); i >= 0 && len(s.ports) == 2 {
+		a[changeOfPort] = netip.AddrPortFrom(at.Addr(), s.ports[1-i])
+	}
+	return a
+}
+
+// answerersOf is that of an endpoint.
+func (s *Server) answerersOf(local int) (a answerers) {
+	for change, i := range s.endpoints[local].alternates {
+		if i >= 0 {
+			a[change] = s.endpoints[i].Addr
+		}
+	}
+	return a
+}
+
 // Response is an answer, where it goes to, and the index of the endpoint that sends it. No message is no answer.
 type Response struct {
 	Message []byte
@@ -145,35 +192,38 @@ func (s *Server) Respond(now time.Time, local int, from netip.AddrPort, b []byte
 }
 
 func (s *Server) respond(now time.Time, local int, from netip.AddrPort, b []byte, sc *scratch) Response {
-	from = unmap(from)
+	to, by, message := s.reply(now, s.answerersOf(local), unmap(from), b, sc)
+	via := slices.IndexFunc(s.endpoints, func(e endpoint) bool { return e.Addr == by })
+	return Response{Message: message, To: to, Via: max(via, 0)}
+}
+
+// reply is the answer, where it goes to, and who sends it.
+func (s *Server) reply(now time.Time, a answerers, from netip.AddrPort, b []byte, sc *scratch) (to, by netip.AddrPort, message []byte) {
 	if !framed(b, bindingRequest) || !from.IsValid() || from.Port() == 0 || !s.allow(now, from.Addr()) {
-		return Response{}
+		return to, by, nil
 	}
 	q, ok := parseQuery(&sc.request, b)
 	if !ok {
-		return Response{}
+		return to, by, nil
 	}
-	r := Response{To: netip.AddrPortFrom(from.Addr(), from.Port()), Via: s.endpoints[local].alternates[q.change]}
+	to, by = netip.AddrPortFrom(from.Addr(), from.Port()), a[q.change]
 	if q.responsePort != 0 {
-		r.To = netip.AddrPortFrom(from.Addr(), q.responsePort)
+		to = netip.AddrPortFrom(from.Addr(), q.responsePort)
 	}
-	if r.Via < 0 {
+	if !by.IsValid() {
 		q.refuse(stun.AttrChangeRequest)
-		r.Via = local
+		by = a[0]
 	}
-	a := reply{query: q, mapped: from, origin: s.endpoints[r.Via].Addr}
-	if other := s.endpoints[local].alternates[changeBoth]; other >= 0 {
-		a.other = s.endpoints[other].Addr
+	r := reply{query: q, mapped: from, origin: by, other: a[changeBoth]}
+	r.write(&sc.response, sc.request.TransactionID, maxMessage)
+	if over := len(sc.response.Raw) - len(b); over > 0 && !s.exceed(now, over) && !r.write(&sc.response, sc.request.TransactionID, len(b)) {
+		return to, by, nil
 	}
-	a.write(&sc.response, sc.request.TransactionID, maxMessage)
-	if over := len(sc.response.Raw) - len(b); over > 0 && !s.exceed(now, over) && !a.write(&sc.response, sc.request.TransactionID, len(b)) {
-		return Response{}
-	}
-	r.Message = sc.response.Raw
+	message = sc.response.Raw
 	if q.classic {
-		copy(r.Message[4:8], b[4:8])
+		copy(message[4:8], b[4:8])
 	}
-	return r
+	return to, by, message
 }
 
 func (s *Server) allow(now time.Time, from netip.Addr) bool {
