@@ -22,15 +22,16 @@ var anything = []string{"*"}
 // layers is the architecture: every package that has code, and the packages of
 // ours it may import. docs/architecture.md says what each owns.
 var layers = map[string][]string{
-	"wire/control": {"nat"},
-	"wire/peer":    {},
-	"wire/mse":     {},
-	"wire/utp":     {"nat/udpmux"},
-	"wire/dial":    {"wire/peer", "wire/mse", "wire/utp"},
-	"nat":          {},
-	"nat/udpmux":   {},
-	"nat/stun":     {},
-	"nat/portmap":  {"nat"},
+	"wire/control":  {"nat"},
+	"wire/peer":     {},
+	"wire/mse":      {},
+	"wire/utp":      {"nat/udpmux"},
+	"wire/dial":     {"wire/peer", "wire/mse", "wire/utp"},
+	"nat":           {},
+	"nat/udpmux":    {},
+	"nat/stun":      {},
+	"nat/portmap":   {"nat"},
+	"nat/discovery": {"nat", "nat/stun", "nat/udpmux"},
 
 	"edgeagent/picker":  {},
 	"edgeagent/choker":  {},
@@ -38,7 +39,8 @@ var layers = map[string][]string{
 	"edgeagent/swarm":   {"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "wire/peer", "wire/dial"},
 	"edgeagent": {
 		"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "edgeagent/swarm",
-		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux",
+		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial",
+		"nat", "nat/udpmux", "nat/stun", "nat/portmap", "nat/discovery",
 	},
 
 	"rendezvous/metainfo": {},
@@ -58,18 +60,21 @@ var layers = map[string][]string{
 		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/dht",
 		"rendezvous/front", "rendezvous/torrent",
 		"rendezvous/session", "rendezvous/job", "rendezvous/apiclient", "rendezvous/api",
-		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux",
+		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux", "nat/stun",
 	},
 
 	"cmd/rendezvous": {"rendezvous", "wire/dial", "wire/mse"},
 	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
+	"cmd/natlab":     {"integration/natlab", "integration/natlab/classify", "nat"},
 
-	"integration/transcript": {},
-	"integration/natlab":     {"nat"},
-	"integration/programs":   anything,
-	"integration/demo":       anything,
-	"integration/bench":      anything,
+	"integration/transcript":      {},
+	"integration/natlab":          {"nat"},
+	"integration/natlab/classify": {"nat", "nat/stun", "nat/udpmux", "nat/discovery", "integration/natlab", "integration/natlab/virtual"},
+	"integration/natlab/virtual":  {"nat", "integration/natlab"},
+	"integration/programs":        anything,
+	"integration/demo":            anything,
+	"integration/bench":           anything,
 
 	"integration/bench/drivers/measured":  {},
 	"integration/bench/drivers/floor":     {"integration/bench/drivers/measured"},
