@@ -39,11 +39,10 @@ type Conn struct {
 	read     side
 	write    side
 	opened   chan struct{} // of one that we dialled: closed once it is decided; nil afterwards
-	limit    time.Time     // when it is given up: half-open, or lingering. Zero: never
+	limit    time.Time     // when it is given up, once closed. Zero: never
 	wanted   int           // bytes that a waiting Write has left
 	sending  bool          // somebody is in send
 	touched  bool          // it is in its socket's list
-	unproven bool          // it came in, and nobody was told yet
 	finished bool          // by CloseWrite or Close
 	closed   bool          // by Close or Reset: nobody reads or writes any more
 	unheard  bool          // bytes came after Close
@@ -51,7 +50,6 @@ type Conn struct {
 	cause    error         // why it ended, where the core does not know
 
 	alarm alarm
-	half  waiting
 }
 
 func newConn(e *Endpoint, s *socket, remote netip.AddrPort) *Conn {
@@ -93,7 +91,7 @@ func (c *Conn) drive(now time.Time) {
 		return
 	}
 	if !c.limit.IsZero() && !now.Before(c.limit) {
-		c.expire(now)
+		c.kill(now, net.ErrClosed)
 	}
 	c.send(now)
 	c.settle(now)
@@ -145,9 +143,9 @@ func (c *Conn) settle(now time.Time) {
 	if c.gone {
 		return
 	}
-	if c.core.connected() && !c.announce() {
-		c.kill(now, net.ErrClosed)
-		return
+	if c.core.connected() && c.opened != nil {
+		close(c.opened)
+		c.opened = nil
 	}
 	if c.closed {
 		c.drain(now)
@@ -167,19 +165,6 @@ func (c *Conn) settle(now time.Time) {
 		}
 		c.endpoint.alarms.arm(c, at)
 	}
-}
-
-// announce tells who waits for the connection that it is there, and reports whether it is wanted. c.mu is held.
-func (c *Conn) announce() bool {
-	if c.opened != nil {
-		close(c.opened)
-		c.opened = nil
-	}
-	if c.unproven {
-		c.unproven, c.limit = false, time.Time{}
-		return c.endpoint.prove(c)
-	}
-	return true
 }
 
 // wake wakes those who can go on. c.mu is held.

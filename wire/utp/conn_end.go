@@ -10,6 +10,10 @@ import (
 // shut ends the connection for its user. c.mu is held.
 func (c *Conn) shut() {
 	c.closed = true
+	if early := &c.core.recv.early; early.count > 0 {
+		c.unheard = true
+		early.drop(c.core.recv.grow)
+	}
 	c.read.shut()
 	c.write.shut()
 }
@@ -35,24 +39,6 @@ func (c *Conn) kill(now time.Time, cause error) {
 	}
 	c.core.abort()
 	c.send(now)
-	c.forget()
-}
-
-// vanish ends a half-open connection without a word: whoever claims to be its other end may not be.
-func (c *Conn) vanish() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.shut()
-	c.forget()
-}
-
-// expire: the time that a half-open connection had, or one that was closed, is over. c.mu is held.
-func (c *Conn) expire(now time.Time) {
-	if c.closed {
-		c.kill(now, net.ErrClosed)
-		return
-	}
-	c.shut()
 	c.forget()
 }
 

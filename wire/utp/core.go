@@ -18,7 +18,7 @@ type coreConfig struct {
 	RecvBuffer  int              // most bytes to hold for the reader. Default: 1 MiB
 	SendBuffer  int              // most bytes of the writer to hold. Default: 1 MiB
 	MaxDatagram int              // largest UDP payload ever to try, bytes. Default: 1472, IPv4 over Ethernet
-	Seq         uint16           // first sequence number; the endpoint draws it
+	Seq         uint16           // initiator: first sequence number; the endpoint draws it
 	RecvID      uint16           // initiator: connection id of packets to us; the endpoint draws it
 	grow        func(n int) bool // asks for n more bytes of memory; negative gives back. nil: always yes
 	spare       func() int       // about how many bytes grow would give now; nil: as many as anybody wants
@@ -44,15 +44,13 @@ func (c coreConfig) withDefaults() coreConfig {
 type phase uint8
 
 const (
-	synSent     phase = iota // initiator: no answer yet
-	synReceived              // responder: nothing proves yet that the SYN came from where it says
+	synSent phase = iota // initiator: no answer yet
 	established
 )
 
 // timers are instants of the core's clock at which poll has something to do; 0: none.
 type timers struct {
 	syn      time.Duration // the SYN is due
-	giveUp   time.Duration // a responder's peer has not proven its address
 	rto      time.Duration // everything under way counts as lost, while something is
 	persist  time.Duration // a packet is sent though the peer's window is closed
 	trim     time.Duration // memory that is not used is given back
@@ -108,16 +106,14 @@ func newInitiator(now time.Time, conf coreConfig) *core {
 	return c
 }
 
-// newResponder answers a SYN: the answer comes out of poll.
-func newResponder(now time.Time, syn *packet, conf coreConfig) *core {
+// newResponder begins a connection with the first packet after the SYN, which proves its address; see cookie.go. The core
+// takes its sequence numbers from there, and is to receive it next.
+func newResponder(now time.Time, first *packet, conf coreConfig) *core {
+	conf.Seq = first.ack + 1
 	c := newCore(now, conf)
-	c.phase = synReceived
-	c.recvID, c.sendID = syn.connID+1, syn.connID
-	c.recv.next = syn.seq + 1
-	c.recv.ackDue = true
-	c.takeWindow(int(min(syn.window, largestWindow)))
-	c.timers.giveUp = proofTime
-	c.heard(0, syn)
+	c.phase = established
+	c.recvID, c.sendID = first.connID, first.connID-1
+	c.recv.next = first.seq
 	return c
 }
 
@@ -150,19 +146,11 @@ func (c *core) receive(now time.Time, p *packet) {
 	switch {
 	case p.typ == stReset:
 		c.reset(p)
-	case p.typ == stSyn:
-		if c.phase == synReceived && p.seq == c.recv.next-1 {
-			c.recv.ackDue = true
-			c.timers.giveUp = t + proofTime
-			c.heard(t, p)
-		}
+	case p.typ == stSyn: // a repetition that was overtaken
 	case c.phase == synSent:
 		c.answered(t, p)
-	case c.phase == synReceived && p.ack != c.send.next-1:
 	case !c.plausible(p.ack):
 	default:
-		c.phase = established
-		c.timers.giveUp = 0
 		c.heard(t, p)
 		c.acknowledge(t, p)
 		if p.typ == stData || p.typ == stFin {
@@ -196,7 +184,7 @@ func (c *core) endPacket() { c.send.fence = c.send.pending() }
 // read gives bytes of the stream.
 func (c *core) read(b []byte) int { return c.recv.read(b) }
 
-// connected reports whether the peer was heard: the SYN was answered, or the answer to its SYN acknowledged.
+// connected reports whether the SYN was answered; a responder is connected from the beginning.
 func (c *core) connected() bool { return c.phase == established }
 
 // readable is the bytes that read would give.

@@ -18,6 +18,7 @@ func benchmarkCores(b *testing.B, lose int) {
 	a := newInitiator(now, coreConfig{Seq: 1, RecvID: 7})
 	data, out := make([]byte, chunk), make([]byte, 0, 96<<10)
 	var peer *core
+	var entry door
 	packets, acks := 0, 0
 	give := func(from *core, to **core) bool {
 		run, segment, _ := from.poll(now, out)
@@ -37,7 +38,11 @@ func benchmarkCores(b *testing.B, lose int) {
 				continue
 			}
 			if *to == nil {
-				*to = newResponder(now, &p, coreConfig{Seq: 9})
+				var answer []byte
+				if *to, answer = entry.knock(now, &p, coreConfig{Seq: 9}); answer != nil {
+					p, _ := parsePacket(answer)
+					from.receive(now, &p)
+				}
 				continue
 			}
 			(*to).receive(now, &p)

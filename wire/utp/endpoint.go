@@ -20,8 +20,8 @@ import (
 type Config struct {
 	Memory      int          // bytes for the buffers of all connections; default 8 MiB
 	PerConn     int          // most bytes of buffer of a connection, each way; default 1 MiB
-	MaxConns    int          // connections at a time, half-open ones among them; default 4096
-	MaxHalfOpen int          // incoming ones whose address is not proven yet; default 256, 16 of them per IPv4 address or IPv6 /64
+	MaxConns    int          // connections at a time; default 4096
+	MaxHalfOpen int          // incoming ones that wait for Accept; default 256. A SYN alone takes no place
 	Log         *slog.Logger // every connection's end with its figures, at debug level; nil: silent
 }
 
@@ -63,10 +63,9 @@ type Endpoint struct {
 
 	mu    sync.Mutex
 	table map[key]*Conn
-	half  halfOpen
 	reply replyLimit
 
-	counters struct{ accepted, dialled, refusedSYNs, resets, unknown, malformed atomic.Int64 }
+	counters struct{ accepted, dialled, syns, refusedSYNs, resets, unknown, malformed atomic.Int64 }
 }
 
 // key is how a packet finds its connection. The socket is part of it, because a path is (socket, remote).
@@ -78,10 +77,11 @@ type key struct {
 
 // Stats are the counters of an endpoint since it was made, and what it holds now.
 type Stats struct {
-	Conns, HalfOpen   int   // held now; half-open ones are among Conns
+	Conns             int   // held now
 	Memory            int64 // bytes of buffer held now
 	Dialled, Accepted int64 // connections that were opened
-	RefusedSYNs       int64 // connection requests that were ignored, or given up for later ones, because there were too many
+	SYNs              int64 // connection requests that were answered; from whom, nothing proves
+	RefusedSYNs       int64 // connection requests, and first packets after them, that were ignored because there were too many
 	Resets            int64 // RESETs in answer to packets that belong to no connection
 	Unknown           int64 // packets that belong to no connection
 	Malformed         int64 // packets that could not be parsed
@@ -99,7 +99,6 @@ func New(c Config) *Endpoint {
 		ended:   make(chan struct{}),
 		runs:    sync.Pool{New: func() any { b := make([]byte, 0, maxRun); return &b }},
 		table:   make(map[key]*Conn),
-		half:    halfOpen{limit: c.MaxHalfOpen, from: make(map[netip.Addr]int)},
 	}
 }
 
@@ -241,7 +240,6 @@ func (e *Endpoint) forget(c *Conn) {
 	if k := (key{c.socket, c.remote, c.id}); e.table[k] == c {
 		delete(e.table, k)
 	}
-	e.half.remove(c)
 	e.mu.Unlock()
 	e.alarms.remove(c)
 }
@@ -249,17 +247,17 @@ func (e *Endpoint) forget(c *Conn) {
 // Stats returns the counters. They are taken one after the other, not at one moment.
 func (e *Endpoint) Stats() Stats {
 	e.mu.Lock()
-	conns, half := len(e.table), e.half.n
+	conns := len(e.table)
 	e.mu.Unlock()
 	n := &e.counters
 	return Stats{
-		Conns: conns, HalfOpen: half, Memory: e.memory.used.Load(),
-		Dialled: n.dialled.Load(), Accepted: n.accepted.Load(), RefusedSYNs: n.refusedSYNs.Load(),
+		Conns: conns, Memory: e.memory.used.Load(),
+		Dialled: n.dialled.Load(), Accepted: n.accepted.Load(), SYNs: n.syns.Load(), RefusedSYNs: n.refusedSYNs.Load(),
 		Resets: n.resets.Load(), Unknown: n.unknown.Load(), Malformed: n.malformed.Load(),
 	}
 }
 
-// random16 is for ids and first sequence numbers: whoever can guess them can forge packets without seeing ours.
+// random16 is for ids and an initiator's first sequence number: whoever can guess them can forge packets without seeing ours.
 func random16() uint16 {
 	var b [2]byte
 	_, _ = rand.Read(b[:]) // never fails, says its documentation

@@ -11,12 +11,13 @@ import (
 type socket struct {
 	endpoint *Endpoint
 	mux      *udpmux.Socket
+	secret   secret
 	touched  []*Conn // got packets of the batch at hand; belongs to the read loop
 	answer   []byte  // belongs to the read loop
 }
 
 func newSocket(e *Endpoint, s *udpmux.Socket) *socket {
-	return &socket{endpoint: e, mux: s, answer: make([]byte, 0, headerLen)}
+	return &socket{endpoint: e, mux: s, secret: newSecret(), answer: make([]byte, 0, headerLen)}
 }
 
 // socketTo is the first socket that reaches the address's family; nil if none does.
@@ -76,44 +77,96 @@ func (s *socket) run(now time.Time, r udpmux.Run) {
 	}
 }
 
-// find returns the connection that a packet belongs to. For one that belongs to none, it does what is to be done: a SYN
-// opens a connection, anything else is answered with a RESET.
+// find returns the connection that a packet belongs to. For one that belongs to none, it does what is to be done: a SYN is
+// answered, the packet after it opens a connection, anything else is answered with a RESET.
 func (s *socket) find(now time.Time, from netip.AddrPort, p *packet) *Conn {
 	e := s.endpoint
-	var c, evicted *Conn
-	answer := false
 	e.mu.Lock()
-	switch p.typ {
-	case stSyn:
-		if c = e.table[key{s, from, p.connID + 1}]; c != nil {
-			break
-		}
-		if isClosed(e.deaf) {
-			answer = e.reply.allow(now)
-			break
-		}
-		if c, evicted = s.admit(now, from, p); c == nil || evicted != nil {
-			e.counters.refusedSYNs.Add(1)
-		}
-	case stReset:
-		if c = s.resetOf(from, p.connID); c == nil {
-			e.counters.unknown.Add(1)
-		}
-	default:
-		if c = e.table[key{s, from, p.connID}]; c == nil {
-			e.counters.unknown.Add(1)
-			answer = e.reply.allow(now)
-		}
-	}
+	c, what := s.look(now, from, p)
 	e.mu.Unlock()
-	if evicted != nil {
-		evicted.vanish()
-	}
-	if answer {
+	switch what {
+	case greeting:
+		e.counters.syns.Add(1)
+		s.greet(now, from, p)
+	case refusal:
+		e.counters.refusedSYNs.Add(1)
+	case unknown:
+		e.counters.unknown.Add(1)
+	case rejection:
+		e.counters.unknown.Add(1)
 		e.counters.resets.Add(1)
 		s.reset(from, p)
 	}
 	return c
+}
+
+// verdict is what a packet of no connection gets.
+type verdict uint8
+
+const (
+	nothing   verdict = iota
+	greeting          // it is a SYN, and gets an answer
+	refusal           // it asks for a connection, and there are too many
+	unknown           // it is no packet of ours, and gets no answer
+	rejection         // nor is this, and it gets a RESET
+)
+
+// look is find, short of what goes out. e.mu is held.
+func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, verdict) {
+	e := s.endpoint
+	deaf := isClosed(e.deaf)
+	switch p.typ {
+	case stSyn:
+		switch {
+		case e.table[key{s, from, p.connID + 1}] != nil: // a repetition that was overtaken
+			return nil, nothing
+		case deaf:
+			return nil, e.reject(now)
+		case e.full():
+			return nil, refusal
+		}
+		return nil, greeting
+	case stReset:
+		if c := s.resetOf(from, p.connID); c != nil {
+			return c, nothing
+		}
+		return nil, unknown
+	}
+	if c := e.table[key{s, from, p.connID}]; c != nil {
+		return c, nothing
+	}
+	if deaf {
+		return nil, e.reject(now)
+	}
+	switch since := s.secret.sinceSYN(from, p); {
+	case since == 1:
+		if c := s.admit(now, from, p); c != nil {
+			return c, nothing
+		}
+		return nil, refusal // the peer will send it again
+	case since > 1 && since <= firstFlight:
+		return nil, unknown
+	}
+	return nil, e.reject(now)
+}
+
+// firstFlight is how many packets after the SYN one may be that gets no RESET: the first was lost, and will be sent again.
+// More than that a peer does not send before it gets an acknowledgement.
+const firstFlight = 64
+
+// reject is a RESET, if no more than enough were sent. e.mu is held.
+func (e *Endpoint) reject(now time.Time) verdict {
+	if e.reply.allow(now) {
+		return rejection
+	}
+	return unknown
+}
+
+// greet answers a SYN.
+func (s *socket) greet(now time.Time, to netip.AddrPort, syn *packet) {
+	answer := answerSYN(now, syn, syn.seq+s.secret.sum(to, syn.connID), s.endpoint.firstWindow())
+	s.answer = answer.appendMarshal(s.answer[:0])
+	_ = s.mux.Send(to, s.answer, len(s.answer)) // the SYN comes again if this gets lost
 }
 
 // resetOf finds whom a RESET is for. One that a peer sends of its own accord carries the id of all its packets; one that answers

@@ -53,6 +53,7 @@ type fuzzWorld struct {
 	t       *testing.T
 	now     time.Time
 	a, b    *core
+	door    door
 	toA     [][]byte
 	toB     [][]byte
 	written int
@@ -135,10 +136,14 @@ func (w *fuzzWorld) deliver(way *[][]byte, n int) {
 		switch {
 		case way == &w.toA:
 			w.a.receive(w.now, &p)
-		case w.b == nil && p.typ == stSyn:
-			w.b = newResponder(w.now, &p, coreConfig{Seq: 65_535, RecvBuffer: fuzzBuffer, SendBuffer: fuzzBuffer})
-			w.credit++
-		case w.b != nil:
+		case w.b == nil:
+			var answer []byte
+			if w.b, answer = w.door.knock(w.now, &p, coreConfig{Seq: 65_535, RecvBuffer: fuzzBuffer, SendBuffer: fuzzBuffer}); answer != nil {
+				w.toA = append(w.toA, answer)
+			} else {
+				w.credit++
+			}
+		default:
 			w.b.receive(w.now, &p)
 			w.credit++
 		}

@@ -25,7 +25,7 @@ func (c *core) poll(now time.Time, b []byte) (out []byte, segment int, fragment 
 		out, segment = c.appendReset(t, b)
 	case c.phase == synSent:
 		out, segment = c.appendSYN(t, b)
-	case c.phase == synReceived, c.recv.early.count > 0 && c.recv.ackDue:
+	case c.recv.early.count > 0 && c.recv.ackDue:
 		out, segment = c.appendState(t, b) // packets with data have no room for a selective acknowledgement
 	default:
 		if out, segment, fragment = c.appendRun(t, b); segment == 0 {
@@ -51,7 +51,6 @@ func (c *core) wake() time.Time {
 		return c.epoch.Add(c.now)
 	case c.phase != established:
 		at(t.syn)
-		at(t.giveUp)
 	default:
 		if c.closing.over {
 			break

@@ -3,9 +3,8 @@ package utp
 import "time"
 
 const (
-	synRetry  = 3 * time.Second  // doubles twice
-	maxSYNs   = 6                // at 0, 3, 9, 21, 33 and 45 s
-	proofTime = 30 * time.Second // that a responder waits for a sign that the SYN came from where it says
+	synRetry = 3 * time.Second // doubles twice
+	maxSYNs  = 6               // at 0, 3, 9, 21, 33 and 45 s
 )
 
 // answered takes what comes before the SYN was answered. Only a STATE is an answer: its sequence number is that of the
@@ -28,16 +27,13 @@ func (c *core) answered(now time.Duration, p *packet) {
 	}
 }
 
-// tickSetup runs the timers of a connection that is not established.
+// tickSetup runs the timer of an initiator without an answer.
 func (c *core) tickSetup(now time.Duration) {
 	switch {
-	case c.phase == synReceived && now >= c.timers.giveUp:
+	case c.timers.syn == 0 || now < c.timers.syn:
+	case c.syns >= maxSYNs:
 		c.fail(errTimeout)
-	case c.phase == synSent && c.timers.syn != 0 && now >= c.timers.syn:
-		if c.syns >= maxSYNs {
-			c.fail(errTimeout)
-			return
-		}
+	default:
 		c.synDue = true
 	}
 }

@@ -14,6 +14,7 @@ type host struct {
 	t      *testing.T
 	n      *network
 	core   *core
+	door   door // until there is a core
 	config coreConfig
 	app    interface{ turn(h *host) } // nil: nobody reads or writes
 	out    []*link
@@ -77,9 +78,12 @@ func (h *host) arrive(data []byte) {
 		h.t.Fatalf("our own packet %x cannot be read: %v", data, err)
 	}
 	switch {
-	case h.core == nil && p.typ == stSyn:
-		h.core = newResponder(h.time(), &p, h.config)
-	case h.core == nil || h.core.done():
+	case h.core == nil:
+		var answer []byte
+		if h.core, answer = h.door.knock(h.time(), &p, h.config); answer != nil {
+			h.n.send(datagram{data: answer, size: len(answer) + headers, route: h.out, to: h.peer})
+		}
+	case h.core.done():
 		return // the endpoint has forgotten it
 	default:
 		h.core.receive(h.time(), &p)

@@ -16,6 +16,7 @@ type closing struct {
 	wanted   bool // no more is written
 	sent     bool // the FIN has a sequence number
 	repeats  int  // times that it was sent again after theirs had come
+	strays   int  // RESETs that cannot have been the peer's
 	resetDue bool
 	over     bool // nothing is expected any more
 }
@@ -77,15 +78,28 @@ func (s *closing) settle(now time.Duration, c *core) {
 	}
 }
 
-// reset takes a RESET. Its acknowledgement must be that of a packet that we can have sent since the last that was
-// acknowledged: libutp puts there the sequence number of the packet that it answers, which for a STATE is the next one.
+// mostStrays is how many RESETs that were not the peer's make it likely that somebody guesses.
+const mostStrays = 8
+
+// reset takes a RESET. Nothing but its acknowledgement tells the peer's from a forged one: libutp, libtorrent and Transmission,
+// which is libutp, draw its sequence number at random. One that they send of their own accord acknowledges the last
+// packet that came in order, from una-1 to next-1. One for a packet of a connection that they have forgotten carries that
+// packet's sequence number: una to next-1 of data, next of a STATE. The latter cannot be left out: whoever only
+// receives sends nothing else, and would never learn that the peer is gone.
+//
+// So a guess hits once in 65536/(outstanding+2). Somebody who knows the addresses and the id could make all of them in a second,
+// and therefore gets few: an honest peer's first one hits. Who was under attack learns of his peer's end by its silence.
 func (c *core) reset(p *packet) {
+	believed := int(p.ack-(c.send.una-1)) <= c.send.outstanding()+1
+	if c.phase == synSent {
+		believed = c.syns > 0 && p.ack == c.send.next
+	}
 	switch {
+	case c.closing.strays >= mostStrays:
+	case !believed:
+		c.closing.strays++
 	case c.phase == synSent:
-		if c.syns > 0 && p.ack == c.send.next {
-			c.fail(errRefused)
-		}
-	case int(p.ack-(c.send.una-1)) > c.send.outstanding()+1:
+		c.fail(errRefused)
 	case c.onlyFIN():
 		c.closing.over = true
 	default:

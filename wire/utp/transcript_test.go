@@ -49,6 +49,8 @@ type script struct {
 type scriptEnd struct {
 	core   *core
 	conf   coreConfig
+	door   door     // until there is a core
+	answer []byte   // to a SYN
 	way    [][]byte // datagrams on the way from here; nil: lost
 	wrote  int
 	got    int
@@ -155,8 +157,8 @@ func (s *script) send(name string) int {
 		fmt.Fprintf(&s.out, "%v %s %s: %v seq %s%s\n", s.now.Sub(s.start).Round(time.Microsecond), name, number, run[0].typ, seq, text)
 		run = nil
 	}
-	for e.core != nil {
-		out, segment, fragment := e.core.poll(s.now, make([]byte, 0, 8<<10))
+	for {
+		out, segment, fragment := e.poll(s.now)
 		if len(out) == 0 {
 			break
 		}
@@ -184,6 +186,15 @@ func (s *script) send(name string) int {
 	}
 	flush()
 	return count
+}
+
+// poll is that of the core; before there is one, what answers a SYN.
+func (e *scriptEnd) poll(now time.Time) (out []byte, segment int, fragment bool) {
+	if e.core != nil {
+		return e.core.poll(now, make([]byte, 0, 8<<10))
+	}
+	out, e.answer = e.answer, nil
+	return out, headerLen, false
 }
 
 // describe is all but the type and sequence number of a packet in a datagram of so many bytes.
@@ -239,7 +250,7 @@ func (s *script) deliver(name string) {
 			s.t.Fatal(err)
 		}
 		if to.core == nil {
-			to.core = newResponder(s.now, &p, to.conf)
+			to.core, to.answer = to.door.knock(s.now, &p, to.conf)
 		} else {
 			to.core.receive(s.now, &p)
 		}
@@ -306,6 +317,10 @@ func (s *script) forge(e *scriptEnd, words []string) {
 
 func (s *script) status(e *scriptEnd, name string) {
 	c := e.core
+	if c == nil {
+		fmt.Fprintf(&s.out, "%s: no connection\n", name)
+		return
+	}
 	st := c.stats()
 	wake := "never"
 	if w := c.wake(); !w.IsZero() {
