@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	// A fuzzing worker talks with its parent by files that Enter does not hand on.
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {
-		natlab.Enter()
+		Enter()
 	}
 	// Tests wait for what must not come, most of the time.
 	if err := flag.Set("test.parallel", "8"); err != nil {
