@@ -197,16 +197,19 @@ func (m *machine) done(now time.Time, t test, o outcome) {
 }
 
 // wake is when poll must be called again though nothing ended; zero: never.
-func (m *machine) wake() (at time.Time) {
+func (m *machine) wake() time.Time {
+	if !m.settled() {
+		return time.Time{}
+	}
 	for i := range m.silences {
-		t := alive1 + test(i)
-		if m.trials[t].progress == waiting && m.trials[t-alive1+quiet1].progress == over && m.settled() {
-			if due := m.silenceEnds(i); at.IsZero() || due.Before(at) {
-				at = due
-			}
+		switch m.trials[alive1+test(i)].progress {
+		case waiting:
+			return m.silenceEnds(i)
+		case running: // the later ones depend on it
+			return time.Time{}
 		}
 	}
-	return at
+	return time.Time{}
 }
 
 func (m *machine) silenceEnds(i int) time.Time {
