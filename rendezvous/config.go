@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"simplebit/wire/dial"
 	"simplebit/wire/mse"
@@ -22,11 +21,12 @@ import (
 type Config struct {
 	Data            string          // folder for all durable state; default "rendezvous-data"
 	HTTP            string          // host:port of the HTTP API; default 127.0.0.1:8080
-	Control         string          // host:port for devices, UDP (QUIC); default :4433
+	Control         string          // host:port for devices, UDP (QUIC and STUN); default :4433
+	STUNAlt         string          // :port at which STUN is answered as well, UDP, on the host that Control has; default: none
 	Peer            string          // host:port for peers (TCP, uTP) and the DHT (UDP), the port is announced; default :6881
 	NoDHT           bool            // keep out of the DHT
 	DHTBootstrap    []string        // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
-	Public          string          // HOST or HOST:PORT at which devices reach this surrogate; default: one of the machine's addresses
+	Public          []string        // HOST or HOST:PORT at which devices reach this surrogate, for invites the first; default: one of the machine's addresses
 	Transports      dial.Transports // used with peers; default both
 	Encryption      mse.Policy      // of connections with peers; default mse.Prefer
 	AllowPrivate    bool            // contact private addresses that torrents, trackers and peers name
@@ -71,10 +71,11 @@ func (c Config) check() error {
 	if c.NoDHT && len(c.DHTBootstrap) > 0 {
 		return errors.New("--dht-bootstrap is of no use with --no-dht: leave one of them out")
 	}
-	if c.Public != "" {
-		if _, _, err := splitPublic(c.Public, "1"); err != nil {
-			return err
-		}
+	if err := checkSTUNAlt(c.STUNAlt, c.Control); err != nil {
+		return err
+	}
+	if err := checkPublic(c.Public); err != nil {
+		return err
 	}
 	if c.NATSReplicas < 0 || c.NATSReplicas > 5 {
 		return fmt.Errorf("--nats-replicas %d: want 1 to 5, at most as many as the cluster has servers", c.NATSReplicas)
@@ -100,65 +101,3 @@ func AdminSocket(data string) string { return filepath.Join(data, "admin.sock") 
 
 // TokenFile holds the administrator's token for the HTTP API.
 func TokenFile(data string) string { return filepath.Join(data, "admin.token") }
-
-// splitPublic splits --public, whose port, a forwarded one, may be missing.
-func splitPublic(public, defaultPort string) (host, port string, err error) {
-	host, port, err = net.SplitHostPort(public)
-	if err != nil {
-		host, port = strings.TrimSuffix(strings.TrimPrefix(public, "["), "]"), defaultPort
-	}
-	_, notAddr := netip.ParseAddr(host)
-	number, notNumber := strconv.ParseUint(port, 10, 16)
-	if host == "" || notAddr != nil && strings.ContainsAny(host, ":/[]@ ") || notNumber != nil || number == 0 {
-		return "", "", fmt.Errorf("--public %q: want HOST or HOST:PORT", public)
-	}
-	return host, port, nil
-}
-
-// inviteAddr is where invites send devices: the public host, or else an address
-// of this machine, preferring one that the internet reaches. control is where the
-// surrogate listens.
-func inviteAddr(public string, control netip.AddrPort, own []net.Addr, dialable func(netip.Addr) bool) (string, error) {
-	port := strconv.Itoa(int(control.Port()))
-	switch {
-	case public != "":
-	case !control.Addr().IsUnspecified():
-		public = control.Addr().Unmap().String()
-	default:
-		public = chooseAddr(own, dialable)
-	}
-	if public == "" {
-		return "", errors.New("this machine has no address to put into an invite: pass --public")
-	}
-	host, port, err := splitPublic(public, port)
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-// chooseAddr picks the address that most devices can reach: public before
-// private, IPv4 before IPv6, loopback last.
-func chooseAddr(own []net.Addr, public func(netip.Addr) bool) string {
-	best, bestRank := "", 0
-	for _, a := range own {
-		prefix, err := netip.ParsePrefix(a.String())
-		if err != nil || prefix.Addr().IsLinkLocalUnicast() {
-			continue
-		}
-		addr, rank := prefix.Addr(), 1
-		if !addr.IsLoopback() {
-			rank += 2
-		}
-		if public(addr) {
-			rank += 4
-		}
-		if addr.Is4() {
-			rank++
-		}
-		if rank > bestRank {
-			best, bestRank = addr.String(), rank
-		}
-	}
-	return best
-}

@@ -34,10 +34,20 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"node without a host":       {Config{DHTBootstrap: []string{":6881"}}, "--dht-bootstrap"},
 		"node for no DHT":           {Config{NoDHT: true, DHTBootstrap: []string{"a:1"}}, "--no-dht"},
 		"peer port of letters":      {Config{Peer: ":http"}, "--peer"},
-		"public URL":                {Config{Public: "https://example.org"}, "--public"},
-		"public of spaces":          {Config{Public: " "}, "--public"},
-		"public with port 0":        {Config{Public: "example.org:0"}, "--public"},
-		"public":                    {Config{Public: "example.org:4433"}, ""},
+		"public URL":                {Config{Public: []string{"https://example.org"}}, "--public"},
+		"public of spaces":          {Config{Public: []string{" "}}, "--public"},
+		"public with port 0":        {Config{Public: []string{"example.org:0"}}, "--public"},
+		"public":                    {Config{Public: []string{"example.org:4433"}}, ""},
+		"public, the second wrong":  {Config{Public: []string{"example.org", ":1"}}, `--public ":1"`},
+		"public, two of each":       {Config{Public: []string{"example.org", "192.0.2.1", "192.0.2.2", "192.0.2.1:1", "2001:db8::1", "2001:db8::2"}}, ""},
+		"public, three":             {Config{Public: []string{"192.0.2.1", "192.0.2.2", "::ffff:192.0.2.3"}}, "--public"},
+		"STUN":                      {Config{STUNAlt: ":4434"}, ""},
+		"STUN at any port":          {Config{STUNAlt: ":0", Control: ":0"}, ""},
+		"STUN at the same host":     {Config{STUNAlt: "192.0.2.1:4434", Control: "192.0.2.1:4433"}, ""},
+		"STUN at another host":      {Config{STUNAlt: "192.0.2.2:4434", Control: "192.0.2.1:4433"}, "--stun-alt"},
+		"STUN without a port":       {Config{STUNAlt: "4434"}, "--stun-alt"},
+		"STUN at a port of letters": {Config{STUNAlt: ":stun"}, "--stun-alt"},
+		"STUN at the control port":  {Config{STUNAlt: ":4433"}, "--stun-alt"},
 	} {
 		err := c.cfg.withDefaults().check()
 		switch {
@@ -78,12 +88,16 @@ func TestInvitesNameWhereDevicesReachTheSurrogate(t *testing.T) {
 		{"[2001:db8::1]", "[::]:4433", "[2001:db8::1]:4433"},
 		{"[2001:db8::1]:14433", "[::]:4433", "[2001:db8::1]:14433"},
 	} {
-		got, err := inviteAddr(c.public, netip.MustParseAddrPort(c.control), own, nat.Public)
+		var public []string
+		if c.public != "" {
+			public = []string{c.public, "second.example.org"}
+		}
+		got, err := inviteAddr(public, netip.MustParseAddrPort(c.control), own, nat.Public)
 		if err != nil || got != c.want {
 			t.Errorf("--public %q, listening on %s: %q, %v; want %s", c.public, c.control, got, err, c.want)
 		}
 	}
-	if _, err := inviteAddr("", netip.MustParseAddrPort("[::]:4433"), nil, nat.Public); err == nil || !strings.Contains(err.Error(), "--public") {
+	if _, err := inviteAddr(nil, netip.MustParseAddrPort("[::]:4433"), nil, nat.Public); err == nil || !strings.Contains(err.Error(), "--public") {
 		t.Errorf("a machine without addresses: %v", err)
 	}
 }

@@ -19,18 +19,16 @@ type guard struct {
 }
 
 // newGuard knows the surrogate's own peer port on all addresses of this machine
-// and on the public one.
-func newGuard(allowPrivate bool, public string, own []net.Addr, port uint16) guard {
+// and on the public ones.
+func newGuard(allowPrivate bool, publics []string, own []net.Addr, port uint16) guard {
 	g := guard{allowPrivate, map[netip.AddrPort]bool{}}
 	for _, a := range own {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			g.own[netip.AddrPortFrom(p.Addr(), port)] = true
 		}
 	}
-	if host, _, err := splitPublic(public, "1"); err == nil {
-		if a, err := netip.ParseAddr(host); err == nil {
-			g.own[netip.AddrPortFrom(a.Unmap(), port)] = true
-		}
+	for _, a := range publicAddrs(publics) {
+		g.own[netip.AddrPortFrom(a, port)] = true
 	}
 	return g
 }

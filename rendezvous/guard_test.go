@@ -41,7 +41,7 @@ func TestOnlyAddressesThatStrangersMayNameAreContacted(t *testing.T) {
 		{"198.18.0.5:6882", true, true},
 	} {
 		for _, private := range []bool{false, true} {
-			g := newGuard(private, "203.0.113.7:14433", addrs(t, "198.18.0.5/24", "10.0.0.5/8"), 6881)
+			g := newGuard(private, []string{"203.0.113.7:14433", "home.example.org"}, addrs(t, "198.18.0.5/24", "10.0.0.5/8"), 6881)
 			want := c.strict
 			if private {
 				want = c.private
@@ -51,7 +51,7 @@ func TestOnlyAddressesThatStrangersMayNameAreContacted(t *testing.T) {
 			}
 		}
 	}
-	if newGuard(true, "", nil, 1).candidate(netip.AddrPort{}) {
+	if newGuard(true, nil, nil, 1).candidate(netip.AddrPort{}) {
 		t.Error("the zero address may be contacted")
 	}
 }
@@ -70,7 +70,7 @@ func TestNoConnectionReachesThisMachineUnlessThatIsAllowed(t *testing.T) {
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	strict := net.Dialer{Control: newGuard(false, "", nil, 6881).control}
+	strict := net.Dialer{Control: newGuard(false, nil, nil, 6881).control}
 	for _, to := range []struct{ network, addr string }{
 		{"tcp", ln.Addr().String()},
 		{"tcp", "localhost:" + port}, // refused after it is resolved
@@ -86,7 +86,7 @@ func TestNoConnectionReachesThisMachineUnlessThatIsAllowed(t *testing.T) {
 			t.Errorf("%s %s: %v", to.network, to.addr, err)
 		}
 	}
-	open := net.Dialer{Control: newGuard(true, "", nil, 6881).control}
+	open := net.Dialer{Control: newGuard(true, nil, nil, 6881).control}
 	c, err := open.DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)

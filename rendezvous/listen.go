@@ -18,14 +18,15 @@ import (
 // listeners are the open ports.
 type listeners struct {
 	http, admin net.Listener
-	socket      net.PacketConn // of quic
+	socket      *net.UDPConn // of quic and stun
+	stun        *stunService
 	peers       *peerPort
 	transport   *quic.Transport
 	quic        *quic.Listener
 }
 
-// listen opens all ports or none. The caller holds the store's lock.
-func listen(cfg Config, keys keys) (_ *listeners, err error) {
+// listen opens all ports or none. The caller holds the store's lock. own is the machine's addresses.
+func listen(cfg Config, keys keys, own []net.Addr) (_ *listeners, err error) {
 	l := &listeners{}
 	defer func() {
 		if err != nil {
@@ -50,10 +51,15 @@ func listen(cfg Config, keys keys) (_ *listeners, err error) {
 	if l.peers, err = listenPeers(cfg); err != nil {
 		return nil, err
 	}
-	if l.socket, err = net.ListenPacket("udp", cfg.Control); err != nil {
+	pc, err := net.ListenPacket("udp", cfg.Control)
+	if err != nil {
 		return nil, fmt.Errorf("control port: %w: choose another with --control", err)
 	}
-	l.transport = &quic.Transport{Conn: l.socket, StatelessResetKey: resetKey(keys.own)}
+	l.socket = pc.(*net.UDPConn)
+	if l.stun, err = listenSTUN(cfg, l.socket, own); err != nil {
+		return nil, err
+	}
+	l.transport = &quic.Transport{Conn: newControlConn(l.socket, l.stun.control), StatelessResetKey: resetKey(keys.own)}
 	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
 	return l, err
 }
@@ -85,6 +91,9 @@ func (l *listeners) close() {
 	}
 	if l.transport != nil {
 		l.transport.Close()
+	}
+	if l.stun != nil {
+		l.stun.close()
 	}
 	if l.socket != nil {
 		l.socket.Close()

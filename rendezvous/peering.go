@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync"
 
 	"simplebit/rendezvous/dht"
@@ -57,15 +56,6 @@ func newPeering(ctx context.Context, cfg Config, port *peerPort, g guard, db *st
 	joint.Enter = func(t front.Torrent) (torrent.Presence, error) { return p.front.Enter(t) }
 	p.torrents = torrent.New(joint)
 	return p, nil
-}
-
-// publicAddrs is the address of --public where it is one and not a name.
-func publicAddrs(public string) []netip.Addr {
-	host, _, _ := splitPublic(public, "1")
-	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a.Unmap()}
-	}
-	return nil
 }
 
 // run takes peers and DHT queries until ctx ends.

@@ -38,7 +38,11 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(cfg, k) // before any job contacts anybody
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	l, err := listen(cfg, k, own) // before any job contacts anybody
 	if err != nil {
 		return err
 	}
@@ -47,16 +51,17 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 		cfg: cfg, accounts: accounts, pin: control.PinOf(publicKey(k.deployment)),
 		control: l.quic.Addr().(*net.UDPAddr).AddrPort(),
 	}
-	if err := s.open(ctx, db, l); err != nil {
+	if err := s.open(ctx, db, l, own); err != nil {
 		return err
 	}
 	defer s.close()
 	if ready != nil {
-		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), Peer: l.peers.addr, InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
+		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), STUNAlt: l.stun.altAddr(), Peer: l.peers.addr, InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return db.Hold(ctx) })
 	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
+	tasks.Go(func() error { return l.stun.run(ctx) })
 	tasks.Go(func() error { return s.peering.run(ctx) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.http, s.handler(false)) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.admin, adminHandler(db, s.handler(true), cfg.Log)) })
@@ -67,6 +72,7 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 type Info struct {
 	HTTP       string // host:port of the API
 	Control    string // host:port of the control socket
+	STUNAlt    string // host:port of the second STUN port; empty: none
 	Peer       string // host:port for peers
 	InviteAddr string // host:port in invites
 	TokenFile  string // the administrator's token
@@ -87,12 +93,8 @@ type surrogate struct {
 }
 
 // open builds the parts on the store and starts the stored jobs.
-func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners) error {
+func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own []net.Addr) (err error) {
 	cfg := s.cfg
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return err
-	}
 	g := newGuard(cfg.AllowPrivate, cfg.Public, own, l.peers.number)
 	if s.token, err = account.AdminToken(TokenFile(cfg.Data)); err != nil {
 		return err
@@ -111,7 +113,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners) err
 	if err != nil {
 		return err
 	}
-	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, Log: cfg.Log})
+	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, Log: cfg.Log})
 	s.devices.hub = s.hub
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {

@@ -19,11 +19,12 @@ import (
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
 		text("http", "127.0.0.1:8080", "`HOST:PORT` of the HTTP API"),
-		text("control", ":4433", "`HOST:PORT` for devices (UDP)"),
+		text("control", ":4433", "`HOST:PORT` for devices (UDP: QUIC and STUN)"),
+		text("stun-alt", ":4434", "`:PORT` where STUN is answered as well (UDP), empty for none"),
 		text("peer", ":6881", "`HOST:PORT` for peers (TCP and UDP) and the DHT (UDP); its port is announced"),
 		flag("no-dht", "keep out of the DHT"),
 		&cli.StringSliceFlag{Name: "dht-bootstrap", Usage: "`HOST:PORT` of a DHT node to ask first, repeatable (default: the public routers)", EnvVars: []string{variable("dht-bootstrap")}},
-		text("public", "", "`HOST` or HOST:PORT at which devices reach this surrogate (default: an address of this machine)"),
+		&cli.StringSliceFlag{Name: "public", Usage: "`HOST` or HOST:PORT at which devices reach this surrogate; a second address of this machine tells them more of their NATs (default: an address of this machine)", EnvVars: []string{variable("public")}},
 		text("transport", "both", "`WHICH` transports to use with peers: both, tcp or utp"),
 		text("encryption", "prefer", "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off"),
 		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
@@ -75,7 +76,7 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 		return rendezvous.Config{}, fmt.Errorf("--encryption: %w", err)
 	}
 	return rendezvous.Config{
-		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), Peer: c.String("peer"), Public: c.String("public"),
+		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), STUNAlt: c.String("stun-alt"), Peer: c.String("peer"), Public: c.StringSlice("public"),
 		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
 		Transports: transports, Encryption: encryption,

@@ -46,13 +46,13 @@ func configFile(t *testing.T, text string) string {
 }
 
 func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
-	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
+	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\nstun-alt: \"\"\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
 	t.Setenv("SIMPLEBIT_HTTP", "127.0.0.1:2")
 	t.Setenv("SIMPLEBIT_CONTROL", ":2")
 	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
 	got, _, err := run("serve", "--control", ":3", "--config", file)
 	want := rendezvous.Config{
-		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: "home.example.org", AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
+		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: []string{"home.example.org"}, AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
 		DHTBootstrap: []string{"one.example.org:1", "two.example.org:2"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -66,7 +66,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 
 func TestDefaultsServeThisMachineOnly(t *testing.T) {
 	got, _, err := run("serve")
-	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", Peer: ":6881", NATSReplicas: 1, Software: "SimpleBit dev"}
+	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", STUNAlt: ":4434", Peer: ":6881", NATSReplicas: 1, Software: "SimpleBit dev"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
