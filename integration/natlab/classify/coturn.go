@@ -46,11 +46,12 @@ func (s *scene) coturn(ctx context.Context, u *surrogate) (v Verdict, err error)
 	return parseCoturn(said[0], said[1], said[2])
 }
 
-// What the tool says. It has the same words for mapping and filtering.
+// What the tool says. Where the address is public it tells of the mapping when it is asked for the filtering, too.
 var (
-	coturnSeen    = regexp.MustCompile(`UDP reflexive addr: (\S+)`)
-	coturnLocal   = regexp.MustCompile(`Local addr: : (\S+)`)
-	coturnVerdict = regexp.MustCompile(`NAT!? (?:with )?\(?((?:Endpoint|Address)[A-Za-z ]+) (?:Mapping|Filtering)`)
+	coturnSeen      = regexp.MustCompile(`UDP reflexive addr: (\S+)`)
+	coturnLocal     = regexp.MustCompile(`Local addr: : (\S+)`)
+	coturnMapping   = regexp.MustCompile(`NAT(?: with |! \()(Endpoint Independent|Address Dependent|Address and Port Dependent) Mapping`)
+	coturnFiltering = regexp.MustCompile(`NAT with (Endpoint Independent|Address Dependent|Address and Port Dependent) Filtering`)
 )
 
 const (
@@ -78,7 +79,7 @@ func parseCoturn(mapping, filtering, hairpin string) (v Verdict, err error) {
 	}
 	v.Public = answer(outside.Addr() == inside.Addr())
 	v.Preserved = answer(outside.Port() == inside.Port())
-	v.Mapping, v.Filtering = coturnDependence(mapping), coturnDependence(filtering)
+	v.Mapping, v.Filtering = coturnDependence(coturnMapping, mapping), coturnDependence(coturnFiltering, filtering)
 	switch {
 	case strings.Contains(hairpin, coturnHairpin):
 		v.Hairpin = nat.Yes
@@ -100,8 +101,8 @@ func bracketed(s string) string {
 	return "[" + s[:i] + "]" + s[i:]
 }
 
-func coturnDependence(said string) nat.Dependence {
-	m := coturnVerdict.FindStringSubmatch(said)
+func coturnDependence(verdict *regexp.Regexp, said string) nat.Dependence {
+	m := verdict.FindStringSubmatch(said)
 	if m == nil {
 		return nat.Unknown
 	}

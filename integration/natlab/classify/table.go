@@ -30,10 +30,10 @@ type Row struct {
 }
 
 // sideBySide is how many labs Table has at a time: they mostly wait.
-const sideBySide = 6
+const sideBySide = 10
 
 // Table finds out about the kinds of these names, or all, and returns a row for each. It builds labs, so Enter must have
-// been called. It takes about 12 s for each six rows, and fails for names that there are not, if labs cannot be built, and
+// been called. It takes about 10 s for each ten rows, and fails for names that there are not, if labs cannot be built, and
 // if ctx ends.
 func Table(ctx context.Context, names ...string) ([]Row, error) {
 	if len(names) == 0 {
@@ -74,7 +74,6 @@ func (p place) row(ctx context.Context) (r Row, err error) {
 	}
 	defer func() { err = errors.Join(err, s.lab.Close()) }()
 	r.Expect = s.router.Expect()
-	// One after the other: who measures the steps of ports must be alone.
 	if r.Kernel, err = s.kernelVerdict(ctx); err != nil {
 		return r, err
 	}
@@ -90,10 +89,15 @@ func (p place) row(ctx context.Context) (r Row, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, u.close()) }()
-	if r.Agent, err = s.agent(ctx, u); err != nil {
-		return r, err
+	var errAgent, errCoturn error
+	var both sync.WaitGroup
+	both.Go(func() { r.Agent, errAgent = s.agent(ctx, u) })
+	if r.Expect.Step != 0 {
+		both.Wait() // who measures the steps of ports must be alone
 	}
-	if r.Coturn, err = s.coturn(ctx, u); err != nil {
+	both.Go(func() { r.Coturn, errCoturn = s.coturn(ctx, u) })
+	both.Wait()
+	if err := errors.Join(errAgent, errCoturn); err != nil {
 		return r, err
 	}
 	r.judge()

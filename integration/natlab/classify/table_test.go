@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"simplebit/integration/natlab"
+	"simplebit/nat"
 )
 
 func TestAllWitnessesAgreeOrTheDifferenceIsExplained(t *testing.T) {
 	natlab.Require(t)
+	t.Parallel()
 	began := time.Now()
 	rows, err := Table(t.Context())
 	if err != nil {
@@ -26,5 +28,68 @@ func TestAllWitnessesAgreeOrTheDifferenceIsExplained(t *testing.T) {
 		for _, wrong := range r.Wrong {
 			t.Errorf("%s: %s", r.Name, wrong)
 		}
+	}
+}
+
+// What turnutils_natdiscovery 4.6.1 says, shortened.
+const (
+	coturnNoNAT = "RFC 5780 response 1\n0: : IPv6. UDP reflexive addr: 2001:db8:1:3::a:42356\n0: : IPv6. Local addr: : 2001:db8:1:3::a:42356\n" +
+		"No NAT! (Endpoint Independent Mapping)\n"
+	coturnNAT = "RFC 5780 response 1\n0: : IPv4. UDP reflexive addr: 198.18.3.2:20000\n0: : IPv4. Local addr: : 192.168.1.10:44954\n"
+)
+
+func TestWhatCoturnSaysIsUnderstood(t *testing.T) {
+	for _, c := range []struct {
+		mapping, filtering, hairpin string
+		want                        nat.Behaviour
+	}{
+		{
+			coturnNoNAT, coturnNoNAT + "STUN receive timeout..\nNAT with Address and Port Dependent Filtering!", "Received a request (maybe a successful hairpinning)",
+			nat.Behaviour{Public: nat.Yes, Mapping: nat.EndpointIndependent, Filtering: nat.AddressAndPortDependent, Preserved: nat.Yes, Hairpin: nat.Yes, Reachable: nat.No},
+		},
+		{
+			coturnNAT + "NAT with Address Dependent Mapping!", coturnNAT + "NAT with Endpoint Independent Filtering!", "STUN receive timeout..",
+			nat.Behaviour{Public: nat.No, Mapping: nat.AddressDependent, Filtering: nat.EndpointIndependent, Preserved: nat.No, Hairpin: nat.No, Reachable: nat.Yes},
+		},
+		{coturnNAT, "", "", nat.Behaviour{Public: nat.No, Preserved: nat.No}},
+		{"STUN receive timeout..", "STUN receive timeout..", "Bad file descriptor", nat.Behaviour{Blocked: true}},
+	} {
+		if got, err := parseCoturn(c.mapping, c.filtering, c.hairpin); err != nil || got.Behaviour != c.want {
+			t.Errorf("%q:\n got %+v, %v\nwant %+v", c.mapping, got.Behaviour, err, c.want)
+		}
+	}
+	for _, bad := range []string{"", "core dumped", strings.Replace(coturnNAT, ":20000", "", 1), strings.Replace(coturnNAT, "192.168", "192.168.1", 1)} {
+		if got, err := parseCoturn(bad, "", ""); err == nil {
+			t.Errorf("%q is taken for %+v", bad, got)
+		}
+	}
+}
+
+func TestDifferencesAreWrongUnlessExplained(t *testing.T) {
+	expect := natlab.AddressDependent.Expect()
+	good := Verdict{Behaviour: expect}
+	deaf := good
+	deaf.Mapping, deaf.Double = nat.AddressAndPortDependent, nat.Unsure
+	for _, c := range []struct {
+		row              Row
+		explained, wrong int
+		remark           string
+	}{
+		{Row{Expect: expect, Kernel: good, Virtual: good, Agent: good, Coturn: good}, 0, 0, "agree"},
+		{Row{Expect: expect, Kernel: good, Virtual: good, Agent: good, Coturn: deaf}, 1, 0, "explained"},
+		{Row{Expect: expect, Kernel: good, Virtual: good, Agent: good, Coturn: Verdict{Missing: "not installed"}}, 1, 0, "explained"},
+		{Row{Expect: expect, Kernel: good, Virtual: good, Agent: deaf, Coturn: deaf}, 1, 1, "WRONG"},
+		{Row{Expect: expect, Kernel: good, Virtual: Verdict{Behaviour: nat.Behaviour{Blocked: true}}, Agent: good, Coturn: good}, 0, 1, "WRONG"},
+	} {
+		c.row.judge()
+		if len(c.row.Explained) != c.explained || len(c.row.Wrong) != c.wrong || c.row.remark() != c.remark {
+			t.Errorf("%s: explained %q, wrong %q", c.row.remark(), c.row.Explained, c.row.Wrong)
+		}
+	}
+}
+
+func TestUnknownNamesAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
+	if rows, err := Table(t.Context(), "full-cone", "cone"); err == nil || rows != nil || !strings.Contains(err.Error(), CGNATHairpin) {
+		t.Errorf("%v, %v, want the list of names", rows, err)
 	}
 }
