@@ -101,3 +101,26 @@ func TestConnectionsShareLittleMemoryAndNoneStarves(t *testing.T) {
 		}
 	}
 }
+
+// 99 peers send a byte each as far ahead as sequence numbers let them: 4 MiB were not enough when slots were counted by
+// distance.
+func TestLonePacketsFarAheadCostLittle(t *testing.T) {
+	b := &budget{total: 4 << 20}
+	for i := range 99 {
+		a := &allotment{budget: b}
+		r := receiver{limit: 1 << 20, next: uint16(700 * i), grow: a.grow, spare: a.spare}
+		if r.accept(r.next+maxEarly, []byte{0}, false) || !r.accept(r.next+maxEarly-1, []byte{0}, false) {
+			t.Fatalf("%d packets ahead is not what is held at most", maxEarly-1)
+		}
+		if r.early.trim(r.grow); a.held != int64(r.early.memory()) {
+			t.Fatalf("%d bytes are held, %d counted", r.early.memory(), a.held)
+		}
+		if r.early.drop(r.grow); a.held != 0 {
+			t.Fatalf("%d bytes are left", a.held)
+		}
+		r.accept(r.next+maxEarly-1, []byte{0}, false)
+	}
+	if limit := int64(99 * 7000); b.used.Load() > limit {
+		t.Errorf("99 packets of 21 bytes cost %d bytes, more than %d", b.used.Load(), limit)
+	}
+}

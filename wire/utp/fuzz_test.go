@@ -75,6 +75,9 @@ func (w *fuzzWorld) step(op, x, y byte) {
 	switch op % 10 {
 	case 0:
 		w.write(int(x) * 16)
+		if y&1 == 1 {
+			w.a.endPacket()
+		}
 	case 1:
 		w.deliver(&w.toB, int(x))
 	case 2:
@@ -242,10 +245,10 @@ func (w *fuzzWorld) check() {
 			continue
 		}
 		s := &c.send
-		if c.memory() > 6*fuzzBuffer+maxEarly*slotBytes {
+		if c.memory() > 6*fuzzBuffer+mostPages*(pageBytes+entryBytes) {
 			w.t.Fatalf("%d bytes are held", c.memory())
 		}
-		if s.flight < 0 || s.flight > s.held || s.held > s.cut || s.cut > s.ring.n || s.lost < 0 || s.sacks < 0 || s.partials < 0 {
+		if s.flight < 0 || s.flight > s.held || s.held > s.cut || s.cut > s.ring.n || s.lost < 0 || s.sacks < 0 || s.partials < 0 || s.fence > s.pending() {
 			w.t.Fatalf("%d under way, %d held, %d cut, %d in all; %d lost, %d arrived, %d partial",
 				s.flight, s.held, s.cut, s.ring.n, s.lost, s.sacks, s.partials)
 		}

@@ -288,7 +288,7 @@ func TestGapsCostNoMoreThanTheBuffer(t *testing.T) {
 			p.seq, p.payload = p.seq+ahead, make([]byte, size)
 			c.a.receive(c.now, &p)
 		}
-		if got, limit := c.a.memory(), 2*c.a.recv.limit+maxEarly*slotBytes+2*minRing; got > limit {
+		if got, limit := c.a.memory(), 2*c.a.recv.limit+mostPages*(pageBytes+entryBytes)+2*minRing; got > limit {
 			t.Errorf("packets of %d bytes: %d bytes are held, more than %d", size, got, limit)
 		}
 		if c.a.recv.early.bytes > c.a.recv.limit {

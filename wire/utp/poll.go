@@ -132,11 +132,13 @@ func (c *core) appendState(now time.Duration, b []byte) ([]byte, int) {
 	p := c.packet(now, stState)
 	start := len(b)
 	b = p.appendHeader(b)
-	if c.recv.early.count > 0 {
+	// No answer is longer than what it answers: whoever forges the source of short packets must not make us send long ones there.
+	// Ordinary packets with data leave room for all that there is to say.
+	mask := c.recv.early.appendSACK(append(b, 0, 0), c.recv.next, c.recv.asked-headerLen-extHeaderLen)
+	if size := len(mask) - len(b) - extHeaderLen; size > 0 {
 		b[start+1] = extSACK
-		b = append(b, 0, 0)
-		b = c.recv.early.appendSACK(b, c.recv.next)
-		b[start+headerLen+1] = byte(len(b) - start - headerLen - extHeaderLen)
+		b = mask
+		b[start+headerLen+1] = byte(size)
 	}
 	c.told(now, &p)
 	if c.closing.sent && c.recv.finished {
@@ -158,7 +160,7 @@ func (c *core) appendSmall(now time.Duration, b []byte, p *packet) ([]byte, int)
 
 // told notes that a packet with this header goes out now: the peer knows of all that came and of the window.
 func (c *core) told(now time.Duration, p *packet) {
-	c.recv.ackDue = false
+	c.recv.ackDue, c.recv.asked = false, 0
 	c.recv.promised = int(p.window)
 	c.timers.sent = now
 }

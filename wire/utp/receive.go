@@ -12,6 +12,7 @@ type receiver struct {
 	limit    int    // most bytes to hold
 	promised int    // bytes that the peer may still send as far as it knows
 	ackDue   bool   // something came that must be acknowledged
+	asked    int    // bytes of packets that came since something was sent, at most maxHeader
 	refused  bool   // the budget had no memory when it was asked last
 	finKnown bool
 	finSeq   uint16
@@ -44,6 +45,7 @@ func (r *receiver) most() int {
 // accept takes a packet that has a sequence number, and reports whether its payload was new.
 func (r *receiver) accept(seq uint16, payload []byte, fin bool) bool {
 	r.ackDue = true
+	r.asked = min(r.asked+headerLen+len(payload), maxHeader)
 	ahead := int(int16(seq - r.next))
 	if ahead < 0 || r.finished {
 		return false

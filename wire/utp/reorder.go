@@ -1,11 +1,13 @@
 package utp
 
 const (
-	chunkSize  = 512      // bytes
-	slabChunks = 7        // allocated at a time
-	maxEarly   = 16 << 10 // packets that the last may be ahead of the first missing one
-	minSlots   = 64
-	slotBytes  = 8 // memory of a slot
+	chunkSize  = 512 // bytes
+	slabChunks = 7   // allocated at a time
+	pageSlots  = 64
+	pageBytes  = pageSlots*8 + 16 // memory of a page
+	entryBytes = 8                // and of its place in the table
+	mostPages  = 256
+	maxEarly   = (mostPages - 1) * pageSlots // packets that the last may be ahead of the first missing one
 )
 
 // early is a packet that came before one which is still missing.
@@ -15,35 +17,65 @@ type early struct {
 	held  bool
 }
 
+// page is the slots of packets that follow each other.
+type page struct {
+	slots [pageSlots]early
+	held  int   // packets in it
+	next  *page // in the list of unused ones
+}
+
 // reorder holds packets that came early, by sequence number, and their payloads in chains of chunks: what is missing
 // has no known length, so there is no telling where in the stream they belong.
+//
+// Only pages with a packet in them exist: a lone packet far ahead must not cost the memory of all that may come before it.
 type reorder struct {
-	slots   []early // a power of two, by sequence number
-	count   int     // packets held
-	bytes   int     // of payload held
-	highest uint16  // sequence number of the furthest packet, when count > 0
+	pages   []*page // a power of two, by sequence number; nil: nothing held
+	unused  *page
+	made    int    // pages, used or not
+	count   int    // packets held
+	bytes   int    // of payload held
+	highest uint16 // sequence number of the furthest packet, when count > 0
 	slabs   [][]byte
 	next    []uint32 // of chunk i-1: the next of its chain, or free one
 	free    uint32   // first free chunk
 	used    int      // chunks in chains
 }
 
-// has reports whether the packet with this sequence number is held; first is the one missing.
+// page is where the page of a packet has its place in the table, which is not empty.
+func (r *reorder) page(seq uint16) **page { return &r.pages[int(seq/pageSlots)&(len(r.pages)-1)] }
+
+// slot is the packet's own; nil if its page has none.
+func (r *reorder) slot(seq uint16) *early {
+	if len(r.pages) == 0 {
+		return nil
+	}
+	p := *r.page(seq)
+	if p == nil {
+		return nil
+	}
+	return &p.slots[seq%pageSlots]
+}
+
+// has reports whether the packet with this sequence number is held. It must not be before the one missing, nor further ahead
+// than any that was put.
 func (r *reorder) has(seq uint16) bool {
-	return len(r.slots) > 0 && r.slots[int(seq)&(len(r.slots)-1)].held
+	s := r.slot(seq)
+	return s != nil && s.held
 }
 
 // put holds a packet that is ahead packets after the missing one, in at most limit bytes of chunks, and reports whether
 // it did.
 func (r *reorder) put(seq uint16, ahead int, payload []byte, limit int, grow func(int) bool) bool {
-	if !r.widen(seq, ahead, grow) || r.has(seq) {
+	if ahead >= maxEarly || !r.widen(seq, ahead, grow) || r.has(seq) || !r.open(seq, grow) {
 		return false
 	}
 	first, ok := r.store(payload, limit, grow)
 	if !ok {
+		r.shut(seq)
 		return false
 	}
-	r.slots[int(seq)&(len(r.slots)-1)] = early{chunk: first, size: uint16(len(payload)), held: true}
+	*r.slot(seq) = early{chunk: first, size: uint16(len(payload)), held: true}
+	(*r.page(seq)).held++
 	if r.count == 0 || int16(seq-r.highest) > 0 {
 		r.highest = seq
 	}
@@ -52,34 +84,59 @@ func (r *reorder) put(seq uint16, ahead int, payload []byte, limit int, grow fun
 	return true
 }
 
-// widen makes slots for packets up to ahead after the missing one.
+// widen makes the table large enough for a packet that is ahead packets after the missing one.
 func (r *reorder) widen(seq uint16, ahead int, grow func(int) bool) bool {
-	if ahead < len(r.slots) {
+	missing := (seq - uint16(ahead)) / pageSlots
+	need := int(seq/pageSlots-missing)%(1<<16/pageSlots) + 1
+	if need <= len(r.pages) {
 		return true
 	}
-	if ahead >= maxEarly {
-		return false
-	}
-	size := max(len(r.slots), minSlots)
-	for size <= ahead {
+	size := max(len(r.pages), 1)
+	for size < need {
 		size *= 2
 	}
-	if !grow((size - len(r.slots)) * slotBytes) {
+	if !grow((size - len(r.pages)) * entryBytes) {
 		return false
 	}
-	slots := make([]early, size)
-	missing := seq - uint16(ahead)
-	for i := range len(r.slots) {
-		s := missing + uint16(i)
-		slots[int(s)&(size-1)] = r.slots[int(s)&(len(r.slots)-1)]
+	pages := make([]*page, size)
+	for i := range len(r.pages) {
+		n := int(missing) + i
+		pages[n&(size-1)] = r.pages[n&(len(r.pages)-1)]
 	}
-	r.slots = slots
+	r.pages = pages
 	return true
+}
+
+// open makes the packet's page unless there is one.
+func (r *reorder) open(seq uint16, grow func(int) bool) bool {
+	at := r.page(seq)
+	if *at != nil {
+		return true
+	}
+	if r.unused == nil {
+		if !grow(pageBytes) {
+			return false
+		}
+		r.made++
+		r.unused = &page{}
+	}
+	p := r.unused
+	r.unused, p.next = p.next, nil
+	*at = p
+	return true
+}
+
+// shut takes the packet's page out of the table if it holds nothing.
+func (r *reorder) shut(seq uint16) {
+	if at := r.page(seq); (*at).held == 0 {
+		(*at).next, r.unused = r.unused, *at
+		*at = nil
+	}
 }
 
 // take moves the payload of the packet to the ring, which has room, and forgets the packet.
 func (r *reorder) take(seq uint16, to *ring) {
-	s := &r.slots[int(seq)&(len(r.slots)-1)]
+	s := r.slot(seq)
 	left := int(s.size)
 	for i := s.chunk; i != 0; {
 		n := min(left, chunkSize)
@@ -93,10 +150,12 @@ func (r *reorder) take(seq uint16, to *ring) {
 	r.count--
 	r.bytes -= int(s.size)
 	*s = early{}
+	(*r.page(seq)).held--
+	r.shut(seq)
 }
 
 // sizeOf is the payload length of a packet that is held.
-func (r *reorder) sizeOf(seq uint16) int { return int(r.slots[int(seq)&(len(r.slots)-1)].size) }
+func (r *reorder) sizeOf(seq uint16) int { return int(r.slot(seq).size) }
 
 func (r *reorder) chunk(i uint32) []byte {
 	i--
@@ -151,5 +210,5 @@ func (r *reorder) drop(grow func(int) bool) {
 }
 
 func (r *reorder) memory() int {
-	return len(r.slots)*slotBytes + len(r.slabs)*slabChunks*(chunkSize+4)
+	return len(r.pages)*entryBytes + r.made*pageBytes + len(r.slabs)*slabChunks*(chunkSize+4)
 }

@@ -64,7 +64,7 @@ func TestSelectiveAcknowledgementNamesWhatIsHeld(t *testing.T) {
 		for _, a := range c.ahead {
 			r.accept(r.next+uint16(a), []byte("x"), false)
 		}
-		mask := r.early.appendSACK(nil, r.next)
+		mask := r.early.appendSACK(nil, r.next, maxSACK)
 		if !bytes.Equal(mask, unhex(t, c.want)) {
 			t.Errorf("%v: %x", c.ahead, mask)
 		}

@@ -6,13 +6,13 @@ import "math/bits"
 const maxSACK = 128
 
 // appendSACK appends the bits of the packets held after the missing one (BEP 29: bit 0 is the packet after it), in whole
-// words of four bytes.
-func (r *reorder) appendSACK(b []byte, missing uint16) []byte {
+// words of four bytes, at most most bytes.
+func (r *reorder) appendSACK(b []byte, missing uint16, most int) []byte {
 	if r.count == 0 {
 		return b
 	}
 	span := int(r.highest - missing) // bits up to the highest
-	size := min((span+31)/32*4, maxSACK)
+	size := max(min((span+31)/32, most/4, maxSACK/4), 0) * 4
 	start := len(b)
 	for range size {
 		b = append(b, 0)

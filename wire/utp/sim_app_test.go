@@ -96,6 +96,9 @@ func (a *talker) talk(h *host) {
 		if h.core != nil {
 			if rng.IntN(3) > 0 {
 				a.write(h, 1+rng.Int64N(int64(a.chunk)))
+				if rng.IntN(4) == 0 {
+					h.core.endPacket()
+				}
 			}
 			if rng.IntN(3) > 0 {
 				a.read(h, 1+rng.Int64N(int64(a.chunk)))
