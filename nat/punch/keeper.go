@@ -1,0 +1,137 @@
+package punch
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// A path that is kept is asked every KeepInterval or a little earlier, which also keeps the mappings of NATs, every second
+// where an answer is missing, and is lost when MaxSilence has passed since the last answer (RFC 7675 section 5.1).
+const (
+	KeepInterval = 10 * time.Second
+	MaxSilence   = 15 * time.Second
+
+	keepAgain = time.Second
+	keepFrom  = maxSent // numbers of the requests of keepers begin here
+	keepOpen  = 16      // as many of the last requests can still be answered
+
+	answersEach  = 250 * time.Millisecond // an answer to the peer comes back
+	answersBurst = 5 * time.Second        // all of them
+)
+
+// Keeper proves that a path still leads to the peer, and answers the peer's proofs. Only answers to questions of its own
+// count: data can be anybody's. The path never moves; what comes from elsewhere is ignored. It is not for
+// concurrent use. The times that it is told never go back.
+type Keeper struct {
+	codec       codec
+	controlling bool
+	path        Path
+	random      *rand.Rand
+	nonce       [nonceSize]byte
+
+	count    uint32 // of the next request
+	answered uint32 // requests before this one count no longer
+	next     time.Time
+	heard    time.Time
+	waiting  bool // for an answer
+	full     time.Time
+	reply    []byte
+}
+
+// Keeper returns what keeps the path, nil unless the outcome is Connected. The machine is not needed any more then.
+func (m *Machine) Keeper(now time.Time) *Keeper {
+	if m.outcome != Connected {
+		return nil
+	}
+	seed := binary.BigEndian.Uint64(m.nonce[:])
+	k := &Keeper{
+		codec: m.codec, controlling: m.plan.Controlling, path: m.path, nonce: m.nonce, random: rand.New(rand.NewPCG(seed, 0)),
+		count: keepFrom, answered: keepFrom, heard: now, full: now,
+	}
+	for _, r := range m.replies {
+		if r.socket == m.path.Socket && r.to == m.path.Remote {
+			k.reply = r.data
+		}
+	}
+	k.next = now.Add(k.interval())
+	return k
+}
+
+// interval is 8 to 10 s, so that keepers do not keep in step.
+func (k *Keeper) interval() time.Duration {
+	return KeepInterval - time.Duration(k.random.Int64N(int64(KeepInterval/5)))
+}
+
+// Path returns what is kept.
+func (k *Keeper) Path() Path { return k.path }
+
+// Lost reports whether the path is to be closed: it is then silent for MaxSilence.
+func (k *Keeper) Lost(now time.Time) bool { return now.Sub(k.heard) >= MaxSilence }
+
+// Poll appends what is to be sent now to out: one answer and one request at most. It sends nothing over a lost path.
+func (k *Keeper) Poll(now time.Time, out []Datagram) []Datagram {
+	if k.reply != nil {
+		out = append(out, Datagram{Socket: k.path.Socket, To: k.path.Remote, Data: k.reply})
+		k.reply = nil
+	}
+	if now.Before(k.next) || k.Lost(now) {
+		return out
+	}
+	data := k.codec.marshal(message{id: newID(k.nonce, k.count)}, probeSize)
+	k.count++
+	k.waiting = true
+	k.next = now.Add(keepAgain)
+	return append(out, Datagram{Socket: k.path.Socket, To: k.path.Remote, Data: data})
+}
+
+// Wake is when Poll, or Lost, must be called although nothing came.
+func (k *Keeper) Wake() time.Time {
+	switch end := k.heard.Add(MaxSilence); {
+	case k.reply != nil:
+		return k.heard
+	case k.next.After(end):
+		return end
+	}
+	return k.next
+}
+
+// Receive takes a datagram that came to one of the sockets, and reports whether it says that the path works.
+func (k *Keeper) Receive(now time.Time, socket int, from netip.AddrPort, b []byte) bool {
+	if socket != k.path.Socket || unmap(from) != k.path.Remote || k.Lost(now) {
+		return false
+	}
+	x, ok := k.codec.parse(b)
+	if !ok {
+		return false
+	}
+	if !x.answer {
+		k.question(now, x, len(b))
+		return false
+	}
+	n := number(x.id)
+	if x.id != newID(k.nonce, n) || n < k.answered || n >= k.count || k.count-n > keepOpen {
+		return false
+	}
+	k.answered = n + 1
+	k.heard = now
+	if k.waiting {
+		k.waiting = false
+		k.next = now.Add(k.interval())
+	}
+	return true
+}
+
+// question answers one of the peer's, which may still be confirming the path. A recorded one can be sent again by
+// anybody, so there is a limit.
+func (k *Keeper) question(now time.Time, x message, size int) {
+	if k.full.Before(now) {
+		k.full = now
+	}
+	if k.full.Sub(now) > answersBurst-answersEach {
+		return
+	}
+	k.full = k.full.Add(answersEach)
+	k.reply = k.codec.marshal(message{id: x.id, answer: true, nominate: k.controlling}, size)
+}
