@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 
@@ -55,6 +56,7 @@ func shell(c *cli.Context) (err error) {
 	politely(cmd)
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		cmd.SysProcAttr.Foreground = true
+		fmt.Fprintf(os.Stderr, "natlab: %s behind %s; `env | grep NATLAB` shows all addresses, exit ends the lab\n", s.devices[0].Name(), s.routers[0].Kind())
 	}
 	return statusOf(cmd.Run())
 }

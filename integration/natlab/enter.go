@@ -29,16 +29,17 @@ var forwarded = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT
 
 // Enter runs the calling program once more, with the same arguments, environment and standard files, inside fresh mount,
 // network and process namespaces (and a user namespace unless it is root, in which it then is uid 0). It must be the first
-// thing that main or TestMain does. In the original process it never returns: it waits and exits with the program's exit
-// code, or 128 + n if signal n ended the program. In the program inside it returns, and New works.
+// thing that main or TestMain does, but for what may be done three times, such as to look at the arguments. In the original
+// process it never returns: it waits and exits with the program's exit code, or 128 + n if signal n ended the program. In
+// the program inside it returns, and New works.
 //
 // If this machine cannot do it, Enter returns in the original process without having done anything; Available says why.
 //
-// Three processes take part. The original one forwards SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, each
-// delivered once: the inner ones have a process group of their own, so Ctrl-C on a terminal does not reach them twice (and
-// they cannot read from the terminal). The second one is process 1 inside; it reaps orphans, which the program itself could
-// not do without stealing from os/exec, and dies with the original process (PR_SET_PDEATHSIG), whereupon the kernel kills
-// everything in the namespaces. The third one is the program.
+// Three processes take part. The original one forwards SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, each delivered
+// once: the inner ones have a process group of their own, so Ctrl-C on a terminal does not reach them twice (and they cannot
+// read from the terminal, unless the program starts one with SysProcAttr.Foreground). The second one is process 1 inside; it
+// reaps orphans, which the program itself could not do without stealing from os/exec, and dies with the original process
+// (PR_SET_PDEATHSIG), whereupon the kernel kills everything in the namespaces. The third one is the program.
 func Enter() {
 	switch stage := os.Getenv(stageEnv); {
 	case stage == stageInit && os.Getpid() == 1:
@@ -75,6 +76,7 @@ func runOuter() (code int, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{alive}
 	cmd.SysProcAttr = namespaces()
+	defer keepTerminal()()
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
@@ -91,6 +93,20 @@ func runOuter() (code int, err error) {
 		return 0, err
 	}
 	return exitCode(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
+}
+
+// keepTerminal returns how to make this process's group that of the terminal's foreground again, if it is now: a program
+// inside may have given it to a shell, which does not take it back from there.
+func keepTerminal() (again func()) {
+	const terminal = 0 // standard input
+	group, err := unix.IoctlGetInt(terminal, unix.TIOCGPGRP)
+	if err != nil || group != unix.Getpgrp() {
+		return func() {}
+	}
+	return func() {
+		signal.Ignore(unix.SIGTTOU) // what the kernel does to those in the background
+		unix.IoctlSetPointerInt(terminal, unix.TIOCSPGRP, group)
+	}
 }
 
 // namespaces are the attributes of a process that is to be process 1 of everything new. The caller is mapped to uid 0,
