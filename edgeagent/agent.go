@@ -36,7 +36,9 @@ type Config struct {
 	// Transports and Encryption are those of connections with peers; default dial.Both and mse.Prefer.
 	Transports dial.Transports
 	Encryption mse.Policy
-	Log        *slog.Logger
+	// NoPortMapping leaves the peer port closed on a router that would open it on request (PCP, NAT-PMP, UPnP).
+	NoPortMapping bool
+	Log           *slog.Logger
 
 	retry       func(failures int) time.Duration // wait before the surrogate is tried again; default backoff
 	reportEvery time.Duration                    // least time between two reports of a torrent; default 1 s
@@ -101,13 +103,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := set.load(ctx); err != nil {
 		return err
 	}
-	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, port: ports.number}
+	network := newNetwork(cfg, ports)
+	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, network: network, port: ports.number}
 	afloat, sink := context.WithCancel(context.WithoutCancel(ctx)) // the socket, until the surrogate has had its farewell
 	tasks.Go(func() error { return ports.socket.Run(afloat) })
 	tasks.Go(func() error {
 		defer sink()
 		return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know})
 	})
+	tasks.Go(func() error { return network.run(ctx) })
 	tasks.Go(func() error { return ports.run(ctx, newEntrance(set, cfg.Encryption, cfg.Log).serve) })
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)

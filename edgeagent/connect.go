@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -33,6 +34,14 @@ func (c *connection) close() { c.conn.CloseWithError(0, "") }
 func (c *connection) send(m control.Message) error {
 	c.stream.SetWriteDeadline(time.Now().Add(frameTime))
 	return control.WriteMessage(c.stream, m)
+}
+
+// greeting is what the surrogate said about the network.
+func (c *connection) greeting() greeting {
+	at, _ := netip.ParseAddrPort(c.conn.RemoteAddr().String())
+	return greeting{
+		surrogate: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), stun: slices.Clone(c.welcome.STUN), observed: c.welcome.Observed,
+	}
 }
 
 // road is how the surrogate is reached.

@@ -129,7 +129,7 @@ func (g *guest) send(m control.Message) {
 }
 
 // next returns the next message. Addresses of no use, which come at any time,
-// are noted on the way.
+// are noted on the way, and what is known of the network is left to other tests.
 func (g *guest) next() control.Message {
 	g.t.Helper()
 	for {
@@ -139,20 +139,22 @@ func (g *guest) next() control.Message {
 	}
 }
 
-// read is next, but returns nil after addresses of no use.
+// read is next, but returns nil where that passes something over.
 func (g *guest) read() control.Message {
 	g.t.Helper()
 	g.stream.SetReadDeadline(time.Now().Add(patience))
 	m, err := g.frames.Next()
 	ok(g.t, err)
-	u, told := m.(control.Unusable)
-	if !told {
-		return m
+	switch m := m.(type) {
+	case control.Unusable:
+		for _, p := range m.Peers {
+			g.useless[p.Addr] = p.Reason
+		}
+		return nil
+	case control.Network:
+		return nil
 	}
-	for _, p := range u.Peers {
-		g.useless[p.Addr] = p.Reason
-	}
-	return nil
+	return m
 }
 
 func next[T control.Message](g *guest) T {

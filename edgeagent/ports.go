@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"simplebit/nat/discovery"
 	"simplebit/nat/udpmux"
 	"simplebit/wire/dial"
 	"simplebit/wire/utp"
@@ -19,8 +20,11 @@ type ports struct {
 	number  uint16
 	tcp     net.Listener // nil without TCP
 	socket  *udpmux.Socket
+	set     *udpmux.Set    // of it and of those that network discovery opens
 	utp     *utp.Endpoint  // nil without uTP
 	control net.PacketConn // for QUIC with the surrogate
+
+	discoverer *discovery.Discoverer
 }
 
 // What the kernel may hold for the socket: more than the uTP window of one fast
@@ -44,6 +48,9 @@ func listen(cfg Config) (_ *ports, err error) {
 	}
 	p.number = p.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
 	p.control = p.socket.PacketConn(udpmux.QUIC)
+	p.set = udpmux.NewSet(p.socket)
+	p.discoverer = discovery.New(p.set)
+	p.set.Handle(udpmux.STUN, p.discoverer.Receive)
 	if cfg.Transports == dial.OnlyUTP {
 		p.tcp.Close()
 		p.tcp = nil
@@ -63,6 +70,7 @@ func (p *ports) close() {
 	if p.tcp != nil {
 		p.tcp.Close()
 	}
+	p.set.Close()
 	p.socket.Close()
 }
 

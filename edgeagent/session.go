@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"simplebit/nat"
 	"simplebit/wire/control"
 )
 
@@ -31,6 +33,8 @@ type session struct {
 	state *state
 	set   *torrents
 	port  uint16
+
+	network *network
 
 	mu   sync.Mutex // guards link, and home.Name once running
 	link link
@@ -126,6 +130,8 @@ func (s *session) once(ctx context.Context, by road) error {
 	defer c.close()
 	s.rename(c.welcome.Name)
 	s.note(link{Connected: true, Since: time.Now(), Observed: c.welcome.Observed})
+	s.network.greet(c.greeting())
+	defer s.network.part()
 	s.cfg.Log.Info("connected to the surrogate", "as", c.welcome.Name, "observed", c.welcome.Observed)
 	err = s.serve(ctx, c)
 	if errors.As(err, new(control.Refused)) {
@@ -153,6 +159,10 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 	if err == nil {
 		err = c.send(control.Synced{})
 	}
+	var told nat.Network // what the surrogate knows of the network
+	if err == nil {
+		told, err = s.tellNetwork(c, told)
+	}
 	timer := time.NewTimer(again)
 	defer timer.Stop()
 	for err == nil {
@@ -162,6 +172,9 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 				r.forget(gone.ID)
 			}
 			err = c.send(m)
+			continue
+		case <-s.network.changed:
+			told, err = s.tellNetwork(c, told)
 			continue
 		case <-s.set.changed:
 		case <-timer.C:
@@ -177,6 +190,15 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 		timer.Reset(again)
 	}
 	return err
+}
+
+// tellNetwork sends what is known of the network, if it differs from what was told, and returns it.
+func (s *session) tellNetwork(c *connection, told nat.Network) (nat.Network, error) {
+	now := s.network.current().Network
+	if now.Behaviour == told.Behaviour && slices.Equal(now.Candidates, told.Candidates) {
+		return told, nil
+	}
+	return now, c.send(control.Network(now))
 }
 
 // report sends the reports that are due, and returns when to look again.

@@ -31,6 +31,7 @@ type Status struct {
 	MaxPeers    int             `json:"max_peers"`          // connections of all torrents together
 	DownLimit   int64           `json:"down_limit"`         // bytes/s of all torrents together; 0: none
 	UpLimit     int64           `json:"up_limit"`           // likewise
+	Network     NetworkStatus   `json:"network"`
 	Torrents    []TorrentStatus `json:"torrents"`
 }
 
@@ -71,6 +72,7 @@ func status(s *session, set *torrents) Status {
 		Name: s.name(), Connected: l.Connected, Since: l.Since, Error: l.Error,
 		MemoryBytes: set.pool.Size(), MemoryFree: set.pool.Free(),
 		MaxPeers: s.cfg.MaxPeers, DownLimit: s.cfg.Down, UpLimit: s.cfg.Up,
+		Network:  s.network.current().status(),
 		Torrents: []TorrentStatus{},
 	}
 	if l.Observed.IsValid() {

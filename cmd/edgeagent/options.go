@@ -25,6 +25,7 @@ type options struct {
 	maxPeers                 int
 	transport                dial.Transports
 	encryption               mse.Policy
+	portMapping              bool
 	verbose, json            bool
 	arg                      string // what follows the flags
 }
@@ -53,6 +54,7 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 		f.IntVar(&o.maxPeers, "max-peers", 40, "connections of all torrents together")
 		f.TextVar(&o.transport, "transport", dial.Both, "`WHICH` transports to use with peers: both, tcp or utp")
 		f.TextVar(&o.encryption, "encryption", mse.Prefer, "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off")
+		f.BoolVar(&o.portMapping, "port-mapping", true, "ask the router to forward the peer port (PCP, NAT-PMP, UPnP)")
 		f.BoolVar(&o.verbose, "verbose", false, "log what happens to single peers too")
 	}
 	if command == "join" {
@@ -154,7 +156,7 @@ func text(value json.RawMessage) (string, error) {
 
 func isKey(name string) bool {
 	switch name {
-	case "state", "dir", "listen", "memory", "up", "down", "max-peers", "transport", "encryption", "verbose", "name", "json":
+	case "state", "dir", "listen", "memory", "up", "down", "max-peers", "transport", "encryption", "port-mapping", "verbose", "name", "json":
 		return true
 	}
 	return false
@@ -177,6 +179,6 @@ func (o *options) config() edgeagent.Config {
 	return edgeagent.Config{
 		State: o.state, Dir: o.dir, Listen: o.listen, Name: o.name,
 		Memory: int64(o.memory), MaxPeers: o.maxPeers, Up: int64(o.up), Down: int64(o.down), Software: "SimpleBit " + version,
-		Transports: o.transport, Encryption: o.encryption,
+		Transports: o.transport, Encryption: o.encryption, NoPortMapping: !o.portMapping,
 	}
 }

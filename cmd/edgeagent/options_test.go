@@ -91,6 +91,7 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{args: []string{"run", "--transport", "pigeon"}, want: "choose both, tcp or utp"},
 		{args: []string{"run", "--encryption", "perhaps"}, want: "choose prefer, require or off"},
 		{args: []string{"run", "--max-peers", "many"}, want: "max-peers"},
+		{args: []string{"run", "--port-mapping=perhaps"}, want: "port-mapping"},
 		{args: []string{"run"}, env: [2]string{"SIMPLEBIT_MEMORY", "much"}, want: "SIMPLEBIT_MEMORY"},
 		{args: []string{"run", "--config", "/does/not/exist"}, want: "/does/not/exist"},
 		{args: []string{"run", "--config", bad(`{"max_peers": 3}`)}, want: `unknown key "max_peers"`},
@@ -163,6 +164,11 @@ func TestStatusIsForPeopleToRead(t *testing.T) {
 		Device: "abc", Name: "attic", Surrogate: "home.example.org:4433", Connected: true, Since: now.Add(-90 * time.Second),
 		Observed: "203.0.113.1:6882", MemoryBytes: 4 << 20, MemoryFree: 1 << 20,
 		MaxPeers: 40, UpLimit: 500 << 10,
+		Network: edgeagent.NetworkStatus{
+			Summary: "behind a home router that allows direct connections", Checked: now.Add(-time.Minute), Mapping: "endpoint-independent",
+			Filtering: "address and port-dependent", PortPreserved: "yes", Hairpin: "no", DoubleNAT: "unknown", Reachable: "no",
+			Lifetime: 25, PortStep: 2, Candidates: []string{"host 192.168.1.10:6882", "reflexive 203.0.113.1:6882"},
+		},
 		Torrents: []edgeagent.TorrentStatus{{
 			InfoHash: "0123", State: "failed", Size: 3 << 20, Have: 1 << 20, Partial: 16 << 10, DownRate: 2048, Peers: 3, Error: "disk full",
 		}, {
@@ -173,6 +179,9 @@ func TestStatusIsForPeopleToRead(t *testing.T) {
 	}
 	const want = `device     attic (abc)
 surrogate  home.example.org:4433, connected for 1m30s, sees this device at 203.0.113.1:6882
+network    behind a home router that allows direct connections (found out 1m0s ago)
+           mapping endpoint-independent, filtering address and port-dependent, ports kept yes, hairpin no, double NAT unknown, reachable no, ports in steps of 2, mappings last 25s at least
+addresses  host 192.168.1.10:6882, reflexive 203.0.113.1:6882
 memory     4 MiB for blocks, 1 MiB free
 limits     down no limit, up 500KiB/s, 40 connections
 0123  failed       1 MiB of 3 MiB  down 2 KiB/s  up 0 B/s  3 peers  unfinished pieces 16 KiB
@@ -190,6 +199,9 @@ limits     down no limit, up 500KiB/s, 40 connections
 		{Error: "no route"}:        "not connected: no route",
 		{Surrogate: "h:1"}:         "h:1, connecting\n",
 		{Name: "a", Device: "dev"}: "no torrents",
+		{MaxPeers: 1}:              "network    unknown so far\n",
+		{Network: edgeagent.NetworkStatus{Error: "no STUN server answers"}}:   "network    unknown: no STUN server answers\n",
+		{Network: edgeagent.NetworkStatus{Summary: "cut off", Blocked: true}}: "ago)\nmemory",
 	} {
 		out.Reset()
 		printStatus(&out, now, *change)

@@ -42,6 +42,7 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 	} else {
 		fmt.Fprintf(out, "surrogate  %s, not connected: %s\n", st.Surrogate, st.Error)
 	}
+	printNetwork(out, now, st.Network)
 	fmt.Fprintf(out, "memory     %s for blocks, %s free\n", size(st.MemoryBytes), size(st.MemoryFree))
 	fmt.Fprintf(out, "limits     down %s, up %s, %d connections\n", limit(st.DownLimit), limit(st.UpLimit), st.MaxPeers)
 	if len(st.Torrents) == 0 {
@@ -61,6 +62,41 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 			fmt.Fprintf(out, "  %s\n", t.Error)
 		}
 	}
+}
+
+// printNetwork prints what the device sits behind, the sentence first.
+func printNetwork(out io.Writer, now time.Time, n edgeagent.NetworkStatus) {
+	switch {
+	case n.Summary != "":
+		fmt.Fprintf(out, "network    %s (found out %s ago)\n", n.Summary, now.Sub(n.Checked).Round(time.Second))
+		if !n.Blocked {
+			fmt.Fprintf(out, "           %s\n", strings.Join(behaviour(n), ", "))
+		}
+	case n.Error != "":
+		fmt.Fprintf(out, "network    unknown: %s\n", n.Error)
+	default:
+		fmt.Fprintln(out, "network    unknown so far")
+	}
+	if len(n.Candidates) > 0 {
+		fmt.Fprintf(out, "addresses  %s\n", strings.Join(n.Candidates, ", "))
+	}
+}
+
+// behaviour is what is known of the router, in RFC 4787's words.
+func behaviour(n edgeagent.NetworkStatus) []string {
+	parts := []string{"mapping " + n.Mapping, "filtering " + n.Filtering}
+	for _, p := range []struct{ name, value string }{
+		{"ports kept", n.PortPreserved}, {"hairpin", n.Hairpin}, {"double NAT", n.DoubleNAT}, {"reachable", n.Reachable},
+	} {
+		parts = append(parts, p.name+" "+p.value)
+	}
+	if n.PortStep != 0 {
+		parts = append(parts, fmt.Sprintf("ports in steps of %d", n.PortStep))
+	}
+	if n.Lifetime > 0 {
+		parts = append(parts, fmt.Sprintf("mappings last %s at least", seconds(n.Lifetime)))
+	}
+	return parts
 }
 
 // limit prints a rate's limit.

@@ -1,0 +1,297 @@
+package edgeagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"simplebit/nat"
+	"simplebit/nat/discovery"
+	"simplebit/nat/portmap"
+)
+
+// network is what the agent knows of the network that it sits in: how that treats its UDP, the ports that a router forwards
+// to it, and the addresses at which it may be reached. Its run owns it; nothing that goes wrong here ends anything else.
+type network struct {
+	socket  *ports
+	tcp     bool // peers are accepted by TCP
+	mapping bool // a router is asked to forward the peer port
+	log     *slog.Logger
+	changed signal // what is known became other: the session tells the surrogate
+
+	look    func() surroundings
+	notices func() (*os.File, error) // netlink's
+
+	wake signal
+	mu   sync.Mutex
+	told told  // by others, since run last looked
+	now  known // for others
+}
+
+// told is what others have told.
+type told struct {
+	greeting greeting
+	stirred  bool // links, addresses or routes may have changed
+	mappings []portmap.Mapping
+}
+
+// greeting is what the surrogate said about the network when it welcomed the device.
+type greeting struct {
+	surrogate netip.AddrPort   // as it was dialled; not valid: there is no connection
+	stun      []netip.AddrPort // where it answers STUN
+	observed  netip.AddrPort   // where it sees the device
+}
+
+// known is what is known.
+type known struct {
+	nat.Network
+	Reflexive netip.AddrPort
+	Checked   time.Time // when the behaviour was found out last; zero: never
+	Error     string    // why it was not, or not again
+}
+
+func newNetwork(cfg Config, p *ports) *network {
+	return &network{
+		socket: p, tcp: p.tcp != nil, mapping: !cfg.NoPortMapping, log: cfg.Log, changed: make(signal, 1),
+		look: func() surroundings { return look().of(p.socket) }, notices: openNotices, wake: make(signal, 1),
+	}
+}
+
+// greet notes a connection with the surrogate.
+func (n *network) greet(g greeting) {
+	for i, a := range g.stun {
+		if a.Addr().IsUnspecified() {
+			a = netip.AddrPortFrom(g.surrogate.Addr(), a.Port())
+		}
+		g.stun[i] = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	n.tell(func(t *told) { t.greeting = g })
+}
+
+// part notes that the connection has ended.
+func (n *network) part() { n.tell(func(t *told) { t.greeting = greeting{} }) }
+
+func (n *network) tell(f func(*told)) {
+	n.mu.Lock()
+	f(&n.told)
+	n.mu.Unlock()
+	n.wake.set()
+}
+
+// current is what is known.
+func (n *network) current() known {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now
+}
+
+// settleTime is how long the network is left alone when something changes: an address and its route come one after another.
+const settleTime = time.Second
+
+// round is what run owns.
+type round struct {
+	*network
+	tasks    sync.WaitGroup
+	lookout  lookout
+	around   surroundings
+	lookAt   time.Time // when changes have settled; zero: there are none
+	greeting greeting
+	servers  []netip.AddrPort // of STUN, to ask; none: it cannot be found out
+	met      []netip.Addr     // the surrogate's addresses that the socket has sent to
+	mappings []portmap.Mapping
+	mapper   *portmap.Mapper // nil: none is wanted so far
+	found    chan finding
+	stop     context.CancelFunc // of the discovery that runs; nil: none
+	stopping bool
+	result   discovery.Result
+	checked  time.Time
+	err      string
+}
+
+// finding is a result of a discovery, or its end.
+type finding struct {
+	result discovery.Result
+	err    error
+	ended  bool
+}
+
+// run watches the network until ctx ends. It returns up to 2 seconds later, when mapped ports are given back.
+func (n *network) run(ctx context.Context) error {
+	r := &round{network: n, lookout: lookout{jitter: rand.Float64}, found: make(chan finding), around: n.look()}
+	defer r.tasks.Wait()
+	r.tasks.Go(func() { watchNotices(ctx, n.notices, n.log, func() { n.tell(func(t *told) { t.stirred = true }) }) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		r.hear(now)
+		r.lookAround(now)
+		r.mapPorts(ctx)
+		r.discover(ctx, now)
+		r.publish()
+		timer.Stop()
+		if at := r.next(); !at.IsZero() {
+			timer.Reset(max(time.Until(at), 0))
+		}
+		select {
+		case <-n.wake:
+		case <-timer.C:
+		case f := <-r.found:
+			r.note(time.Now(), f)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// next is when there is something to do without being told.
+func (r *round) next() time.Time {
+	at := r.lookAt
+	if due := r.lookout.due; !due.IsZero() && (at.IsZero() || due.Before(at)) && r.canAsk() && (r.stop == nil || !r.stopping) {
+		at = due
+	}
+	return at
+}
+
+// hear takes what others have told.
+func (r *round) hear(now time.Time) {
+	r.mu.Lock()
+	t := r.told
+	r.told.stirred = false
+	r.mu.Unlock()
+	if t.stirred && r.lookAt.IsZero() {
+		r.lookAt = now.Add(settleTime)
+	}
+	if g := t.greeting; g.surrogate.IsValid() {
+		if !slices.Equal(g.stun, r.greeting.stun) || g.observed.Addr() != r.greeting.observed.Addr() {
+			r.lookout.stir(now)
+			if r.mapper != nil && r.greeting.surrogate.IsValid() {
+				r.mapper.Check()
+			}
+		}
+		if a := g.surrogate.Addr(); !slices.Contains(r.met, a) {
+			r.met = append(r.met, a)
+		}
+		r.greeting = g
+		r.servers = chooseServers(g.stun, g.surrogate, routed)
+	} else {
+		r.greeting.surrogate = netip.AddrPort{} // the rest is what the next one is compared with
+	}
+	if !slices.Equal(t.mappings, r.mappings) {
+		r.mappings = t.mappings
+		r.lookout.stir(now) // who gets through may be others now
+	}
+}
+
+// lookAround compares the network with what it was, when changes have settled. Most notices of the kernel are of nothing that
+// matters, such as an address that was confirmed.
+func (r *round) lookAround(now time.Time) {
+	if r.lookAt.IsZero() || now.Before(r.lookAt) {
+		return
+	}
+	r.lookAt = time.Time{}
+	was := r.around
+	r.around = r.look()
+	r.servers = chooseServers(r.greeting.stun, r.greeting.surrogate, routed)
+	six := len(r.servers) > 0 && r.servers[0].Addr().Is6()
+	if r.around.moved(was, six) {
+		r.lookout.stir(now)
+		if r.mapper != nil {
+			r.mapper.Check()
+		}
+	}
+}
+
+// mapPorts begins to ask the router for the peer port where there seems to be one: nobody is bothered where the device has a
+// public address.
+func (r *round) mapPorts(ctx context.Context) {
+	if !r.mapping || r.mapper != nil || !r.around.behindRouter() {
+		return
+	}
+	r.mapper = portmap.New(portmap.Config{Log: r.log})
+	want := []portmap.Port{{Protocol: portmap.UDP, Internal: r.socket.number}}
+	if r.tcp {
+		want = append(want, portmap.Port{Protocol: portmap.TCP, Internal: r.socket.number})
+	}
+	mapper := r.mapper
+	r.tasks.Go(func() {
+		if err := mapper.Run(ctx, want, func(m []portmap.Mapping) { r.tell(func(t *told) { t.mappings = m }) }); err != nil {
+			r.log.Warn("no port mapping", "err", err)
+		}
+	})
+}
+
+func (r *round) canAsk() bool { return r.greeting.surrogate.IsValid() && len(r.servers) > 0 }
+
+// discover starts to find out what the network does, when that is due.
+func (r *round) discover(ctx context.Context, now time.Time) {
+	if !r.canAsk() || !r.lookout.isDue(now) {
+		return
+	}
+	if r.stop != nil {
+		r.stopping = true
+		r.stop() // and begin again when it has ended
+		return
+	}
+	r.lookout.begin(now)
+	asking, stop := context.WithCancel(ctx)
+	r.stop, r.stopping = stop, false
+	c := discovery.Config{
+		Servers: r.servers, Own: r.around.own, Met: slices.Clone(r.met), Log: r.log,
+		Works: true, // the control connection is on QUIC
+	}
+	tell := func(while context.Context, f finding) {
+		select {
+		case r.found <- f:
+		case <-while.Done():
+		}
+	}
+	r.tasks.Go(func() {
+		defer stop()
+		result, err := r.socket.discoverer.Discover(asking, c, func(first discovery.Result) { tell(asking, finding{result: first}) })
+		tell(ctx, finding{result, err, true})
+	})
+}
+
+// note takes what was found out.
+func (r *round) note(now time.Time, f finding) {
+	if f.ended {
+		r.stop = nil
+		r.lookout.ended(now, f.err)
+	}
+	switch {
+	case errors.Is(f.err, context.Canceled):
+	case f.err != nil:
+		r.err = f.err.Error()
+		r.log.Debug("network not found out", "err", f.err)
+	default:
+		r.result, r.checked, r.err = f.result, now, ""
+		if f.ended {
+			r.log.Debug("network found out", "datagrams", f.result.Datagrams, "lifetime", f.result.Behaviour.Lifetime.String())
+		}
+	}
+}
+
+// publish shows others what is known, and tells those who want to know if it has changed.
+func (r *round) publish() {
+	f := known{Reflexive: r.result.Reflexive, Checked: r.checked, Error: r.err}
+	f.Behaviour = judge(r.result, r.mappings)
+	f.Candidates = candidates(r.around.hosts, r.socket.number, r.tcp, r.mappings, r.result.Reflexive, r.greeting.observed)
+	r.mu.Lock()
+	was := r.now
+	r.now = f
+	r.mu.Unlock()
+	if was.Behaviour == f.Behaviour && slices.Equal(was.Candidates, f.Candidates) {
+		return
+	}
+	if was.Behaviour != f.Behaviour {
+		r.log.Info("the device is "+f.Behaviour.Sentence(), "mapping", f.Behaviour.Mapping, "filtering", f.Behaviour.Filtering)
+	}
+	r.changed.set()
+}
