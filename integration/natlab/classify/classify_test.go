@@ -77,6 +77,7 @@ func (p place) worlds(t *testing.T) (*scene, map[string]World) {
 }
 
 func TestEveryKindIsWhatItSaysInBothWorlds(t *testing.T) {
+	t.Parallel()
 	for name, p := range places() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +96,7 @@ func TestEveryKindIsWhatItSaysInBothWorlds(t *testing.T) {
 }
 
 func TestMappingsLiveAsLongInBothWorlds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind natlab.Kind
 		want time.Duration
@@ -121,6 +123,7 @@ func TestMappingsLiveAsLongInBothWorlds(t *testing.T) {
 }
 
 func TestBareRouterSpoilsThePortForWhoCameTooEarlyInBothWorlds(t *testing.T) {
+	t.Parallel()
 	for kind, spoiled := range map[natlab.Kind]bool{natlab.Bare: true, natlab.PortRestricted: false, natlab.Sequential: true} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
