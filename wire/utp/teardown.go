@@ -115,5 +115,8 @@ func (c *core) appendReset(now time.Duration, b []byte) ([]byte, int) {
 	c.closing.resetDue = false
 	p := c.packet(now, stReset)
 	p.window = 0
+	if c.closing.sent {
+		p.seq-- // libtorrent ignores what is beyond a FIN, and would go on sending
+	}
 	return c.appendSmall(now, b, &p)
 }
