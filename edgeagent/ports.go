@@ -58,7 +58,7 @@ func listen(cfg Config) (_ *ports, err error) {
 	if cfg.Transports != dial.OnlyTCP {
 		p.utp = utp.New(utp.Config{
 			// Each peer may be connected once, once more until it is known to be the same, and linger a moment.
-			MaxConns: 3*cfg.MaxPeers + maxGreeting, MaxHalfOpen: 2 * maxGreeting,
+			MaxConns: 3*cfg.MaxPeers + maxGreeting, Backlog: 2 * maxGreeting,
 			Memory: int(min(cfg.Memory, 1<<30)), Log: cfg.Log,
 		})
 		p.utp.Attach(p.socket)

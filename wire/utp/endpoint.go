@@ -18,18 +18,18 @@ import (
 
 // Config of an endpoint. The zero value works.
 type Config struct {
-	Memory      int          // bytes for the buffers of all connections; default 8 MiB
-	PerConn     int          // most bytes of buffer of a connection, each way; default 1 MiB
-	MaxConns    int          // connections at a time; default 4096
-	MaxHalfOpen int          // incoming ones that wait for Accept; default 256. A SYN alone takes no place
-	Log         *slog.Logger // every connection's end with its figures, at debug level; nil: silent
+	Memory   int          // bytes for the buffers of all connections; default 8 MiB
+	PerConn  int          // most bytes of buffer of a connection, each way; default 1 MiB
+	MaxConns int          // connections at a time; default 4096
+	Backlog  int          // incoming ones that wait for Accept; default 256. A SYN alone takes no place
+	Log      *slog.Logger // every connection's end with its figures, at debug level; nil: silent
 }
 
 func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		value    *int
 		fallback int
-	}{{&c.Memory, 8 << 20}, {&c.PerConn, 1 << 20}, {&c.MaxConns, 4096}, {&c.MaxHalfOpen, 256}} {
+	}{{&c.Memory, 8 << 20}, {&c.PerConn, 1 << 20}, {&c.MaxConns, 4096}, {&c.Backlog, 256}} {
 		if *d.value <= 0 {
 			*d.value = d.fallback
 		}
@@ -94,7 +94,7 @@ func New(c Config) *Endpoint {
 		config:  c,
 		memory:  budget{total: int64(c.Memory)},
 		alarms:  alarms{kick: make(chan struct{}, 1)},
-		backlog: make(chan *Conn, c.MaxHalfOpen),
+		backlog: make(chan *Conn, c.Backlog),
 		deaf:    make(chan struct{}),
 		ended:   make(chan struct{}),
 		runs:    sync.Pool{New: func() any { b := make([]byte, 0, maxRun); return &b }},

@@ -219,7 +219,7 @@ func TestLatePeerConnectsBesideAFloodOfSYNs(t *testing.T) {
 }
 
 func TestRequestsBeyondTheBacklogAreIgnored(t *testing.T) {
-	to, from := newEndpoint(t, Config{MaxHalfOpen: 2}), newEndpoint(t, Config{})
+	to, from := newEndpoint(t, Config{Backlog: 2}), newEndpoint(t, Config{})
 	dial := func(d time.Duration) error {
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
