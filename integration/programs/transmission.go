@@ -23,6 +23,8 @@ const sessionHeader = "X-Transmission-Session-Id"
 //
 //   - With uTP on it sends one uTP SYN to a peer and stalls for more than a minute if no datagram at all comes back: it
 //     neither repeats the SYN nor tries TCP.
+//   - Over uTP it takes its input packet by packet. What came in one packet with the end of the handshake waits until another
+//     brings bytes: a seed that has nothing more to say is never asked for anything.
 //   - It unchokes on a tick of ten seconds, so the first piece takes up to that long, whatever the bandwidth.
 //   - Unfinished files have the suffix ".part". Empty files are not made at all.
 //   - With its default, encryption preferred, it opens with MSE and insists on RC4 there; here it prefers plaintext.
