@@ -14,8 +14,9 @@ const (
 )
 
 // openerTTL is the TTL of openers to an address: that of the last own NAT and one more, so that they die on the next router.
-// What is known of it is used. Else a failed attempt makes it one more. Behind the own public address there is a NAT in common,
-// where the way of openers ends.
+// Behind the own public address there is a NAT in common, where the way of openers ends. Else what was measured is used, or
+// what is known of the number of NATs; where that is not much, a failed attempt makes it one more. With too small a TTL only
+// time is lost, with too large a one openers are what they are there to prevent.
 func openerTTL(p *Plan, to netip.Addr) int {
 	switch {
 	case to == p.Self:
@@ -24,10 +25,13 @@ func openerTTL(p *Plan, to netip.Addr) int {
 		return p.OpenerTTL
 	}
 	ttl := lowestTTL
-	if p.Local.Double == nat.Yes {
-		ttl++
+	switch p.Local.Double {
+	case nat.Unsure:
+		ttl += p.Try
+	case nat.Yes:
+		ttl += 1 + p.Try/2
 	}
-	return min(ttl+p.Try, highestTTL)
+	return min(ttl, highestTTL)
 }
 
 // patience is how much longer than the controlling side the other one opens only.

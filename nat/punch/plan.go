@@ -33,7 +33,7 @@ type Plan struct {
 	Controlling bool     // this side asks first and decides on the path
 
 	Start    time.Time     // of this side's clock; zero: now. A peer that is heard earlier begins it.
-	Deadline time.Duration // from Start on; 0: 3.5 s, or 4.5 s where ports are guessed
+	Deadline time.Duration // from Start on; 0: 3 s, or 4.5 s where ports are guessed
 	Hold     time.Duration // for how long the controlling side opens before it asks; 0: 150 ms, after a failure 750 ms
 
 	Remote   []nat.Candidate // of the peer, at most nat.MaxCandidates. Private ones only of a peer behind the same public address.
@@ -85,7 +85,7 @@ func (p *Plan) check(now time.Time) error {
 		p.Probes = MaxProbes
 	}
 	if p.Deadline == 0 {
-		p.Deadline = 3500 * time.Millisecond
+		p.Deadline = 3 * time.Second
 		if p.Method() != Direct {
 			p.Deadline = 4500 * time.Millisecond
 		}

@@ -368,27 +368,32 @@ func (w *world) outcome(i int) Outcome {
 func (w *world) punch(attempts int, late time.Duration) (took time.Duration, ok bool) {
 	began := w.now
 	for try := range attempts {
-		for _, d := range w.devices {
-			d.port += uint16(MaxSockets * min(try, 1))
-			d.m, d.k = nil, nil
-		}
-		w.events = nil
-		plans := w.plans(try)
-		start := w.now
-		w.at(start.Add(max(0, -late)), func() { w.begin(0, plans[0]) })
-		w.at(start.Add(max(0, late)), func() { w.begin(1, plans[1]) })
-		w.run(start.Add(time.Minute), func() bool { return w.outcome(0) != Pending && w.outcome(1) != Pending })
-		if w.outcome(0) == Connected && w.outcome(1) == Connected {
-			w.agree()
-			return w.now.Sub(began), true
-		}
-		if o := w.outcome(0); o == Connected || w.outcome(1) == Connected {
-			if w.loss == 0 {
-				w.t.Errorf("%s with %s: %s, but %s", w.devices[0].site, w.devices[1].site, o, w.outcome(1))
+		if try > 0 {
+			for _, d := range w.devices {
+				d.port += MaxSockets
 			}
 		}
+		if _, ok = w.attempt(w.plans(try), late); ok {
+			break
+		}
 	}
-	return w.now.Sub(began), false
+	return w.now.Sub(began), ok
+}
+
+// attempt makes one.
+func (w *world) attempt(plans [2]Plan, late time.Duration) (took time.Duration, ok bool) {
+	for _, d := range w.devices {
+		d.m, d.k = nil, nil
+	}
+	start := w.now
+	w.at(start.Add(max(0, -late)), func() { w.begin(0, plans[0]) })
+	w.at(start.Add(max(0, late)), func() { w.begin(1, plans[1]) })
+	w.run(start.Add(time.Minute), func() bool { return w.outcome(0) != Pending && w.outcome(1) != Pending })
+	ok = w.outcome(0) == Connected && w.outcome(1) == Connected
+	if ok {
+		w.agree()
+	}
+	return w.now.Sub(start), ok
 }
 
 // agree fails the test unless what one sends over its path arrives over the other's.
@@ -402,7 +407,7 @@ func (w *world) agree() {
 		if !ok || to != o.home || seen.To != o.local(other.Socket, other.Remote.Addr()) || seen.From != other.Remote {
 			w.t.Errorf("%s with %s: %+v here is not %+v there: %v %v", d.site, o.site, path, other, seen, ok)
 		}
-		if path.Size != other.Size {
+		if path.Size < smallSize4 || w.loss == 0 && path.Size != other.Size {
 			w.t.Errorf("%d bytes here, %d there", path.Size, other.Size)
 		}
 	}
