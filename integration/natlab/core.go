@@ -152,7 +152,7 @@ func newForwarder(core *namespace, c CoreConfig, own *addresses) (*forwarder, er
 		byIndex: map[int32]*coreLink{}, routes: map[netip.Prefix]*coreLink{}, own: own,
 	}
 	err := core.do(func() (err error) {
-		f.ring, err = newRing(true)
+		f.ring, err = newRing(coreFrames, true)
 		return err
 	})
 	if err != nil {
@@ -256,6 +256,9 @@ func (f *forwarder) lose(m *machine, perMille int) {
 	defer f.mu.Unlock()
 	f.links[m].lossPerMille = perMille
 }
+
+// coreFrames is how many frames may wait for the core: 8 MiB of memory.
+const coreFrames = 4096
 
 // frameBatch is how many frames are handled between two looks at the clock.
 const frameBatch = 64

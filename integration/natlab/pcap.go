@@ -18,6 +18,9 @@ const (
 	pcapRaw   = 101 // LINKTYPE_RAW: packets begin with their IP header
 )
 
+// recordFrames is how many frames may wait to be written: 32 MiB of memory.
+const recordFrames = 16384
+
 // flushEvery is how long packets may wait to be written.
 const flushEvery = 200 * time.Millisecond
 
@@ -25,7 +28,7 @@ const flushEvery = 200 * time.Millisecond
 // as it reaches the core, before it is delayed or lost, and what the core itself answers by ICMP. From now on the lab's links
 // have no offloads, see CoreConfig, so that the record is of packets as a wire carries them.
 //
-// What is recorded is written at the latest 200 ms later, from another goroutine, and all of it when stop returns. Stop, to be
+// What is recorded is written at the latest 400 ms later, from another goroutine, and all of it when stop returns. Stop, to be
 // called once and before the lab is closed, returns the first error of w, and one if packets came faster than they could be
 // written.
 func (l *Lab) Record(w io.Writer) (stop func() error, err error) {
@@ -34,7 +37,7 @@ func (l *Lab) Record(w io.Writer) (stop func() error, err error) {
 	}
 	r := &recorder{w: bufio.NewWriterSize(w, 256<<10), own: &l.own, done: make(chan struct{})}
 	err = l.core.do(func() (err error) {
-		r.ring, err = newRing(false)
+		r.ring, err = newRing(recordFrames, false)
 		return err
 	})
 	if err != nil {
@@ -53,11 +56,12 @@ func (l *Lab) Record(w io.Writer) (stop func() error, err error) {
 
 // recorder writes what a ring sees.
 type recorder struct {
-	ring *ring
-	w    *bufio.Writer
-	own  *addresses
-	done chan struct{} // closed when all is written, and err is what went wrong
-	err  error
+	ring   *ring
+	w      *bufio.Writer
+	own    *addresses
+	record []byte
+	done   chan struct{} // closed when all is written, and err is what went wrong
+	err    error
 }
 
 // stop ends the record.
@@ -78,6 +82,7 @@ func (r *recorder) stop() error {
 func (r *recorder) run() {
 	defer close(r.done)
 	r.w.Write(pcapHeader())
+	var flushed time.Time
 	for {
 		woken, err := r.ring.wait(flushEvery)
 		for {
@@ -88,8 +93,12 @@ func (r *recorder) run() {
 			r.take(s)
 			r.ring.release()
 		}
-		if flushed := r.w.Flush(); err == nil {
-			err = flushed
+		// A failed write fails all others.
+		if now := time.Now(); woken || err != nil || now.Sub(flushed) >= flushEvery {
+			flushed = now
+			if failed := r.w.Flush(); err == nil {
+				err = failed
+			}
 		}
 		if woken || err != nil {
 			r.err = err
@@ -108,7 +117,8 @@ func (r *recorder) take(s seen) {
 	if !ok || !p.crosses(r.own) || (s.direction == unix.PACKET_OUTGOING) != r.own.has(p.src) {
 		return
 	}
-	r.w.Write(appendRecord(nil, s.at, len(p.bytes), p.bytes))
+	r.record = appendRecord(r.record[:0], s.at, len(p.bytes), p.bytes)
+	r.w.Write(r.record)
 }
 
 // pcapHeader begins a file.

@@ -15,9 +15,8 @@ import (
 // The size of a ring: the kernel asks for blocks of whole pages that hold whole frames. A frame holds an Ethernet frame of
 // 1,514 bytes and what the kernel notes before it (packet(7), TPACKET_V2).
 const (
-	ringFrame  = 2048
-	ringBlock  = 64 << 10
-	ringFrames = 4096
+	ringFrame = 2048
+	ringBlock = 64 << 10
 )
 
 // ring is a packet socket that sees every frame on the interfaces of one namespace, by memory shared with the kernel: an
@@ -39,9 +38,9 @@ type seen struct {
 	protocol  uint16 // unix.ETH_P_IP …
 }
 
-// newRing opens a ring in the namespace of the calling thread. What the namespace itself sends is among what it sees unless
-// incoming only is wanted.
-func newRing(incoming bool) (r *ring, err error) {
+// newRing opens a ring in the namespace of the calling thread, for so many frames: a multiple of 32. What the namespace itself
+// sends is among what it sees unless incoming only is wanted.
+func newRing(frames int, incoming bool) (r *ring, err error) {
 	r = &ring{fd: -1, wakeup: -1}
 	defer func() {
 		if err != nil {
@@ -57,12 +56,12 @@ func newRing(incoming bool) (r *ring, err error) {
 		return r, err
 	}
 	size := unix.TpacketReq{
-		Block_size: ringBlock, Block_nr: ringFrames * ringFrame / ringBlock, Frame_size: ringFrame, Frame_nr: ringFrames,
+		Block_size: ringBlock, Block_nr: uint32(frames * ringFrame / ringBlock), Frame_size: ringFrame, Frame_nr: uint32(frames),
 	}
 	if err = unix.SetsockoptTpacketReq(r.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &size); err != nil {
 		return r, err
 	}
-	if r.memory, err = unix.Mmap(r.fd, 0, ringFrames*ringFrame, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if r.memory, err = unix.Mmap(r.fd, 0, frames*ringFrame, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return r, err
 	}
 	if incoming {
@@ -108,7 +107,7 @@ func (r *ring) next() (s seen, ok bool) {
 // release hands the frame that next returned back to the kernel.
 func (r *ring) release() {
 	atomic.StoreUint32(r.status(), unix.TP_STATUS_KERNEL)
-	r.at = (r.at + 1) % ringFrames
+	r.at = (r.at + 1) % (len(r.memory) / ringFrame)
 }
 
 // wait returns when there is a frame, after d, or when it was woken; it may return for nothing. Below 0 there is no limit.
