@@ -21,6 +21,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"simplebit/integration/natlab/classify"
 )
 
 // version is set by the linker.
@@ -28,6 +30,9 @@ var version = "dev"
 
 func main() {
 	// No signals are taken here: natlab.Enter, which the commands call, starts this program again, and hands them on.
+	if len(os.Args) == 1 {
+		classify.Enter() // a device of `natlab classify` is this program without arguments
+	}
 	err := app(os.Stdout).RunContext(context.Background(), os.Args)
 	if line := failure(err); line != "" {
 		fmt.Fprintln(os.Stderr, "natlab: "+line)
@@ -79,7 +84,7 @@ func app(out io.Writer) *cli.App {
 		Writer:         out,
 		// A kind has no comma in it, but what is typed by mistake should be shown whole.
 		DisableSliceFlagSeparator: true,
-		Commands:                  []*cli.Command{runCommand(), shellCommand(), listCommand()},
+		Commands:                  []*cli.Command{runCommand(), shellCommand(), classifyCommand(), listCommand()},
 	}
 	for _, c := range a.Commands {
 		c.OnUsageError, c.HideHelpCommand = asUsageError, true

@@ -57,7 +57,7 @@ func run(c *cli.Context) (err error) {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	s, err := p.build()
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer s.end(&err)
 	if err != nil {
 		return err
 	}

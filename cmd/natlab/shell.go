@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -37,7 +36,7 @@ func shell(c *cli.Context) (err error) {
 	ctx, stop := signal.NotifyContext(c.Context, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	s, err := p.build()
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer s.end(&err)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func enter() error {
 	return nil
 }
 
-// build makes the lab of a plan. It is closed by Close also after an error.
+// build makes the lab of a plan. It has to be closed also after an error.
 func (p plan) build() (s *street, err error) {
 	s = &street{carriers: map[string]*natlab.Carrier{}}
 	var config natlab.Config
@@ -124,6 +124,23 @@ func (s *street) record(path string) error {
 	}
 	s.close = append(s.close, func() error { return errors.Join(stop(), f.Close()) })
 	return nil
+}
+
+// end closes the street. What goes wrong then is the error if there is none yet, or else a line on standard error.
+func (s *street) end(err *error) {
+	dropped := int64(0)
+	if s.lab != nil {
+		dropped = s.lab.CoreStats().Dropped
+	}
+	closed := s.Close()
+	if *err == nil {
+		*err = closed
+	} else if closed != nil {
+		fmt.Fprintln(os.Stderr, "natlab: "+failure(closed))
+	}
+	if dropped > 0 {
+		fmt.Fprintf(os.Stderr, "natlab: the core and the queues of slow links had no room for %d packets\n", dropped)
+	}
 }
 
 // Close ends every program on the street and removes it.

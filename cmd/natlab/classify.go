@@ -1,0 +1,141 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"simplebit/integration/natlab"
+	"simplebit/integration/natlab/classify"
+	"simplebit/nat"
+)
+
+func classifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "classify", Usage: "find out what each kind of NAT does", ArgsUsage: "[KIND…]", Action: classifyKinds,
+		Description: `Prints for each KIND, or all, what four witnesses say of it: a classifier in a lab
+of the kernel, the same in a model of the NAT, SimpleBit's agent, and coturn's
+turnutils_natdiscovery where it is installed. The exit status is 1 if something is
+not as it should be.`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+	}
+}
+
+func classifyKinds(c *cli.Context) error {
+	names, err := classifiable(c.Args().Slice())
+	if err != nil {
+		return usageError{err}
+	}
+	if err := enter(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	rows, err := classify.Table(ctx, names...)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = printRows(c, rows)
+	} else {
+		err = classify.Print(c.App.Writer, rows)
+	}
+	if err == nil && slices.ContainsFunc(rows, func(r classify.Row) bool { return len(r.Wrong) > 0 }) {
+		err = exitStatus(1)
+	}
+	return err
+}
+
+// classifiable returns what to classify: the names, all of which there must be, or everything that this machine can do.
+func classifiable(names []string) ([]string, error) {
+	for _, name := range names {
+		if !slices.Contains(classify.Names(), name) {
+			return nil, fmt.Errorf("there is no NAT of kind %q; `natlab list` prints the kinds", name)
+		}
+		if err := missing(name); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	var reason error
+	for _, name := range classify.Names() {
+		if err := missing(name); err != nil {
+			reason = err
+			continue
+		}
+		names = append(names, name)
+	}
+	// Without nft only a home without a NAT is left, which is not what was asked for.
+	if natlab.PortRestricted.Missing() != nil {
+		return nil, reason
+	}
+	return names, nil
+}
+
+// missing returns what this machine lacks for what classify knows by that name.
+func missing(name string) error {
+	h, err := parseHome(name)
+	if err != nil {
+		return err
+	}
+	return h.kind.Missing()
+}
+
+// row is a classify.Row, as `natlab classify --json` has it.
+type row struct {
+	Name      string   `json:"name"`
+	Expect    verdict  `json:"expect"`
+	Kernel    verdict  `json:"kernel"`
+	Virtual   verdict  `json:"virtual"`
+	Agent     verdict  `json:"agent"`
+	Coturn    verdict  `json:"coturn"`
+	Explained []string `json:"explained,omitempty"`
+	Wrong     []string `json:"wrong,omitempty"`
+}
+
+// verdict is a nat.Behaviour in the words of RFC 4787.
+type verdict struct {
+	Missing   string `json:"missing,omitempty"`
+	Blocked   bool   `json:"blocked,omitempty"`
+	Public    string `json:"public,omitempty"`
+	Mapping   string `json:"mapping,omitempty"`
+	Filtering string `json:"filtering,omitempty"`
+	Preserved string `json:"port_preserved,omitempty"`
+	Step      int    `json:"port_step,omitempty"`
+	Hairpin   string `json:"hairpin,omitempty"`
+	Double    string `json:"double_nat,omitempty"`
+	Reachable string `json:"reachable,omitempty"`
+}
+
+func newVerdict(b nat.Behaviour, missing string) verdict {
+	if missing != "" || b.Blocked {
+		return verdict{Missing: missing, Blocked: b.Blocked}
+	}
+	return verdict{
+		Public: b.Public.String(), Mapping: b.Mapping.String(), Filtering: b.Filtering.String(), Preserved: b.Preserved.String(),
+		Step: b.Step, Hairpin: b.Hairpin.String(), Double: b.Double.String(), Reachable: b.Reachable.String(),
+	}
+}
+
+func printRows(c *cli.Context, rows []classify.Row) error {
+	out := make([]row, len(rows))
+	for i, r := range rows {
+		out[i] = row{
+			Name: r.Name, Expect: newVerdict(r.Expect, ""), Explained: r.Explained, Wrong: r.Wrong,
+			Kernel: newVerdict(r.Kernel.Behaviour, r.Kernel.Missing), Virtual: newVerdict(r.Virtual.Behaviour, r.Virtual.Missing),
+			Agent: newVerdict(r.Agent.Behaviour, r.Agent.Missing), Coturn: newVerdict(r.Coturn.Behaviour, r.Coturn.Missing),
+		}
+	}
+	encoder := json.NewEncoder(c.App.Writer)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}
