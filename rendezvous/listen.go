@@ -59,7 +59,7 @@ func listen(cfg Config, keys keys, own []net.Addr) (_ *listeners, err error) {
 	if l.stun, err = listenSTUN(cfg, l.socket, own); err != nil {
 		return nil, err
 	}
-	l.transport = &quic.Transport{Conn: newControlConn(l.socket, l.stun.control), StatelessResetKey: resetKey(keys.own)}
+	l.transport = &quic.Transport{Conn: l.stun.quic, StatelessResetKey: resetKey(keys.own)}
 	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
 	return l, err
 }

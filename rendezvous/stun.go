@@ -2,13 +2,14 @@ package rendezvous
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"simplebit/nat/stun"
 )
@@ -23,128 +24,145 @@ func checkSTUNAlt(alt, control string) error {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(alt)
-	number, bad := strconv.ParseUint(port, 10, 16)
+	_, bad := strconv.ParseUint(port, 10, 16)
 	if err != nil || bad != nil {
 		return fmt.Errorf("--stun-alt %q: want :PORT, or nothing to turn it off", alt)
 	}
-	controlHost, controlPort, _ := net.SplitHostPort(control)
-	if host != "" && host != controlHost {
+	if controlHost, _, _ := net.SplitHostPort(control); host != "" && host != controlHost {
 		return fmt.Errorf("--stun-alt %q: it has the host that --control has: want :%s", alt, port)
-	}
-	if same, err := strconv.ParseUint(controlPort, 10, 16); err == nil && same == number && number != 0 {
-		return fmt.Errorf("--stun-alt %q: that is the control port, where STUN is answered anyway: want another", alt)
 	}
 	return nil
 }
 
+// isControlPort says whether the second port is the first one, where STUN is answered anyway.
+func isControlPort(alt, control string) bool {
+	_, port, err := net.SplitHostPort(alt)
+	_, controlPort, _ := net.SplitHostPort(control)
+	return err == nil && port == controlPort && port != "0"
+}
+
 // stunService answers STUN at the control port and, if there is one, at a second port.
 type stunService struct {
-	control *stunPort
-	alt     *stunPort // nil: none
-	forward uint16    // the control port as devices reach it that do not reach an own address
+	ports   []*stunPort    // the control port's, and the second one's
+	quic    net.PacketConn // the control port without STUN
+	forward uint16         // the control port as devices reach it that do not reach an own address
 	publics []netip.Addr
 	own     []netip.Addr // those of the publics that are this machine's
 }
 
-// listenSTUN has STUN answered at the control socket, which quic-go must read as a [controlConn], and opens the second port.
+// listenSTUN takes STUN from the control socket, which quic-go must read by way of the service's quic, and opens the second
+// port. own is the machine's addresses.
 func listenSTUN(cfg Config, control *net.UDPConn, own []net.Addr) (s *stunService, err error) {
 	s = &stunService{publics: publicAddrs(cfg.Public)}
-	if s.control, err = newSTUNPort(control); err != nil {
-		return nil, fmt.Errorf("control port: %w", err)
-	}
-	bound := s.control.bound
-	if s.forward = bound.Port(); len(cfg.Public) > 0 {
-		_, port, _ := splitPublic(cfg.Public[0], strconv.Itoa(int(bound.Port())))
-		number, _ := strconv.ParseUint(port, 10, 16) // checked by Config
-		s.forward = uint16(number)
-	}
-	ports := []*stunPort{s.control}
-	if cfg.STUNAlt != "" {
-		if s.alt, err = openAlt(cfg.STUNAlt, control.LocalAddr().(*net.UDPAddr)); err != nil {
-			return nil, fmt.Errorf("second STUN port: %w: choose another with --stun-alt, or none with --stun-alt=", err)
-		}
-		ports = append(ports, s.alt)
-	}
 	for _, a := range own {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && slices.Contains(s.publics, p.Addr().Unmap()) {
 			s.own = append(s.own, p.Addr().Unmap())
 		}
 	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err = s.shareControl(control, cfg.Log); err != nil {
+		return nil, fmt.Errorf("control port: %w", err)
+	}
+	if cfg.STUNAlt != "" {
+		if err = s.openAlt(cfg.STUNAlt); err != nil {
+			return nil, fmt.Errorf("second STUN port: %w: choose another with --stun-alt, or none with --stun-alt=", err)
+		}
+	}
+	s.forward = s.ports[0].bound.Port()
+	if len(cfg.Public) > 0 {
+		_, port, _ := splitPublic(cfg.Public[0], strconv.Itoa(int(s.forward)))
+		number, _ := strconv.ParseUint(port, 10, 16) // checked by Config
+		s.forward = uint16(number)
+	}
+	server, err := stun.NewServer(s.endpoints())
+	for _, p := range s.ports {
+		p.server, p.all = server, s.ports
+	}
+	return s, err
+}
+
+// shareControl splits the control port in two. Where the kernel cannot, what QUIC reads is searched for STUN.
+func (s *stunService) shareControl(control *net.UDPConn, log *slog.Logger) error {
+	conn, err := splitSTUN(control)
+	shared := err != nil
+	if shared {
+		log.Warn("a flood of STUN at the control port could hold up devices: the kernel does not keep them apart", "err", err)
+		conn = control
+	}
+	p, err := newSTUNPort(conn, shared)
+	if err != nil {
+		return err
+	}
+	s.ports, s.quic = []*stunPort{p}, control
+	if shared {
+		s.quic = newControlConn(control, p)
+	}
+	return nil
+}
+
+// openAlt opens the second port on the host that the control socket has.
+func (s *stunService) openAlt(address string) error {
+	_, port, _ := net.SplitHostPort(address)
+	number, _ := strconv.ParseUint(port, 10, 16) // checked by Config
+	at := *s.ports[0].conn.LocalAddr().(*net.UDPAddr)
+	at.Port = int(number)
+	conn, err := net.ListenUDP("udp", &at)
+	if err != nil {
+		return err
+	}
+	p, err := newSTUNPort(conn, false)
+	if err != nil {
+		return err
+	}
+	s.ports = append(s.ports, p)
+	return nil
+}
+
+// endpoints is what the server is to know: with two addresses of the machine, each of them, or else only the ports.
+func (s *stunService) endpoints() stun.Config {
 	c := stun.Config{Excess: stunExcess}
-	for _, p := range ports {
+	for _, p := range s.ports {
 		c.Ports = append(c.Ports, p.bound.Port())
 		for _, a := range s.own {
-			if bound.Addr().IsUnspecified() && slices.ContainsFunc(s.own, func(o netip.Addr) bool { return o != a && o.Is4() == a.Is4() }) {
+			other := func(o netip.Addr) bool { return o != a && o.Is4() == a.Is4() }
+			if p.bound.Addr().IsUnspecified() && slices.ContainsFunc(s.own, other) {
 				c.Endpoints = append(c.Endpoints, stun.Endpoint{Addr: netip.AddrPortFrom(a, p.bound.Port())})
 			}
 		}
 	}
-	server, err := stun.NewServer(c)
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	for _, p := range ports {
-		p.server = server
-		copy(p.all[:], ports)
-	}
-	return s, nil
+	return c
 }
 
-// openAlt opens the second port on the host that the control socket has.
-func openAlt(address string, control *net.UDPAddr) (*stunPort, error) {
-	_, port, _ := net.SplitHostPort(address)
-	number, _ := strconv.ParseUint(port, 10, 16) // checked by Config
-	network := "udp"
-	if control.IP.IsUnspecified() && control.IP.To4() != nil {
-		network = "udp4"
-	}
-	conn, err := net.ListenUDP(network, &net.UDPAddr{IP: control.IP, Port: int(number), Zone: control.Zone})
-	if err != nil {
-		return nil, err
-	}
-	p, err := newSTUNPort(conn)
-	if err != nil {
-		conn.Close()
-	}
-	return p, err
-}
-
-// run answers at the second port until ctx ends.
+// run answers until ctx ends.
 func (s *stunService) run(ctx context.Context) error {
-	if s.alt == nil {
-		return nil
-	}
 	defer context.AfterFunc(ctx, s.close)()
-	b, controls := make([]byte, maxSTUN), make([]byte, 128)
-	for {
-		n, c, _, from, err := s.alt.conn.ReadMsgUDPAddrPort(b, controls)
-		switch {
-		case err == nil:
-			s.alt.answer(time.Now(), from, b[:n], controls[:c])
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		default:
-			return fmt.Errorf("second STUN port: %w", err)
+	var tasks errgroup.Group
+	for _, p := range s.ports {
+		if !p.shared {
+			tasks.Go(p.read)
 		}
 	}
+	return tasks.Wait()
 }
 
-// maxSTUN is a byte more than a question that is answered can have.
-const maxSTUN = 2048 + 1
-
 func (s *stunService) close() {
-	if s.alt != nil {
-		s.alt.conn.Close()
+	for _, p := range s.ports {
+		if !p.shared {
+			p.conn.Close()
+		}
 	}
 }
 
 // altAddr is the second port's address, empty where there is none.
 func (s *stunService) altAddr() string {
-	if s.alt == nil {
+	if len(s.ports) == 1 {
 		return ""
 	}
-	return s.alt.conn.LocalAddr().String()
+	return s.ports[1].conn.LocalAddr().String()
 }
 
 // reachedAt is where a device is to ask, which is connected to that end of the surrogate's (see control.Welcome): the
@@ -152,11 +170,11 @@ func (s *stunService) altAddr() string {
 func (s *stunService) reachedAt(end netip.AddrPort) (list []netip.AddrPort) {
 	add := func(a netip.Addr, control uint16) {
 		list = append(list, netip.AddrPortFrom(a, control))
-		if s.alt != nil {
-			list = append(list, netip.AddrPortFrom(a, s.alt.bound.Port()))
+		for _, p := range s.ports[1:] {
+			list = append(list, netip.AddrPortFrom(a, p.bound.Port()))
 		}
 	}
-	port, dialled := s.control.bound.Port(), end.Addr().Unmap()
+	port, dialled := s.ports[0].bound.Port(), end.Addr().Unmap()
 	if slices.Contains(s.own, dialled) {
 		add(dialled, port)
 		for _, a := range s.own {

@@ -1,26 +1,26 @@
 package rendezvous
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
 	"unsafe"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"simplebit/nat/stun"
-	"simplebit/nat/udpmux"
 )
 
-// stunPort is one of its sockets. One goroutine reads it; others write to it, too.
+// stunPort is one of its ports. One goroutine reads it; others write to it, too.
 type stunPort struct {
 	conn   *net.UDPConn
+	shared bool // with QUIC, which reads it
 	bound  netip.AddrPort
-	routes *udpmux.Routes
 	server *stun.Server
-	all    [2]*stunPort // the ports; there may be one
-	info   packetInfo   // where an answer leaves from; the reader's
+	all    []*stunPort // the service's
+	info   packetInfo  // where an answer leaves from; the reader's
 	reply  func(source, to netip.AddrPort, message []byte)
 }
 
@@ -31,8 +31,14 @@ type packetInfo struct {
 }
 
 // newSTUNPort has the socket tell which address each datagram was sent to, where it has all of them.
-func newSTUNPort(conn *net.UDPConn) (*stunPort, error) {
-	p := &stunPort{conn: conn, routes: udpmux.NewRoutes(udpmux.Surrogate)}
+// On an error the socket is closed, unless it is shared.
+func newSTUNPort(conn *net.UDPConn, shared bool) (p *stunPort, err error) {
+	defer func() {
+		if err != nil && !shared {
+			conn.Close()
+		}
+	}()
+	p = &stunPort{conn: conn, shared: shared}
 	at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	p.bound = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	p.reply = p.send
@@ -56,6 +62,25 @@ func newSTUNPort(conn *net.UDPConn) (*stunPort, error) {
 	return p, nil
 }
 
+// maxSTUN is a byte more than a question that is answered can have.
+const maxSTUN = 2048 + 1
+
+// read answers what arrives until the socket is closed.
+func (p *stunPort) read() error {
+	b, controls := make([]byte, maxSTUN), make([]byte, 128)
+	for {
+		n, c, _, from, err := p.conn.ReadMsgUDPAddrPort(b, controls)
+		switch {
+		case err == nil:
+			p.answer(time.Now(), from, b[:n], controls[:c])
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			return fmt.Errorf("STUN at port %d: %w", p.bound.Port(), err)
+		}
+	}
+}
+
 // answer answers a datagram, whose control messages say where it was sent to.
 func (p *stunPort) answer(now time.Time, from netip.AddrPort, b, controls []byte) {
 	at := p.bound
@@ -72,7 +97,7 @@ func (p *stunPort) answer(now time.Time, from netip.AddrPort, b, controls []byte
 // send sends an answer from one of the machine's addresses. What cannot be sent is lost: who gets no answer asks again.
 func (p *stunPort) send(source, to netip.AddrPort, message []byte) {
 	for _, out := range p.all {
-		if out == nil || out.bound.Port() != source.Port() {
+		if out.bound.Port() != source.Port() {
 			continue
 		}
 		var info []byte
@@ -118,45 +143,4 @@ func (p *packetInfo) from(a netip.Addr) []byte {
 	}
 	p.hdr.SetLen(unix.CmsgLen(n))
 	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unix.CmsgSpace(n))
-}
-
-// controlConn is the control socket as quic-go reads it: what is framed as STUN is answered on the way, all else is
-// QUIC's, which keeps what it does with the socket itself: explicit congestion notification, segmentation offload, and
-// answers that leave from the address that was asked.
-type controlConn struct {
-	*net.UDPConn
-	batches *ipv4.PacketConn
-	stun    *stunPort
-}
-
-func newControlConn(conn *net.UDPConn, s *stunPort) *controlConn {
-	return &controlConn{conn, ipv4.NewPacketConn(conn), s}
-}
-
-// ReadBatch reads at least one datagram that is not STUN's. quic-go reads by it alone, in one goroutine.
-func (c *controlConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
-	for {
-		n, err := c.batches.ReadBatch(ms, flags)
-		if err != nil {
-			return 0, err
-		}
-		kept := 0
-		for i := range ms[:n] {
-			m := &ms[i]
-			from, _ := m.Addr.(*net.UDPAddr)
-			b := m.Buffers[0][:m.N]
-			if from != nil && c.stun.routes.Classify(from.AddrPort(), b) == udpmux.STUN {
-				c.stun.answer(time.Now(), from.AddrPort(), b, m.OOB[:m.NN])
-				continue
-			}
-			if k := &ms[kept]; k != m { // the buffers stay where they are: quic-go counts on that
-				k.N, k.NN = copy(k.Buffers[0], b), copy(k.OOB, m.OOB[:m.NN])
-				k.Flags, k.Addr = m.Flags, m.Addr
-			}
-			kept++
-		}
-		if kept > 0 {
-			return kept, nil
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package stun
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -73,6 +74,27 @@ func TestClientAsksForAnotherAddress(t *testing.T) {
 		r, err := w.client.Binding(t.Context(), asked, Options{ChangeIP: true, ChangePort: true, Other: w.server.endpoints[3].Addr})
 		if err != nil || r.Origin != w.server.endpoints[3].Addr || r.Mapped != stranger {
 			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+func TestClientHearsFromWhoWasAskedThatNobodyElseCanAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other := server(t, Config{Endpoints: []Endpoint{{Addr: asked}}}), netip.MustParseAddrPort("192.0.2.9:3479")
+		var c *Client
+		c = NewClient(senderFunc(func(_ netip.AddrPort, b []byte) error {
+			r := bytes.Clone(s.Respond(time.Now(), 0, stranger, b).Message)
+			go func() {
+				if c.Receive(time.Now(), netip.AddrPortFrom(asked.Addr(), other.Port()), r) {
+					t.Error("a third party's refusal is believed")
+				}
+				c.Receive(time.Now(), asked, r)
+			}()
+			return nil
+		}), Quick)
+		_, err := c.Binding(t.Context(), asked, Options{ChangeIP: true, ChangePort: true, Other: other})
+		if e := (*ErrorResponse)(nil); !errors.As(err, &e) || e.Code != 420 {
+			t.Error(err)
 		}
 	})
 }

@@ -172,7 +172,11 @@ func (t *transaction) wake() time.Time { return t.next }
 // the server gave.
 func (t *transaction) receive(now time.Time, from netip.AddrPort, b []byte) (r Result, err error, ok bool) {
 	success := framed(b, bindingSuccess)
-	if t.sent == 0 || unmap(from) != t.from || !success && !framed(b, bindingError) || !hasCookie(b) || id(b[8:headerSize]) != t.id {
+	// A server that cannot answer from elsewhere says so from where it was asked.
+	if from = unmap(from); from != t.from && (success || from != t.to) {
+		return r, nil, false
+	}
+	if t.sent == 0 || !success && !framed(b, bindingError) || !hasCookie(b) || id(b[8:headerSize]) != t.id {
 		return r, nil, false
 	}
 	m := new(stun.Message)

@@ -2,5 +2,4 @@
 
 package udpmux
 
-// raceDetector: memory is measured without it.
 const raceDetector = true
