@@ -30,7 +30,7 @@ const (
 
 // A disk is the files of one torrent. It keeps the ones used last open. All access goes through an os.Root, so that neither
 // a name nor a symbolic link that somebody planted leads out of the download folder. It may be used by several goroutines:
-// the torrent's own one writes and renames, others read.
+// the one at work writes and renames, others read.
 type disk struct {
 	dir   string
 	table *table
@@ -43,7 +43,7 @@ type disk struct {
 	state   []fileState
 	handles []*handle // the one used last comes first
 
-	// Only the torrent's own goroutine uses these.
+	// Only the goroutine at work uses these.
 	bufs    [][]byte
 	touched fileSet // written since the last sync
 }
@@ -245,7 +245,7 @@ func (d *disk) leave() {
 }
 
 // writeBlocks stores blocks that follow each other at the given offset of the content, without the padding in them. Only
-// the torrent's own goroutine may call it.
+// the goroutine at work may call it.
 func (d *disk) writeBlocks(off int64, blocks []*Block) error {
 	total := 0
 	for _, b := range blocks {

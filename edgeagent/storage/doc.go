@@ -3,11 +3,12 @@
 //
 // # How a block becomes a file
 //
-// Blocks of 16 KiB come from a Pool that all torrents share. Torrent.Write hands one to the torrent's own goroutine. There a
-// block that comes next in its piece is hashed at once, while it is in the processor's cache; runs of hashed blocks are
-// written 256 KiB at a time and released. Blocks that come out of order wait in memory. When the pool runs low, hashed blocks
-// are written earlier, and when it is used up, the others too: those are read back when their turn to be hashed comes. So
-// pieces may be far larger than the pool. A piece whose hash is right is recorded in the journal and then announced.
+// Blocks of 16 KiB come from a Pool that all torrents share. Torrent.Write hands one to the torrent's own goroutine;
+// Torrent.Put and Torrent.Work do without it, so that a block stays in the cache of the processor that read it. A block
+// that comes next in its piece is hashed at once; runs of hashed blocks are written 256 KiB at a time and released. Blocks
+// that come out of order wait in memory. When the pool runs low, hashed blocks are written earlier, and when it is used up,
+// the others too: those are read back when their turn to be hashed comes. So pieces may be far larger than the pool. A
+// piece whose hash is right is recorded in the journal and then announced.
 //
 // A file has the suffix .part until all pieces that touch it are verified and it is wanted. One that is not wanted does not
 // exist unless a piece that was written touches it. Files are sparse. Names are resolved by an os.Root, so nothing outside

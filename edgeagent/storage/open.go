@@ -62,6 +62,7 @@ func open(c Config, boot [16]byte) (*Torrent, error) {
 	t.own.header = journalHeader{pieces: table.pieces, layout: fingerprint, boot: boot}
 	t.own.journal.path = c.Journal
 	t.own.assemblies.table = table
+	t.own.sync = newSyncState()
 	t.own.skip = bytes.Clone(c.Skip)
 	if err := t.resume(); err != nil {
 		disk.close()

@@ -5,7 +5,8 @@ import "log/slog"
 // flushBlocks is how many blocks are written at once: 256 KiB.
 const flushBlocks = 16
 
-// An owner is the state that only the torrent's goroutine touches, between Open and the end of Close.
+// An owner is the state that only the goroutine which has Torrent.turn touches, between Open and the end of Close. What run
+// waits for is set by Open and never changed.
 type owner struct {
 	header    journalHeader // for the next rewrite of the journal, without the snapshot
 	previous  *journalState // the journal to go on with; nil when it must be rewritten before anything is written
@@ -29,26 +30,33 @@ type owner struct {
 	want    [hashSize]byte
 }
 
-// run is the owner's loop.
+// run is what the torrent's own goroutine does.
 func (t *Torrent) run() {
 	defer close(t.stopped)
 	for {
 		select {
 		case <-t.queue.wake:
-			t.takeBlocks()
+			t.inTurn(t.takeBlocks)
 		case <-t.own.squeeze:
-			t.relieve()
-		case <-t.own.sync.due():
-			t.startSync()
+			t.inTurn(t.relieve)
+		case <-t.own.sync.timer.C:
+			t.inTurn(t.startSync)
 		case err := <-t.own.sync.done:
-			t.endSync(err)
+			t.inTurn(func() { t.endSync(err) })
 		case f := <-t.calls:
-			f()
+			t.inTurn(f)
 		case <-t.closing:
-			t.shut()
+			t.inTurn(t.shut)
 			return
 		}
 	}
+}
+
+// inTurn runs f when nobody else is at work.
+func (t *Torrent) inTurn(f func()) {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	f()
 }
 
 // takeBlocks works off the queue.
@@ -270,7 +278,7 @@ func (t *Torrent) shut() {
 	t.takeBlocks()
 	t.dropUnfinished()
 	t.pool.unwatch(t.own.squeeze)
-	if t.own.sync.running() {
+	if t.own.sync.running {
 		t.endSync(<-t.own.sync.done)
 	}
 	if !t.deleting {

@@ -2,10 +2,10 @@ package storage
 
 import "sync"
 
-// A queue hands blocks from many goroutines to the torrent's own. It never holds more than the pool has, so it needs no
-// limit of its own.
+// A queue hands blocks from many goroutines to the one at work. It never holds more than the pool has, so it needs no limit
+// of its own.
 type queue struct {
-	wake chan struct{} // has an element when blocks may be waiting
+	wake chan struct{} // has an element when the torrent's own goroutine is to look
 
 	mu     sync.Mutex
 	blocks []*Block
@@ -15,20 +15,20 @@ type queue struct {
 // put returns false when the queue is closed.
 func (q *queue) put(b *Block) bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed {
-		q.mu.Unlock()
 		return false
 	}
 	q.blocks = append(q.blocks, b)
-	first := len(q.blocks) == 1
-	q.mu.Unlock()
-	if first {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
-	}
 	return true
+}
+
+// signal has the torrent's own goroutine look.
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
 }
 
 // take returns all blocks and leaves the empty slice for the next ones.

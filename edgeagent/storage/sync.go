@@ -16,10 +16,18 @@ const syncEvery = 30 * time.Second
 // seconds on a slow disk, runs on a goroutine of its own, one at a time.
 type syncState struct {
 	unsynced []uint32    // pieces recorded after the last mark
-	timer    *time.Timer // nil unless there are any and none is being synced
-	done     chan error  // nil unless a sync is running; gets its result
+	timer    *time.Timer // runs while there are any and none is being synced
+	armed    bool        // it does
+	running  bool        // a sync
+	done     chan error  // gets its result
 	records  int         // of the journal, and
 	pieces   int         // of unsynced, when the running sync began
+}
+
+func newSyncState() syncState {
+	timer := time.NewTimer(syncEvery)
+	timer.Stop()
+	return syncState{timer: timer, done: make(chan error, 1)}
 }
 
 func (s *syncState) recorded(piece int) {
@@ -28,32 +36,21 @@ func (s *syncState) recorded(piece int) {
 }
 
 func (s *syncState) arm() {
-	if len(s.unsynced) > 0 && s.timer == nil && !s.running() {
-		s.timer = time.NewTimer(syncEvery)
+	if len(s.unsynced) > 0 && !s.armed && !s.running {
+		s.armed = true
+		s.timer.Reset(syncEvery)
 	}
 }
 
 func (s *syncState) disarm() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
+	s.timer.Stop()
+	s.armed = false
 }
-
-// due returns a channel that yields when it is time to sync, nil while there is nothing to do.
-func (s *syncState) due() <-chan time.Time {
-	if s.timer == nil {
-		return nil
-	}
-	return s.timer.C
-}
-
-func (s *syncState) running() bool { return s.done != nil }
 
 // startSync begins to bring the recorded pieces to the disk.
 func (t *Torrent) startSync() {
 	s := &t.own.sync
-	if s.running() || len(s.unsynced) == 0 {
+	if s.running || len(s.unsynced) == 0 {
 		return
 	}
 	s.disarm()
@@ -61,16 +58,14 @@ func (t *Torrent) startSync() {
 		t.fail(err)
 		return
 	}
-	s.records, s.pieces = t.own.journal.records, len(s.unsynced)
-	done := make(chan error, 1)
-	s.done = done
+	s.running, s.records, s.pieces = true, t.own.journal.records, len(s.unsynced)
 	files := t.disk.takeTouched()
 	go func() {
 		err := t.disk.sync(files)
 		if err == nil {
 			err = t.own.journal.flush()
 		}
-		done <- err
+		s.done <- err
 	}()
 }
 
@@ -78,7 +73,7 @@ func (t *Torrent) startSync() {
 // hashed again after a loss of power.
 func (t *Torrent) endSync(err error) {
 	s := &t.own.sync
-	s.done = nil
+	s.running = false
 	if err != nil {
 		t.distrust()
 		t.fail(err)
@@ -148,7 +143,7 @@ func (s *fileSet) add(file int) {
 	s.n++
 }
 
-// takeTouched returns the files written since the last call. Only the torrent's own goroutine may call it.
+// takeTouched returns the files written since the last call. Only the goroutine at work may call it.
 func (d *disk) takeTouched() fileSet {
 	files := d.touched
 	d.touched = fileSet{}

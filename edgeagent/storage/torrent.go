@@ -42,8 +42,8 @@ type Event struct {
 // eventBuffer is how many events may wait before the storage does.
 const eventBuffer = 64
 
-// A Torrent is one torrent's content on disk. One goroutine owns the disk; the methods hand it work or read what it has
-// published, and may be called from any goroutine.
+// A Torrent is one torrent's content on disk. One goroutine at a time works on the disk: the torrent's own, or one that has
+// called Work. The methods hand it work or read what it has published, and may be called from any goroutine.
 type Torrent struct {
 	table  *table
 	hashes io.ReaderAt
@@ -56,14 +56,15 @@ type Torrent struct {
 	needsCheck atomic.Bool
 	events     chan Event
 	queue      queue
-	calls      chan func()   // run by the owner
+	calls      chan func()   // run by the torrent's own goroutine
 	closing    chan struct{} // closed when the owner is to stop
 	stopped    chan struct{} // closed when it has, after closeErr was set
 	closeOnce  sync.Once
 	deleting   bool // the files are going to be removed; set before closing is closed
 	closeErr   error
 
-	own owner
+	turn sync.Mutex // held by the goroutine that is at work
+	own  owner
 }
 
 // Have returns the verified pieces as a BEP 3 bitfield (the high bit of the first byte is piece 0), a copy.
@@ -78,10 +79,29 @@ func (t *Torrent) NeedsCheck() bool { return t.needsCheck.Load() }
 // it is told by Events, once the piece is complete. A block that the storage holds already, or of a verified piece, is
 // dropped without a word, and so are all after DiskFailed and Close.
 func (t *Torrent) Write(piece, begin int, b *Block) {
+	t.Put(piece, begin, b)
+	t.queue.signal()
+}
+
+// Put is Write for a goroutine that calls Work afterwards. Nothing is done with the block before that.
+func (t *Torrent) Put(piece, begin int, b *Block) {
 	b.piece, b.begin = piece, begin
 	if !t.queue.put(b) {
 		b.Release()
 	}
+}
+
+// Work does what Put has left to be done, waiting for the disk and for room in Events, so the caller must not be who drains
+// them. It is for the goroutine that has just read the blocks: there they are still in the processor's cache, where the
+// torrent's own goroutine, on another processor, would have to get them from. When somebody else is at work already, it
+// leaves it to the torrent's own goroutine and returns.
+func (t *Torrent) Work() {
+	if !t.turn.TryLock() {
+		t.queue.signal()
+		return
+	}
+	defer t.turn.Unlock()
+	t.takeBlocks()
 }
 
 // ReadBlock fills dst from byte begin of a verified piece; begin+len(dst) must not pass the end of the piece. It waits for
@@ -133,7 +153,7 @@ func (t *Torrent) Delete() error {
 	return t.own.journal.remove()
 }
 
-// do runs f on the owner's goroutine and waits for it.
+// do runs f on the torrent's own goroutine and waits for it.
 func (t *Torrent) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {

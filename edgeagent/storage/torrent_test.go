@@ -342,7 +342,7 @@ func TestCloseWaitsForTheRunningSync(t *testing.T) {
 		result := make(chan error)
 		err := r.do(t.Context(), func() {
 			r.own.sync.disarm()
-			r.own.sync.done, r.own.sync.records, r.own.sync.pieces = result, 1, 1
+			r.own.sync.done, r.own.sync.running, r.own.sync.records, r.own.sync.pieces = result, true, 1, 1
 		})
 		if err != nil {
 			t.Fatal(err)

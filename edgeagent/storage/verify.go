@@ -31,7 +31,7 @@ func (t *Torrent) Verify(ctx context.Context, progress func(bytes int64)) error 
 }
 
 func (t *Torrent) verify(ctx context.Context, progress func(int64)) error {
-	if t.own.sync.running() {
+	if t.own.sync.running {
 		t.endSync(<-t.own.sync.done)
 	}
 	if t.own.failed != nil {

@@ -49,7 +49,7 @@ func (t *Torrent) join(ctx context.Context, now time.Time, c *dial.Conn, entry *
 }
 
 func (t *Torrent) newReader() *reader {
-	return &reader{pool: t.c.Pool, rates: rates{&t.c.Shared.down, &t.limits.down}}
+	return &reader{pool: t.c.Pool, rates: rates{&t.c.Shared.down, &t.limits.down}, deliver: t.deliver}
 }
 
 func (t *Torrent) newWriter(c *dial.Conn) *writer {

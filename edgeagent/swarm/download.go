@@ -59,38 +59,48 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	p.wake.Store(wakeAfter(p.pick.Requests(), share))
 }
 
-// announced takes the blocks that the reader has told of. It may have them in hand to add another: then it tells once more.
-func (t *Torrent) announced(now time.Time, p *peerConn) error {
-	in := p.in.take()
-	if in == nil {
-		p.missed.Store(true)
-		in = p.in.take() // it may have been put back meanwhile
+// deliver takes the peer's blocks in its reader's goroutine, which then does what the storage makes of them. Other
+// goroutines would have to be woken for it, and on another processor the data is not in the cache: together this costs more
+// than the hash.
+func (t *Torrent) deliver(p *peerConn) {
+	t.turn.Lock()
+	now := time.Now()
+	if err := t.takeBlocks(now, p, t.c.Storage.Put); err != nil {
+		t.drop(now, p, err)
 	}
-	return t.takeBlocks(now, p, in)
+	t.settle(now)
+	t.turn.Unlock()
+	t.c.Storage.Work()
 }
 
-// collect takes the blocks that have come from the peer, told of or not.
-func (t *Torrent) collect(now time.Time, p *peerConn) error { return t.takeBlocks(now, p, p.in.take()) }
+// collect takes the blocks that have come and that the peer's reader has not delivered yet.
+func (t *Torrent) collect(now time.Time, p *peerConn) error {
+	return t.takeBlocks(now, p, t.c.Storage.Write)
+}
+
+// A store hands a block to the storage.
+type store func(piece, begin int, b *storage.Block)
 
 // takeBlocks takes blocks, if there are any. What comes of a peer that was dropped meanwhile was not asked for.
-func (t *Torrent) takeBlocks(now time.Time, p *peerConn, in *arrivals) error {
+func (t *Torrent) takeBlocks(now time.Time, p *peerConn, to store) error {
+	in := p.in.take()
 	if in == nil {
 		return nil
 	}
 	var err error
 	for _, a := range in.list {
-		if e := t.block(now, p, a); e != nil {
+		if e := t.block(now, p, a, to); e != nil {
 			err = e
 		}
 	}
 	clear(in.list)
-	in.list, in.announced = in.list[:0], false
+	in.list = in.list[:0]
 	p.in.giveBack(in)
 	return err
 }
 
 // block takes the data of a PIECE message.
-func (t *Torrent) block(now time.Time, p *peerConn, a arrival) error {
+func (t *Torrent) block(now time.Time, p *peerConn, a arrival, to store) error {
 	p.heard = now
 	p.remote.talking = true
 	n := a.block.N
@@ -105,7 +115,7 @@ func (t *Torrent) block(now time.Time, p *peerConn, a arrival) error {
 	}
 	t.scratch.peers = others[:0]
 	t.watchBlock(p, a)
-	t.c.Storage.Write(int(a.index), int(a.begin), a.block)
+	to(int(a.index), int(a.begin), a.block)
 	p.flow.came(now)
 	if p.flow.snubbed {
 		t.resumed(p)

@@ -24,7 +24,6 @@ type eventKind uint8
 
 const (
 	gotMessage eventKind = iota
-	gotBlocks            // there are arrivals
 	wroteBlocks
 	readerEnded
 	writerEnded
@@ -48,11 +47,7 @@ func (t *Torrent) handle(now time.Time, ev event) {
 	if ev.kind == readerEnded || ev.kind == writerEnded {
 		t.running--
 	}
-	collect := t.collect
-	if ev.kind == gotBlocks {
-		collect = t.announced
-	}
-	err := collect(now, p)
+	err := t.collect(now, p)
 	if p.gone {
 		return
 	}

@@ -20,7 +20,7 @@ const (
 	rateInterval    = time.Second
 )
 
-// loop is the state that only the goroutine in Run touches.
+// loop is the state that only the goroutine which has Torrent.turn touches.
 type loop struct {
 	events  chan event
 	dialled chan dialResult
@@ -65,6 +65,7 @@ type clock struct {
 	rated, published time.Time
 	alarm            time.Time // when the first grant is due; zero for never
 	set              time.Time // what the timer for it is set to
+	timer            *time.Timer
 }
 
 // run is the loop. It returns when ctx ends or the disk has failed.
@@ -72,11 +73,12 @@ func (t *Torrent) run(ctx context.Context) error {
 	timer, alarm := time.NewTimer(tickInterval), time.NewTimer(quietInterval)
 	defer timer.Stop()
 	defer alarm.Stop()
-	t.choking.round = time.Now()
+	t.choking.round, t.clock.timer = time.Now(), alarm
 	quiet, happened := false, false
 	for {
 		select {
 		case ev := <-t.events:
+			t.turn.Lock()
 			now := time.Now()
 			t.handle(now, ev)
 			t.drain(now)
@@ -85,9 +87,11 @@ func (t *Torrent) run(ctx context.Context) error {
 			if !ok {
 				return storage.ErrClosed
 			}
+			t.turn.Lock()
 			t.stored(time.Now(), ev)
 			happened = true
 		case list := <-t.candidates:
+			t.turn.Lock()
 			for _, c := range list {
 				if a := t.book.add(c.Addr, c.Reachable); a != nil && a.way == (dial.Way{}) {
 					a.way = c.Way
@@ -96,21 +100,26 @@ func (t *Torrent) run(ctx context.Context) error {
 			t.changed, happened = true, true
 			t.dialMore(ctx, time.Now())
 		case <-t.poke:
+			t.turn.Lock()
 			t.rethink(time.Now())
 			t.dialMore(ctx, time.Now())
 			happened = true
 		case c := <-t.accepted:
+			t.turn.Lock()
 			t.join(ctx, time.Now(), c, nil)
 			happened = true
 		case r := <-t.dialled:
+			t.turn.Lock()
 			t.reached(ctx, time.Now(), r)
 			t.dialMore(ctx, time.Now())
 			happened = true
 		case <-alarm.C:
+			t.turn.Lock()
 			t.clock.alarm, t.clock.set = time.Time{}, time.Time{}
 			t.touchGranted()
 			happened = true
 		case <-timer.C:
+			t.turn.Lock()
 			now := time.Now()
 			waiting := t.tick(ctx, now)
 			quiet = !happened && !waiting && t.total.down.rate(now) == 0 && t.total.up.rate(now) == 0
@@ -123,18 +132,17 @@ func (t *Torrent) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if t.failed != nil {
-			return t.failed
+		failed := t.failed
+		if failed == nil {
+			t.settle(time.Now())
+		}
+		t.turn.Unlock()
+		if failed != nil {
+			return failed
 		}
 		if quiet && happened {
 			quiet = false
 			timer.Reset(tickInterval)
-		}
-		now := time.Now()
-		t.settle(now)
-		if at := t.clock.alarm; at != t.clock.set {
-			t.clock.set = at
-			alarm.Reset(at.Sub(now))
 		}
 	}
 }
@@ -179,6 +187,10 @@ func (t *Torrent) settle(now time.Time) {
 	}
 	if t.changed && now.Sub(t.clock.published) >= publishInterval {
 		t.publish(now)
+	}
+	if at := t.clock.alarm; at != t.clock.set {
+		t.clock.set = at
+		t.clock.timer.Reset(at.Sub(now))
 	}
 }
 
@@ -243,14 +255,28 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) (waiting bool) {
 // shutDown closes every connection and waits for the goroutines and dials.
 func (t *Torrent) shutDown() {
 	now := time.Now()
+	t.turn.Lock()
+	defer t.turn.Unlock()
 	for len(t.peers) > 0 {
 		t.drop(now, t.peers[0], errStopped)
 	}
+	results := t.c.Storage.Events()
 	for t.running > 0 || t.sure+t.guesses > 0 {
+		t.turn.Unlock()
 		select {
 		case ev := <-t.events:
+			t.turn.Lock()
 			t.handle(now, ev)
+		case ev, ok := <-results:
+			// A reader may wait for room for it.
+			t.turn.Lock()
+			if !ok {
+				results = nil
+				continue
+			}
+			t.stored(now, ev)
 		case r := <-t.dialled:
+			t.turn.Lock()
 			t.dialEnded(r)
 			t.c.Shared.give(t.place)
 			if r.conn != nil {

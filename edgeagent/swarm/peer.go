@@ -39,8 +39,7 @@ var (
 // peerConn is one connected peer. The loop owns it; its reader and writer use only the first fields.
 type peerConn struct {
 	in     exchange[arrivals] // from the reader
-	wake   atomic.Int32       // how many arrivals the loop wants to be told of at once
-	missed atomic.Bool        // the loop looked for arrivals that it was told of and found none
+	wake   atomic.Int32       // how many arrivals the loop wants at once
 	held   atomic.Bool        // the reader waits for us, not for the peer
 	closed chan struct{}      // when the connection is ended
 	out    exchange[batch]    // to the writer

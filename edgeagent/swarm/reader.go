@@ -15,15 +15,14 @@ type arrival struct {
 }
 
 // arrivals are blocks that have come one after another.
-type arrivals struct {
-	list      []arrival
-	announced bool // the loop was told to look
-}
+type arrivals struct{ list []arrival }
 
 // A reader is what a connection's reader works with.
 type reader struct {
 	pool  *storage.Pool
 	rates rates
+	// deliver has the torrent take the peer's arrivals. It may wait for the disk.
+	deliver func(*peerConn)
 }
 
 // read turns what comes on the connection into events until it fails or is closed. Its last event is readerEnded.
@@ -40,7 +39,7 @@ func (p *peerConn) readMessages(ctx context.Context, with *reader, events chan<-
 			return err
 		}
 		if m.Type == peer.TypePiece && !m.KeepAlive {
-			if err := p.readBlock(ctx, r, m, with, events); err != nil {
+			if err := p.readBlock(ctx, r, m, with); err != nil {
 				return err
 			}
 			continue
@@ -55,9 +54,9 @@ func (p *peerConn) readMessages(ctx context.Context, with *reader, events chan<-
 	}
 }
 
-// readBlock reads a block and adds it to the arrivals. The loop is told when there are as many as it wants at once.
-func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message, with *reader, events chan<- event) error {
-	b, err := p.makeRoom(ctx, int(m.Length), with, events)
+// readBlock reads a block and adds it to the arrivals. They are delivered when there are as many as the loop wants at once.
+func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message, with *reader) error {
+	b, err := p.makeRoom(ctx, int(m.Length), with)
 	if err != nil {
 		return err
 	}
@@ -68,18 +67,24 @@ func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message
 	b.N = int(m.Length)
 	in := p.in.fill()
 	in.list = append(in.list, arrival{m.Index, m.Begin, b})
-	announce := !in.announced && len(in.list) >= int(p.wake.Load())
-	in.announced = in.announced || announce
+	enough := len(in.list) >= int(p.wake.Load())
 	p.in.offer(in)
-	if p.missed.Swap(false) || announce {
-		events <- event{from: p, kind: gotBlocks}
+	if enough {
+		p.deliver(with)
 	}
 	return nil
 }
 
+// deliver hands over the arrivals. For as long as that takes the peer is not to be blamed.
+func (p *peerConn) deliver(with *reader) {
+	p.held.Store(true)
+	with.deliver(p)
+	p.held.Store(false)
+}
+
 // makeRoom waits until a block of n bytes may be taken off the connection, and returns where it goes. Meanwhile the rest
 // waits in the sockets, which slows the sender down.
-func (p *peerConn) makeRoom(ctx context.Context, n int, with *reader, events chan<- event) (*storage.Block, error) {
+func (p *peerConn) makeRoom(ctx context.Context, n int, with *reader) (*storage.Block, error) {
 	limited := with.rates.limited()
 	if !limited {
 		if b := with.pool.TryGet(); b != nil {
@@ -87,7 +92,7 @@ func (p *peerConn) makeRoom(ctx context.Context, n int, with *reader, events cha
 		}
 	}
 	// What is missing from the pool may be waiting here, and the loop needs it whatever it waits for.
-	events <- event{from: p, kind: gotBlocks}
+	p.deliver(with)
 	p.held.Store(true)
 	defer p.held.Store(false)
 	if limited {

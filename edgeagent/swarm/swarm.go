@@ -26,6 +26,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,8 +56,8 @@ type Config struct {
 	Shared *Shared
 	// Policy is what is wanted of the torrent to begin with; see [Torrent.SetPolicy].
 	Policy Policy
-	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by the goroutine
-	// in Run and must not wait. Default: nobody is told.
+	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by one goroutine at
+	// a time and must not wait. Default: nobody is told.
 	Unusable func([]Verdict)
 	// UploadSlots is how many peers are served at a time. Default: as many as it takes to use the line, see [choker.Slots].
 	UploadSlots int
@@ -85,7 +86,8 @@ type Torrent struct {
 	limits     limits       // the torrent's own
 	gather     atomic.Int32 // how many blocks a writer puts into one system call
 
-	loop // only for the goroutine in Run
+	turn sync.Mutex // held by the goroutine that works with the loop's state: the one in Run, or a reader with blocks
+	loop
 }
 
 // New prepares a torrent whose storage is open. It starts nothing; call Run.
