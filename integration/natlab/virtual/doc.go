@@ -13,5 +13,6 @@
 // outside as long as their peers differ (port overloading); and a device that sends to the router's own address before the
 // port there is anybody's goes on talking to the router until that flow has ended.
 //
-// Not modelled: TCP, ICMP, fragments, loss, and what the links do. UDP only is what the kinds that block it show.
+// Not modelled: TCP, ICMP, fragments, loss, and what the links do. A flow that has ended is forgotten at once, where Linux may
+// give its port to the same device again for up to a minute.
 package virtual
