@@ -3,6 +3,8 @@
 package virtual
 
 import (
+	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -113,7 +115,38 @@ func newTwins(t *testing.T, kind natlab.Kind, carried, hairpin bool, seed uint64
 	for i, h := range []*natlab.Host{one, one, two, near, near, far, far} {
 		w.listen(h, kind == natlab.IPv6Firewalled, []uint16{6881, 6882, 6881, 7001, 7002, 7001, 6881}[i])
 	}
+	if kind == natlab.Mapping {
+		w.forward(one)
+	}
 	return w
+}
+
+// forward opens a port to the second of the ends, by NAT-PMP (RFC 6886 section 3.3).
+func (w *twins) forward(device *natlab.Host) {
+	w.t.Helper()
+	const lease = 3600
+	inside, outside := w.ends[1], netip.AddrPortFrom(w.router.External(), 7777)
+	question := []byte{0, 1, 0, 0}
+	question = binary.BigEndian.AppendUint16(question, inside.Port())
+	question = binary.BigEndian.AppendUint16(question, outside.Port())
+	question = binary.BigEndian.AppendUint32(question, lease)
+	c, err := device.DialContext(w.t.Context(), "udp", netip.AddrPortFrom(w.router.LAN().Addr().Next(), 5351).String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	answer := make([]byte, 16)
+	if _, err := c.Write(question); err != nil {
+		w.t.Fatal(err)
+	}
+	if n, err := c.Read(answer); err != nil || n != len(answer) || binary.BigEndian.Uint16(answer[2:]) != 0 || !bytes.Equal(answer[10:12], question[6:8]) {
+		w.t.Fatalf("the router's answer %v, %v", answer[:n], err)
+	}
+	if err := w.model.Forward(outside.Port(), inside); err != nil {
+		w.t.Fatal(err)
+	}
+	w.known = append(w.known, both{outside, outside})
 }
 
 func (w *twins) host(h *natlab.Host, err error) *natlab.Host {
@@ -289,7 +322,7 @@ func TestKernelAndModelDoTheSameToTheSamePackets(t *testing.T) {
 	// Others have the rules of one of these, or let all or nothing pass.
 	for _, kind := range []natlab.Kind{
 		natlab.FullCone, natlab.FullConeHairpin, natlab.AddressRestricted, natlab.PortRestricted, natlab.PortRestrictedHairpin,
-		natlab.Bare, natlab.PortShifted, natlab.AddressDependent, natlab.Sequential, natlab.Symmetric, natlab.IPv6Firewalled,
+		natlab.Bare, natlab.Mapping, natlab.PortShifted, natlab.AddressDependent, natlab.Sequential, natlab.Symmetric, natlab.IPv6Firewalled,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
