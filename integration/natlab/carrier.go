@@ -83,7 +83,7 @@ func subscriber(n, offset int, last byte) netip.Addr {
 
 // admit gives the router's home, the last one that was connected, its ports and routes.
 func (c *Carrier) admit(r *Router) error {
-	homes := "{ " + r.near.addr.String()
+	homes := "{ " + network(r.near.addr).String() // a home may be renumbered
 	if r.kind.rules4 == "" && r.lan.addr.IsValid() {
 		homes += ", " + r.LAN().String()
 	}

@@ -124,22 +124,27 @@ func (p packet) answerable() bool {
 	if !routable(p.src) {
 		return false
 	}
+	if p.dst.Is4() && binary.BigEndian.Uint16(p.bytes[6:])&0x1fff != 0 {
+		return false // not the first fragment
+	}
+	return !p.complains()
+}
+
+// complains reports whether the packet is an error message of ICMP, or ICMP of a type that might be one.
+func (p packet) complains() bool {
 	if p.dst.Is6() {
-		return p.bytes[6] != protocolICMP6 || len(p.bytes) > header6 && p.bytes[header6] >= 128
+		return p.bytes[6] == protocolICMP6 && (len(p.bytes) == header6 || p.bytes[header6] < 128)
 	}
 	header := int(p.bytes[0]&15) * 4
-	if binary.BigEndian.Uint16(p.bytes[6:])&0x1fff != 0 {
+	if p.bytes[9] != protocolICMP {
 		return false
 	}
-	if p.bytes[9] != protocolICMP {
+	if len(p.bytes) <= header {
 		return true
 	}
-	const echo, timestamp, mask = 8, 13, 17
-	if len(p.bytes) <= header {
-		return false
-	}
+	const reply, echo, timestamp, maskReply = 0, 8, 13, 18
 	kind := p.bytes[header]
-	return kind == 0 || kind == echo || kind >= timestamp && kind <= mask+1
+	return kind != reply && kind != echo && (kind < timestamp || kind > maskReply)
 }
 
 const (

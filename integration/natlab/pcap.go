@@ -114,7 +114,10 @@ func (r *recorder) take(s seen) {
 	}
 	ip := s.data[headerEthernet:]
 	p, ok := parsePacket(ip)
-	if !ok || !p.crosses(r.own) || (s.direction == unix.PACKET_OUTGOING) != r.own.has(p.src) {
+	if !ok || !p.crosses(r.own) {
+		return
+	}
+	if sent := s.direction == unix.PACKET_OUTGOING; sent && !(r.own.has(p.src) && p.complains()) || !sent && s.direction != unix.PACKET_HOST {
 		return
 	}
 	r.record = appendRecord(r.record[:0], s.at, len(p.bytes), p.bytes)
