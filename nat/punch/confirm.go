@@ -2,6 +2,7 @@ package punch
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -23,7 +24,8 @@ func smallSize(a netip.Addr) int {
 	return smallSize6
 }
 
-// A better path may answer that much later than the first one: its round-trip time, within bounds.
+// A better path may answer that much later than the first one: its round-trip time, within bounds; any path of the peer's
+// hosts, the most later than one of a stranger.
 const (
 	settleLeast = 20 * time.Millisecond
 	settleMost  = 150 * time.Millisecond
@@ -31,11 +33,15 @@ const (
 
 // settle begins the time that better paths have, or ends it, after a pair has answered.
 func (m *Machine) settle(now time.Time, p *pair) {
+	wait := min(max(p.rtt, settleLeast), settleMost)
+	if p.stranger {
+		wait = settleMost
+	}
 	at := now
 	for i := range m.pairs {
 		if q := &m.pairs[i]; q.origin == FromPlan && q.answered.IsZero() && q.offset <= now.Sub(m.start) &&
-			classOf(q.remote.Addr()) > classOf(p.remote.Addr()) {
-			at = now.Add(min(max(p.rtt, settleLeast), settleMost))
+			(p.stranger || classOf(q.remote.Addr()) > classOf(p.remote.Addr())) {
+			at = now.Add(wait)
 		}
 	}
 	if m.settled.IsZero() || at.Before(m.settled) {
@@ -87,8 +93,17 @@ func (m *Machine) choose(now time.Time) {
 	m.pairs[m.current].confirmation = confirmation{size: fullSize, next: now}
 }
 
+// strangersPassed is how many nominations of a stranger's address are not followed, if the peer was heard from elsewhere: those
+// of a wire-tapper who passes on what the peer sends are overtaken by the peer's.
+const strangersPassed = 3
+
 // nominated is told where the other side wants the path to be. What was to be confirmed before is given up.
 func (m *Machine) nominated(now time.Time, i, size int) {
+	if p := &m.pairs[i]; p.stranger && p.confirmation.passed < strangersPassed &&
+		slices.ContainsFunc(m.pairs, func(q pair) bool { return !q.stranger && !q.heard.IsZero() }) {
+		p.confirmation.passed++
+		return
+	}
 	if size < fullSize {
 		size = smallSize(m.pairs[i].remote.Addr())
 	} else {
@@ -99,7 +114,7 @@ func (m *Machine) nominated(now time.Time, i, size int) {
 		return
 	}
 	m.current = i
-	*c = confirmation{size: size, next: now}
+	*c = confirmation{size: size, next: now, passed: c.passed}
 }
 
 // confirmed is told of an answer of at least the small size. The controlling side has what it needs; the other waits for

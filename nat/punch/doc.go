@@ -42,6 +42,7 @@
 //
 // Any address that has not answered under the key gets at most [MaxUnconfirmed] datagrams in an attempt, answers included,
 // and the one that the surrogate observed the peer at, where ports are guessed, at most [MaxObserved]. At most
-// [maxLearned] addresses are learned from requests, whose ids nobody has used before, so a recorded probe that
-// is sent again from elsewhere leads nowhere.
+// 16 addresses are learned from requests that come from the hosts in the plan, and 16 from others. These must have ids that
+// nobody has used before, so a recorded probe that is sent again from elsewhere leads nowhere, and what a wire-tapper with a
+// faster line achieves is the bound above. No path is taken but to where an answer to our own question has come from.
 package punch

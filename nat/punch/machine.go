@@ -77,7 +77,7 @@ type Machine struct {
 	start   time.Time
 	hold    time.Duration // since the start, until when careful pairs are opened only
 	pairs   []pair
-	learned int
+	learned [2]int // pairs, of hosts that are not the peer's as far as is known, and of the peer's
 	guesses guesses
 	budget  budget
 	sent    []request
@@ -238,7 +238,7 @@ func (m *Machine) due(p *pair) (at time.Time, opener, ok bool) {
 		return p.owedNext, false, true
 	case !p.answered.IsZero() || p.confirmation.failed:
 		return at, false, false
-	case m.hit && (p.pace == bulk || p.pace == cells):
+	case m.hit && (p.pace == bulk || p.origin == Predicted):
 		return at, false, false
 	}
 	since, opener, ok := p.pace.due(p.offset, m.hold, p.openers, p.probes)

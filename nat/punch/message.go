@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 
@@ -59,7 +60,7 @@ type codec struct {
 }
 
 func newCodec(p *Plan) codec {
-	return codec{ours: username(p.Attempt, p.Controlling), theirs: username(p.Attempt, !p.Controlling), key: p.Key[:]}
+	return codec{ours: username(p.Attempt, p.Controlling), theirs: username(p.Attempt, !p.Controlling), key: bytes.Clone(p.Key[:])}
 }
 
 // marshal makes a message of exactly size bytes, a multiple of 4, and at least probeSize. What nominates has 4 more than that

@@ -38,6 +38,8 @@ type pair struct {
 	remote netip.AddrPort
 	origin Origin
 	kind   nat.CandidateKind // of those from the plan; 0: not told
+	// stranger is true of what was learned of a host that the plan does not have.
+	stranger bool
 
 	pace   pace
 	offset time.Duration // since the start, when its turn begins
@@ -60,6 +62,7 @@ type confirmation struct {
 	size   int
 	tries  int
 	next   time.Time
+	passed int // nominations that were not followed
 	failed bool
 }
 
@@ -81,8 +84,15 @@ func classOf(a netip.Addr) int {
 	return classIPv4
 }
 
-// better orders answered pairs: by class, then what was known before what was found on the way, then by time.
+// better orders answered pairs: hosts of the peer's before strangers, then by class, then what was known before what was found
+// on the way, then by time.
 func better(a, b *pair) int {
+	switch {
+	case a.stranger != b.stranger && b.stranger:
+		return -1
+	case a.stranger != b.stranger:
+		return 1
+	}
 	return cmp.Or(
 		cmp.Compare(classOf(b.remote.Addr()), classOf(a.remote.Addr())),
 		cmp.Compare(a.origin, b.origin),

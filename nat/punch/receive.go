@@ -2,6 +2,7 @@ package punch
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -26,15 +27,9 @@ func (m *Machine) question(now time.Time, socket int, from netip.AddrPort, x mes
 	fresh := m.fresh(number(x.id))
 	i := m.find(socket, from)
 	if i < 0 {
-		if !fresh || m.learned == maxLearned || m.outcome != Pending {
+		if i = m.learn(now, socket, from, fresh); i < 0 {
 			return
 		}
-		// Its own turn comes after what is owed to it.
-		offset := max(0, now.Sub(m.start)) + owed*owedGap
-		if i = m.add(pair{socket: socket, remote: from, origin: Learned, offset: offset}); i < 0 {
-			return
-		}
-		m.learned++
 	}
 	m.hear(now, i)
 	final := m.plan.Controlling && m.outcome == Connected && m.path.Socket == socket && m.path.Remote == from
@@ -46,6 +41,27 @@ func (m *Machine) question(now time.Time, socket int, from netip.AddrPort, x mes
 	if x.nominate && !m.plan.Controlling && m.outcome == Pending {
 		m.nominated(now, i, size)
 	}
+}
+
+// learn adds a pair that the peer has asked from, if it may: from one of the peer's hosts, whose NAT has translated a port,
+// always; from another one only by a request that has not come before from anywhere, and counted apart, so that who records
+// requests and is faster than they are takes no places from the peer.
+func (m *Machine) learn(now time.Time, socket int, from netip.AddrPort, fresh bool) int {
+	known := slices.ContainsFunc(m.pairs, func(p pair) bool { return p.origin != Learned && p.remote.Addr() == from.Addr() })
+	count := &m.learned[0]
+	if known {
+		count = &m.learned[1]
+	}
+	if *count == maxLearned || m.outcome != Pending || !known && !fresh {
+		return -1
+	}
+	// Its own turn comes after what is owed to it.
+	offset := max(0, now.Sub(m.start)) + owed*owedGap
+	i := m.add(pair{socket: socket, remote: from, origin: Learned, stranger: !known, offset: offset})
+	if i >= 0 {
+		*count++
+	}
+	return i
 }
 
 // fresh reports whether the peer has not used the number before, as far as that can be known, and marks it.

@@ -62,6 +62,7 @@ type world struct {
 
 	arrived map[netip.AddrPort]int // datagrams to hosts that are nobody's
 	watch   func(d *device, g Datagram)
+	keep    bool // keepers take over at once
 }
 
 // device is one agent.
@@ -229,6 +230,9 @@ func (w *world) begin(i int, p Plan) {
 func (w *world) poll(d *device) {
 	var out []Datagram
 	var wake time.Time
+	if _, o := d.m.Done(); w.keep && d.k == nil && o == Connected {
+		d.k = d.m.Keeper(w.now)
+	}
 	if d.k != nil {
 		out, wake = d.k.Poll(w.now, nil), d.k.Wake()
 		if d.k.Lost(w.now) {
