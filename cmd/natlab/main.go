@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,11 +34,28 @@ func main() {
 	if len(os.Args) == 1 {
 		classify.Enter() // a device of `natlab classify` is this program without arguments
 	}
-	err := app(os.Stdout).RunContext(context.Background(), os.Args)
+	err := app(os.Stdout).RunContext(context.Background(), flagsFirst(os.Args))
 	if line := failure(err); line != "" {
 		fmt.Fprintln(os.Stderr, "natlab: "+line)
 	}
 	os.Exit(exitCode(err))
+}
+
+// flagsFirst moves the options of classify before the kinds, because the flag package stops reading options at the first
+// argument.
+func flagsFirst(args []string) []string {
+	if len(args) < 2 || args[1] != "classify" {
+		return args
+	}
+	var options, kinds []string
+	for _, arg := range args[2:] {
+		if strings.HasPrefix(arg, "-") {
+			options = append(options, arg)
+		} else {
+			kinds = append(kinds, arg)
+		}
+	}
+	return slices.Concat(args[:2], options, kinds)
 }
 
 // usageError is a command line that cannot be carried out: it is wrong, or this machine cannot do it.

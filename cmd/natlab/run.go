@@ -141,8 +141,10 @@ func politely(cmd *exec.Cmd) {
 func statusOf(err error) error {
 	var exit *exec.ExitError
 	switch {
-	case errors.Is(err, exec.ErrWaitDelay), errors.Is(err, context.Canceled):
-		return exitStatus(128 + int(unix.SIGKILL))
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil // it has ended well, and left something in the background that ends with the lab
+	case errors.Is(err, context.Canceled):
+		return exitStatus(128 + int(unix.SIGTERM))
 	case !errors.As(err, &exit):
 		return err
 	}
