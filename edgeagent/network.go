@@ -112,6 +112,8 @@ type round struct {
 	result   discovery.Result
 	checked  time.Time
 	err      string
+	glanced  time.Time // when the last glance began
+	glanceAt time.Time // zero: nothing was found out that could have changed
 }
 
 // finding is a result of a discovery, or its end.
@@ -119,6 +121,7 @@ type finding struct {
 	result discovery.Result
 	err    error
 	ended  bool
+	seen   netip.AddrPort // of a glance
 }
 
 // run watches the network until ctx ends. It returns up to 2 seconds later, when mapped ports are given back.
@@ -134,6 +137,7 @@ func (n *network) run(ctx context.Context) error {
 		r.lookAround(now)
 		r.mapPorts(ctx)
 		r.discover(ctx, now)
+		r.glance(ctx, now)
 		r.publish()
 		timer.Stop()
 		if at := r.next(); !at.IsZero() {
@@ -153,6 +157,9 @@ func (n *network) run(ctx context.Context) error {
 // next is when there is something to do without being told.
 func (r *round) next() time.Time {
 	at := r.lookAt
+	if !r.glanceAt.IsZero() && r.canAsk() && (at.IsZero() || r.glanceAt.Before(at)) {
+		at = r.glanceAt
+	}
 	if due := r.lookout.due; !due.IsZero() && (at.IsZero() || due.Before(at)) && r.canAsk() && (r.stop == nil || !r.stopping) {
 		at = due
 	}
@@ -170,10 +177,7 @@ func (r *round) hear(now time.Time) {
 	}
 	if g := t.greeting; g.surrogate.IsValid() {
 		if !slices.Equal(g.stun, r.greeting.stun) || g.observed.Addr() != r.greeting.observed.Addr() {
-			r.lookout.stir(now)
-			if r.mapper != nil && r.greeting.surrogate.IsValid() {
-				r.mapper.Check()
-			}
+			r.move(now)
 		}
 		if a := g.surrogate.Addr(); !slices.Contains(r.met, a) {
 			r.met = append(r.met, a)
@@ -201,10 +205,17 @@ func (r *round) lookAround(now time.Time) {
 	r.servers = chooseServers(r.greeting.stun, r.greeting.surrogate, routed)
 	six := len(r.servers) > 0 && r.servers[0].Addr().Is6()
 	if r.around.moved(was, six) {
-		r.lookout.stir(now)
-		if r.mapper != nil {
-			r.mapper.Check()
-		}
+		r.move(now)
+	} else if soon := r.glanced.Add(glanceLeast); soon.Before(r.glanceAt) {
+		r.glanceAt = soon // a network may look like another from inside
+	}
+}
+
+// move notes that the device is elsewhere.
+func (r *round) move(now time.Time) {
+	r.lookout.stir(now)
+	if r.mapper != nil {
+		r.mapper.Check()
 	}
 }
 
@@ -255,12 +266,16 @@ func (r *round) discover(ctx context.Context, now time.Time) {
 	r.tasks.Go(func() {
 		defer stop()
 		result, err := r.socket.discoverer.Discover(asking, c, func(first discovery.Result) { tell(asking, finding{result: first}) })
-		tell(ctx, finding{result, err, true})
+		tell(ctx, finding{result: result, err: err, ended: true})
 	})
 }
 
 // note takes what was found out.
 func (r *round) note(now time.Time, f finding) {
+	if f.seen.IsValid() {
+		r.notice(now, f.seen)
+		return
+	}
 	if f.ended {
 		r.stop = nil
 		r.lookout.ended(now, f.err)
@@ -272,6 +287,7 @@ func (r *round) note(now time.Time, f finding) {
 		r.log.Debug("network not found out", "err", f.err)
 	default:
 		r.result, r.checked, r.err = f.result, now, ""
+		r.glanceAt = now.Add(glanceEvery)
 		if f.ended {
 			r.log.Debug("network found out", "datagrams", f.result.Datagrams, "lifetime", f.result.Behaviour.Lifetime.String())
 		}
@@ -282,7 +298,11 @@ func (r *round) note(now time.Time, f finding) {
 func (r *round) publish() {
 	f := known{Reflexive: r.result.Reflexive, Checked: r.checked, Error: r.err}
 	f.Behaviour = judge(r.result, r.mappings)
-	f.Candidates = candidates(r.around.hosts, r.socket.number, r.tcp, r.mappings, r.result.Reflexive, r.greeting.observed)
+	seen := f.Reflexive
+	if !seen.IsValid() {
+		seen = r.greeting.observed
+	}
+	f.Candidates = candidates(r.around.hosts, r.socket.number, r.tcp, r.mappings, seen)
 	r.mu.Lock()
 	was := r.now
 	r.now = f
@@ -290,7 +310,7 @@ func (r *round) publish() {
 	if was.Behaviour == f.Behaviour && slices.Equal(was.Candidates, f.Candidates) {
 		return
 	}
-	if was.Behaviour != f.Behaviour {
+	if was.Behaviour.Sentence() != f.Behaviour.Sentence() {
 		r.log.Info("the device is "+f.Behaviour.Sentence(), "mapping", f.Behaviour.Mapping, "filtering", f.Behaviour.Filtering)
 	}
 	r.changed.set()

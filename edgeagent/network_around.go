@@ -153,26 +153,22 @@ func judge(r discovery.Result, mappings []portmap.Mapping) nat.Behaviour {
 
 // candidates is where the device's socket may be reached, without duplicates, the most direct ones first. What a router says it
 // forwards is believed only at the address at which others see the device: else it could aim everybody's packets at somebody.
-func candidates(hosts []netip.Addr, port uint16, tcp bool, mappings []portmap.Mapping, seen ...netip.AddrPort) (list []nat.Candidate) {
+func candidates(hosts []netip.Addr, port uint16, tcp bool, mappings []portmap.Mapping, seen netip.AddrPort) (list []nat.Candidate) {
 	add := func(c nat.Candidate) {
 		same := func(have nat.Candidate) bool { return have.Addr == c.Addr }
 		if a := c.Addr.Addr(); a.IsGlobalUnicast() && c.Addr.Port() > 0 && !slices.ContainsFunc(list, same) {
 			list = append(list, c)
 		}
 	}
-	seenAt := func(a netip.Addr) bool {
-		return slices.ContainsFunc(seen, func(s netip.AddrPort) bool { return s.Addr().Unmap() == a })
-	}
+	seen = netip.AddrPortFrom(seen.Addr().Unmap(), seen.Port())
 	var outside []nat.Candidate
 	for _, m := range mappings {
-		if m.Protocol == portmap.UDP && seenAt(m.External.Addr()) {
+		if m.Protocol == portmap.UDP && m.External.Addr() == seen.Addr() {
 			byTCP := func(o portmap.Mapping) bool { return o.Protocol == portmap.TCP && o.External == m.External }
 			outside = append(outside, nat.Candidate{Kind: nat.MappedCandidate, Addr: m.External, TCP: slices.ContainsFunc(mappings, byTCP)})
 		}
 	}
-	for _, a := range seen {
-		outside = append(outside, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
-	}
+	outside = append(outside, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: seen})
 	for _, a := range hosts[:min(len(hosts), nat.MaxCandidates-len(outside))] {
 		add(nat.Candidate{Kind: nat.HostCandidate, Addr: netip.AddrPortFrom(a, port), TCP: tcp})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simplebit/nat"
+	"simplebit/nat/stun"
 	"simplebit/nat/udpmux"
 )
 
@@ -123,6 +124,16 @@ func (d *Discoverer) Discover(ctx context.Context, c Config, first func(Result))
 		return Result{}, err
 	}
 	return r.loop(ctx, first)
+}
+
+// Reflexive asks one server, which Discover has asked before, where it sees the main socket now. It may run beside Discover.
+func (d *Discoverer) Reflexive(ctx context.Context, server netip.AddrPort) (netip.AddrPort, error) {
+	main := d.set.Main()
+	client := stun.NewClient(main, stun.Quick)
+	deafen := d.listen(main, func(now time.Time, from netip.AddrPort, b []byte) { client.Receive(now, from, b) })
+	defer deafen()
+	r, err := client.Binding(ctx, server, stun.Options{})
+	return r.Mapped, err
 }
 
 const maxServers = 8
