@@ -187,10 +187,10 @@ func (r *round) hear(now time.Time) {
 	} else {
 		r.greeting.surrogate = netip.AddrPort{} // the rest is what the next one is compared with
 	}
-	if !slices.Equal(t.mappings, r.mappings) {
-		r.mappings = t.mappings
+	if externalUDP(t.mappings) != externalUDP(r.mappings) {
 		r.lookout.stir(now) // who gets through may be others now
 	}
+	r.mappings = t.mappings
 }
 
 // lookAround compares the network with what it was, when changes have settled. Most notices of the kernel are of nothing that

@@ -151,6 +151,16 @@ func judge(r discovery.Result, mappings []portmap.Mapping) nat.Behaviour {
 	return b
 }
 
+// externalUDP is where the router says that it forwards the peer port's datagrams from; not valid: nowhere.
+func externalUDP(mappings []portmap.Mapping) netip.AddrPort {
+	for _, m := range mappings {
+		if m.Protocol == portmap.UDP {
+			return m.External
+		}
+	}
+	return netip.AddrPort{}
+}
+
 // candidates is where the device's socket may be reached, without duplicates, the most direct ones first. What a router says it
 // forwards is believed only at the address at which others see the device: else it could aim everybody's packets at somebody.
 func candidates(hosts []netip.Addr, port uint16, tcp bool, mappings []portmap.Mapping, seen netip.AddrPort) (list []nat.Candidate) {

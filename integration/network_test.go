@@ -172,6 +172,21 @@ func TestARouterForwardsThePeerPortWhileTheAgentRuns(t *testing.T) {
 	}
 }
 
+func TestAnAgentEndsInTimeWhereTheRouterIsGone(t *testing.T) {
+	t.Parallel()
+	s := newSuburb(t)
+	_, pc := s.home("home", natlab.RouterConfig{Kind: natlab.Mapping})
+	s.untilKnown(pc, "a port is open", func(n edgeagent.NetworkStatus) bool { return n.Reachable == "yes" })
+	s.ok(pc.Host().Cut())
+	begin := time.Now()
+	s.ok(pc.Stop())
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the agent ends in %s", took)
+	} else {
+		t.Logf("the agent ends in %s", took.Round(time.Millisecond))
+	}
+}
+
 func TestNoPortIsAskedForWhereThatIsNotWanted(t *testing.T) {
 	t.Parallel()
 	s := newSuburb(t)
