@@ -39,6 +39,7 @@ func (c *Conn) kill(now time.Time, cause error) {
 	}
 	c.core.abort()
 	c.send(now)
+	c.endpoint.wasReset(now, c)
 	c.forget()
 }
 

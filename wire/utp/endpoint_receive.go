@@ -121,7 +121,7 @@ func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, ver
 		case e.table[key{s, from, p.connID + 1}] != nil: // a repetition that was overtaken
 			return nil, nothing
 		case deaf:
-			return nil, e.reject(now)
+			return nil, e.reject(now, key{s, from, p.connID})
 		case e.full():
 			return nil, refusal
 		}
@@ -136,35 +136,38 @@ func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, ver
 		return c, nothing
 	}
 	if deaf {
-		return nil, e.reject(now)
+		return nil, e.reject(now, key{s, from, p.connID})
 	}
-	switch since := s.secret.sinceSYN(from, p); {
-	case since == 1:
+	if s.secret.opens(from, p) {
 		if c := s.admit(now, from, p); c != nil {
 			return c, nothing
 		}
 		return nil, refusal // the peer will send it again
-	case since > 1 && since <= firstFlight:
+	}
+	if s.secret.overtook(from, p) {
 		return nil, unknown
 	}
-	return nil, e.reject(now)
+	return nil, e.reject(now, key{s, from, p.connID})
 }
 
-// firstFlight is how many packets after the SYN one may be that gets no RESET: the first was lost, and will be sent again.
-// More than that a peer does not send before it gets an acknowledgement.
-const firstFlight = 64
-
 // reject is a RESET, if no more than enough were sent. e.mu is held.
-func (e *Endpoint) reject(now time.Time) verdict {
-	if e.reply.allow(now) {
+func (e *Endpoint) reject(now time.Time, k key) verdict {
+	if e.reply.allow(now, k) {
 		return rejection
 	}
 	return unknown
 }
 
+// wasReset notes that c's peer is being told of its end.
+func (e *Endpoint) wasReset(now time.Time, c *Conn) {
+	e.mu.Lock()
+	e.reply.allow(now, key{c.socket, c.remote, c.id})
+	e.mu.Unlock()
+}
+
 // greet answers a SYN.
 func (s *socket) greet(now time.Time, to netip.AddrPort, syn *packet) {
-	answer := answerSYN(now, syn, syn.seq+s.secret.sum(to, syn.connID), s.endpoint.firstWindow())
+	answer := answerSYN(now, syn, s.secret.seq(to, syn.connID, syn.seq), s.endpoint.firstWindow())
 	s.answer = answer.appendMarshal(s.answer[:0])
 	_ = s.mux.Send(to, s.answer, len(s.answer)) // the SYN comes again if this gets lost
 }
@@ -191,18 +194,22 @@ func (s *socket) reset(to netip.AddrPort, p *packet) {
 	_ = s.mux.Send(to, s.answer, len(s.answer)) // like any datagram, it may get lost
 }
 
-// replyLimit bounds the RESETs that strangers can make us send.
+// replyLimit bounds the RESETs that strangers can make us send: so many a second, and one a second for each connection, of which
+// more packets may have been on their way.
 type replyLimit struct {
 	second int64
-	sent   int
+	told   map[key]bool // who was sent a RESET in this second
 }
 
 const repliesPerSecond = 100
 
-func (r *replyLimit) allow(now time.Time) bool {
-	if s := now.Unix(); s != r.second {
-		r.second, r.sent = s, 0
+func (r *replyLimit) allow(now time.Time, k key) bool {
+	if s := now.Unix(); s != r.second || r.told == nil {
+		r.second, r.told = s, make(map[key]bool)
 	}
-	r.sent++
-	return r.sent <= repliesPerSecond
+	if r.told[k] || len(r.told) >= repliesPerSecond {
+		return false
+	}
+	r.told[k] = true
+	return true
 }

@@ -86,8 +86,9 @@ func TestConnectionIsAcceptedOnceItsAddressIsProven(t *testing.T) {
 	s.mustReceive(stReset)
 	other := newStranger(t, e, "127.0.0.2")
 	for ack := range 4 {
-		if seq := first.seq - 1 - uint16(ack); seq != e.sockets[0].secret.sum(addrPort(other.conn), 77) {
-			other.send(packet{typ: stData, connID: 78, seq: 2, ack: seq, payload: []byte("forged")})
+		forged := packet{typ: stData, connID: 78, seq: 2, ack: first.seq - 1 - uint16(ack), payload: []byte("forged")}
+		if !e.sockets[0].secret.opens(addrPort(other.conn), &forged) { // as one in 65536 does
+			other.send(forged)
 		}
 	}
 	eventually(t, "the forged ones arrived", func() bool { return e.Stats().Unknown >= 4 })
@@ -325,4 +326,37 @@ func TestResetWithTheIDOfWhatItAnswersIsTaken(t *testing.T) {
 	if e.Stats().Conns != 1 {
 		t.Error("a RESET for a neighbour was taken")
 	}
+}
+
+// What was on its way when a connection ended is no reason to say so again.
+func TestConnectionIsToldOfItsEndOnceASecond(t *testing.T) {
+	e := newEndpoint(t, Config{})
+	s := newStranger(t, e, "127.0.0.1")
+	s.send(syn(77))
+	answer, _ := s.mustReceive(stState)
+	data := packet{typ: stData, connID: 78, seq: 2, ack: answer.seq - 1, payload: []byte("hello")}
+	s.send(data)
+	s.mustReceive(stState)
+	c, err := e.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := c.(*Conn).Reset(); err != nil {
+		t.Fatal(err)
+	}
+	s.mustReceive(stReset)
+	const more = 50
+	for n := range uint16(more) {
+		data.seq, data.ack = 10_000+n, answer.seq+10_000
+		s.send(data)
+	}
+	eventually(t, "all arrived", func() bool { return e.Stats().Unknown == more })
+	if most := time.Now().Unix() - begin.Unix(); e.Stats().Resets > most {
+		t.Errorf("%d RESETs more in %d seconds", e.Stats().Resets, most)
+	}
+	eventually(t, "it is told once more", func() bool {
+		s.send(data)
+		return e.Stats().Resets > 0
+	})
 }
