@@ -16,7 +16,7 @@ const (
 )
 
 // Classify finds out how the network that the device is in treats its UDP. Lifetime is left out. It takes under 3 s of the
-// world's time, and fails only if the world does or ctx ends.
+// world's time. Round trips may take up to 400 ms. It fails only if the world does or ctx ends.
 func Classify(ctx context.Context, w World) (b nat.Behaviour, err error) {
 	c := &classifier{world: w}
 	defer c.close()

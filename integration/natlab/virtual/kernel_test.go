@@ -213,9 +213,12 @@ func (w *twins) send(from int, to both) {
 	}
 	wait := 2 * time.Millisecond
 	if p.to >= 0 {
-		wait = kernelTimeout
+		wait = kernelTimeout / 2
 	}
 	w.collect(wait, number)
+	if p := w.sent[number]; p.to >= 0 && !p.there {
+		w.differ("%s did not arrive, by the model at %d from %v", p.what, p.to, p.from)
+	}
 }
 
 // collect takes what arrives until that packet does.
@@ -244,10 +247,10 @@ func (w *twins) judge(a arrival) {
 	}
 	p.there = true
 	same := both{a.from, p.from}
+	if w.models == nil {
+		w.models, w.kernels = map[netip.AddrPort]netip.AddrPort{}, map[netip.AddrPort]netip.AddrPort{}
+	}
 	if w.models[a.from] == (netip.AddrPort{}) && w.kernels[p.from] == (netip.AddrPort{}) {
-		if w.models == nil {
-			w.models, w.kernels = map[netip.AddrPort]netip.AddrPort{}, map[netip.AddrPort]netip.AddrPort{}
-		}
 		w.models[a.from], w.kernels[p.from] = p.from, a.from
 	}
 	if w.models[a.from] != p.from || w.kernels[p.from] != a.from || a.from.Addr() != p.from.Addr() ||
@@ -305,17 +308,11 @@ func (w *twins) reboot() {
 		w.t.Fatal(err)
 	}
 	w.model.Reboot()
+	w.forget()
 }
 
-// finish waits for what may arrive still, and notes what did not.
-func (w *twins) finish() {
-	w.collect(100*time.Millisecond, -1)
-	for _, p := range w.sent {
-		if p.to >= 0 && !p.there {
-			w.differ("%s did not arrive, by the model at %d from %v", p.what, p.to, p.from)
-		}
-	}
-}
+// forget lets endpoints be others from now on.
+func (w *twins) forget() { w.models, w.kernels = nil, nil }
 
 func TestKernelAndModelDoTheSameToTheSamePackets(t *testing.T) {
 	t.Parallel()
@@ -340,18 +337,25 @@ func TestKernelAndModelDoTheSameToTheSamePackets(t *testing.T) {
 }
 
 // compare plays a schedule. It counts only if the machine was quick enough for the kernel to have seen the silences that the
-// schedule has.
+// schedule has. Ports that are given at random are now and then the same by chance, so a difference is one if it is there
+// each time.
 func compare(t *testing.T, kind natlab.Kind, carried, hairpin bool) {
-	for seed := range uint64(5) {
+	const attempts = 3
+	differences := 0
+	for seed := range uint64(2 * attempts) {
 		w := newTwins(t, kind, carried, hairpin, seed)
-		intime := w.play(rand.New(rand.NewPCG(seed, 2)))
-		if !intime {
-			continue
+		inTime := w.play(rand.New(rand.NewPCG(1, 2)))
+		w.collect(100*time.Millisecond, -1) // what should not arrive
+		switch {
+		case inTime && w.wrong == "":
+			return
+		case w.wrong != "":
+			t.Logf("%s: %s", kind, w.wrong)
+			differences++
 		}
-		if w.finish(); w.wrong != "" {
-			t.Errorf("%s: %s", kind, w.wrong)
+		if differences == attempts {
+			t.Fatalf("%s: %s", kind, w.wrong)
 		}
-		return
 	}
 	t.Error("this machine is too busy: packets took longer than mappings live")
 }
@@ -368,6 +372,7 @@ func (w *twins) play(random *rand.Rand) bool {
 		return false
 	}
 	w.collect(longSilence, -1)
+	w.forget()
 	since = time.Now()
 	// Linux goes on giving a source the port of a flow that has ended until it is collected, within a minute. The model does
 	// not, so where ports are kept only what is let in is comparable.
