@@ -3,11 +3,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -79,6 +82,30 @@ func classifiable(names []string) ([]string, error) {
 		return nil, reason
 	}
 	return names, nil
+}
+
+// verify fails if a kind of the plan's homes is not what it says.
+func (p plan) verify(ctx context.Context) error {
+	var names []string
+	for _, h := range p.homes {
+		name := string(h.kind)
+		switch {
+		case strings.HasSuffix(h.carrier, hairpinSuffix):
+			name = classify.CGNATHairpin
+		case h.carrier != "":
+			name = classify.CGNAT
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	rows, err := classify.Table(ctx, names...)
+	for _, r := range rows {
+		if len(r.Wrong) > 0 {
+			err = errors.Join(err, fmt.Errorf("%s is not what it says: %s", r.Name, strings.Join(r.Wrong, "; ")))
+		}
+	}
+	return err
 }
 
 // missing returns what this machine lacks for what classify knows by that name.

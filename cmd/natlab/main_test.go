@@ -224,6 +224,14 @@ func TestAllWitnessesAgreeForEveryUser(t *testing.T) {
 	}
 }
 
+func TestKindsAreVerifiedFirst(t *testing.T) {
+	t.Parallel()
+	r := finish(t, command(t, program(t), nil, "run", "--nat", "full-cone", "--nat", "symmetric@isp", "--verify", "--", "sh", "-c", "echo $NATLAB_NAT"))
+	if r.code != 0 || !strings.Contains(r.stdout, "home-1 | full-cone\n") || r.stderr != "" {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestListNamesWhatRunTakes(t *testing.T) {
 	r := finish(t, command(t, program(t), nil, "list"))
 	if r.code != 0 || r.stderr != "" {

@@ -36,7 +36,8 @@ the home's name before each line. Addresses are in its environment:
 
 The exit status is that of the first CMD that failed.`,
 		Flags: append(planFlags(),
-			&cli.StringFlag{Name: "server", Usage: "a shell `COMMAND` that runs on the internet's host meanwhile"}),
+			&cli.StringFlag{Name: "server", Usage: "a shell `COMMAND` that runs on the internet's host meanwhile"},
+			&cli.BoolFlag{Name: "verify", Usage: "before that, have natlab classify look at these kinds, which takes some seconds"}),
 	}
 }
 
@@ -56,6 +57,11 @@ func run(c *cli.Context) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
+	if c.Bool("verify") {
+		if err := p.verify(ctx); err != nil {
+			return err
+		}
+	}
 	s, err := p.build()
 	defer s.end(&err)
 	if err != nil {
