@@ -7,6 +7,7 @@ import (
 
 const (
 	// ahead is how many ports of a NAT that counts are predicted: its device's next one, and as many others may come first.
+	// After a failure it is twice as many.
 	ahead = 16
 	// noise is how many flows of others each NAT may have begun since its port was observed, less one, for Grid.
 	noise = 12

@@ -129,6 +129,20 @@ func (w *world) inject(p virtual.Packet, b []byte) {
 	}
 }
 
+func TestANetworkOfIPv6IsOneVictim(t *testing.T) {
+	w := newWorld(t, 1, site{kind: natlab.IPv6Open}, site{kind: natlab.IPv6Open})
+	p := testPlan(true)
+	for i := range nat.MaxCandidates {
+		a := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 6, 6, 6, 6, byte(i)})
+		p.Remote = append(p.Remote, nat.Candidate{Kind: nat.HostCandidate, Addr: netip.AddrPortFrom(a, 53)})
+	}
+	w.begin(0, p)
+	w.run(noon.Add(time.Minute), func() bool { return w.outcome(0) != Pending })
+	if n := w.devices[0].sent; n != MaxUnconfirmed {
+		t.Errorf("%d datagrams", n)
+	}
+}
+
 func TestForgedMessagesChangeNothing(t *testing.T) {
 	p := testPlan(true)
 	p.Remote = []nat.Candidate{{Kind: nat.ReflexiveCandidate, Addr: netip.MustParseAddrPort("198.18.1.2:7000")}}

@@ -114,7 +114,7 @@ func TestRecordedQuestionsAreAnsweredOnlySoOften(t *testing.T) {
 
 // The other side may still be about to learn that the path stays when this side's machine is gone.
 func TestKeepersFinishWhatTheMachinesBegan(t *testing.T) {
-	for seed := range uint64(some(300)) {
+	for seed := range uint64(some(150)) {
 		w := newWorld(t, seed, site{kind: natlab.PortRestricted}, site{kind: natlab.PortRestricted})
 		w.keep, w.loss, w.jitter = true, 0.2, 30*time.Millisecond
 		w.punch(1, 0)

@@ -131,7 +131,7 @@ func (m *Machine) prepare(r *rand.Rand) {
 	}
 	switch m.method {
 	case Predict:
-		for n := 1; n <= ahead; n++ {
+		for n := 1; n <= ahead*(1+min(p.Try, 1)); n++ {
 			port := predict(p.Observed.Port(), p.Peer.Step, n)
 			m.add(pair{remote: netip.AddrPortFrom(p.Observed.Addr(), port), origin: Predicted, pace: careful})
 		}

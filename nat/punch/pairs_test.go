@@ -87,7 +87,10 @@ func TestEveryPairThatCanConnectDoes(t *testing.T) {
 	var b strings.Builder
 	for _, x := range sites() {
 		for _, y := range sites() {
-			n := some(2)
+			n := some(1)
+			if hope(x, y) == "mostly" {
+				n = some(3)
+			}
 			r := measure(t, n, x, y, 0, nil)
 			fmt.Fprintf(&b, "%s\t%s\t%d/%d\t%d\t%d\n", x, y, len(r.times), n, r.quantile(0.5).Milliseconds(), r.quantile(0.95).Milliseconds())
 			switch got := len(r.times); hope(x, y) {
@@ -136,7 +139,7 @@ func TestPathsComeAsOftenAndAsFastAsTheyMust(t *testing.T) {
 				if turned {
 					a, b = b, a
 				}
-				n := some(20)
+				n := some(10)
 				r := measure(t, n, a, b, late, func(w *world) { w.loss = 0.02 })
 				median := c.median + late.Abs()
 				if late != 0 && (a.kind == natlab.Bare || b.kind == natlab.Bare) {
@@ -282,7 +285,7 @@ func TestNoPairThatCanConnectIsLeftBehind(t *testing.T) {
 	cones := []site{{kind: natlab.None}, {kind: natlab.FullCone}, {kind: natlab.AddressRestricted}, {kind: natlab.PortRestricted}, {kind: natlab.Bare},
 		{kind: natlab.PortShifted}, {kind: natlab.DualStack}, {kind: natlab.Sequential}, {kind: natlab.PortRestricted, carrier: true}}
 	left := 0
-	for seed := range uint64(some(1500)) {
+	for seed := range uint64(some(600)) {
 		w := newWorld(t, seed, cones[seed%9], cones[seed/9%9])
 		w.loss = w.random.Float64() * 0.25
 		w.latency = time.Duration(1+w.random.IntN(150)) * time.Millisecond

@@ -15,7 +15,7 @@ const (
 	MaxSockets = 128
 	// MaxProbes is the most guessed ports that are tried.
 	MaxProbes = 1024
-	// MaxUnconfirmed is the most datagrams to an address that has not answered under the key.
+	// MaxUnconfirmed is the most datagrams to an IPv4 address, or a /64 of IPv6, that has not answered under the key.
 	MaxUnconfirmed = 64
 	// MaxObserved is the same of Plan.Observed's address, where ports are guessed.
 	MaxObserved = MaxProbes + MaxUnconfirmed
