@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollNetwork is how often the network is looked at where the kernel does not tell of changes.
-const pollNetwork = time.Minute
+const (
+	// pollNetwork is how often the network is looked at where the kernel does not tell of changes.
+	pollNetwork = time.Minute
+	// restTime is between two readings: a router with many routes has always something to tell.
+	restTime = 100 * time.Millisecond
+)
 
 // watchNotices calls stirred whenever links, addresses or routes may have changed, until ctx ends: when the kernel says so, or,
 // where it does not, once a minute.
@@ -47,6 +51,11 @@ func readNotices(ctx context.Context, f *os.File, stirred func()) error {
 			return err
 		}
 		stirred()
+		select {
+		case <-time.After(restTime):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
