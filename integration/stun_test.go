@@ -11,12 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
+	"simplebit/rendezvous/apiclient"
 )
 
 // answering is a scene whose surrogate has two public addresses of each family.
@@ -133,4 +135,12 @@ func TestDevicesAreServedAtEachAddressOfTheSurrogate(t *testing.T) {
 			return err == nil && st.Connected
 		})
 	}
+	s.until("every device has found its network open by the surrogate's STUN", 30*time.Second, func() bool {
+		all, err := s.surrogate.API().Devices(t.Context())
+		s.ok(err)
+		return len(all) == 4 && !slices.ContainsFunc(all, func(d apiclient.Device) bool {
+			n := d.Network
+			return n == nil || n.Blocked || n.Public != "yes" || n.Mapping != "endpoint-independent" || n.Filtering != "endpoint-independent"
+		})
+	})
 }
