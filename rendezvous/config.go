@@ -36,6 +36,8 @@ type Config struct {
 	NATSCredentials string          // file with the NATS user's credentials; default: those in NATS, if any
 	Software        string          // program and version
 	Log             *slog.Logger
+
+	whole bool // the control port is not split, as on a kernel that cannot
 }
 
 // DefaultData is the data folder of a zero Config.

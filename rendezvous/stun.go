@@ -2,8 +2,8 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -64,7 +64,7 @@ func listenSTUN(cfg Config, control *net.UDPConn, own []net.Addr) (s *stunServic
 			s.close()
 		}
 	}()
-	if err = s.shareControl(control, cfg.Log); err != nil {
+	if err = s.shareControl(control, cfg); err != nil {
 		return nil, fmt.Errorf("control port: %w", err)
 	}
 	if cfg.STUNAlt != "" {
@@ -86,11 +86,14 @@ func listenSTUN(cfg Config, control *net.UDPConn, own []net.Addr) (s *stunServic
 }
 
 // shareControl splits the control port in two. Where the kernel cannot, what QUIC reads is searched for STUN.
-func (s *stunService) shareControl(control *net.UDPConn, log *slog.Logger) error {
-	conn, err := splitSTUN(control)
+func (s *stunService) shareControl(control *net.UDPConn, cfg Config) error {
+	conn, err := control, errors.ErrUnsupported
+	if !cfg.whole {
+		conn, err = splitSTUN(control)
+	}
 	shared := err != nil
 	if shared {
-		log.Warn("a flood of STUN at the control port could hold up devices: the kernel does not keep them apart", "err", err)
+		cfg.Log.Warn("a flood of STUN at the control port could hold up devices: the kernel does not keep them apart", "err", err)
 		conn = control
 	}
 	p, err := newSTUNPort(conn, shared)

@@ -297,6 +297,23 @@ func TestWhereADatagramWasSentToIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestAPortThatCannotBeSplitServesDevicesAndSTUN(t *testing.T) {
+	cfg, log := local(t), new(lines)
+	cfg.Control, cfg.Public, cfg.whole, cfg.Log = ":0", []string{"127.0.0.1"}, true, slog.New(slog.NewTextHandler(log, nil))
+	s := serve(t, cfg)
+	s.device("attic")
+	for _, ip := range []string{"127.0.0.9", "::1"} {
+		c := newAsker(t, "udp", net.JoinHostPort(ip, "0"))
+		r, err := c.Binding(t.Context(), netip.AddrPortFrom(netip.MustParseAddr(ip), port(t, s.Control)), stun.Options{})
+		if err != nil || r.Mapped != c.at {
+			t.Errorf("%s: %+v, %v", ip, r, err)
+		}
+	}
+	if err := s.stop(); err != nil || !strings.Contains(log.String(), "a flood of STUN") {
+		t.Errorf("%v; nothing is said of the risk: %s", err, log)
+	}
+}
+
 // lines is a log.
 type lines struct {
 	mu sync.Mutex
