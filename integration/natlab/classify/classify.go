@@ -191,10 +191,13 @@ func (c *classifier) hairpin(ctx context.Context, b *nat.Behaviour) error {
 		}
 	}
 	b.Hairpin = nat.No
-	for range rounds {
+	for quiet := 0; quiet < rounds; {
 		_, raw, ok, err := to.Receive(ctx, silence)
 		if err != nil {
 			return err
+		}
+		if !ok {
+			quiet++
 		}
 		if number, _, parsed := parseAnswer(raw); ok && parsed && number > c.number-rounds {
 			b.Hairpin = nat.Yes
@@ -249,15 +252,25 @@ func missing(seen []netip.AddrPort) bool {
 
 // askFor asks by one socket a question whose answer goes to another one, and reports whether it arrived there.
 func (c *classifier) askFor(ctx context.Context, asking, to Socket, q question) (bool, error) {
+	before := c.number
 	for range rounds {
 		c.number++
 		q.number = c.number
 		if err := asking.Send(c.world.Servers()[q.at], q.marshal()); err != nil {
 			return false, err
 		}
-		_, _, ok, err := to.Receive(ctx, silence)
-		if ok || err != nil {
-			return ok, err
+		for {
+			_, b, ok, err := to.Receive(ctx, silence)
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				break
+			}
+			// Late answers to what the socket itself has asked tell nothing.
+			if number, _, ok := parseAnswer(b); ok && number > before {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

@@ -101,19 +101,19 @@ func TestMappingsLiveAsLongInBothWorlds(t *testing.T) {
 		kind natlab.Kind
 		want time.Duration
 	}{
-		{natlab.None, 3 * time.Second}, {natlab.FullCone, time.Second}, {natlab.AddressRestricted, time.Second},
+		{natlab.None, 5 * time.Second}, {natlab.FullCone, time.Second}, {natlab.AddressRestricted, time.Second},
 		{natlab.PortRestricted, time.Second}, {natlab.Symmetric, time.Second}, {natlab.IPv6Firewalled, time.Second},
 		{natlab.UDPBlocked, 0},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
 			t.Parallel()
 			s, worlds := place{kind: c.kind}.worlds(t)
-			if err := s.router.SetUDPTimeout(2 * time.Second); err != nil {
+			if err := s.router.SetUDPTimeout(4 * time.Second); err != nil {
 				t.Fatal(err)
 			}
-			worlds["virtual"].(*Virtual).home.SetTimeout(2 * time.Second)
+			worlds["virtual"].(*Virtual).home.SetTimeout(4 * time.Second)
 			for world, w := range worlds {
-				got, err := Lifetime(t.Context(), w, time.Second, 3*time.Second)
+				got, err := Lifetime(t.Context(), w, time.Second, 5*time.Second)
 				if err != nil || got != c.want {
 					t.Errorf("%s: mappings outlive %v, %v, want %v", world, got, err, c.want)
 				}
