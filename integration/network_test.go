@@ -125,6 +125,14 @@ func TestDevicesShowWhatTheySitBehind(t *testing.T) {
 		!slices.Contains(n.Candidates, fmt.Sprintf("host %s:6882", pc.Host().Addr())) {
 		t.Errorf("candidates %v", n.Candidates)
 	}
+	// The device gets another address of its own beside the one that it has: the kernel says so.
+	moved := netip.AddrPortFrom(pc.Host().Addr().Next(), 6882)
+	if out, err := pc.Host().Command(t.Context(), "ip", "address", "add", moved.Addr().String()+"/24", "dev", "eth0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.untilKnown(pc, "its new address is known", func(n edgeagent.NetworkStatus) bool {
+		return slices.Contains(n.Candidates, "host "+moved.String())
+	})
 	// The provider gives the router another address, which the connection survives. The device's next glance sees it: here
 	// because of a notice of the kernel, which is of nothing that matters.
 	s.ok(router.Renumber())
@@ -136,6 +144,18 @@ func TestDevicesShowWhatTheySitBehind(t *testing.T) {
 		st, err := pc.Status()
 		return err == nil && slices.Contains(st.Network.Candidates, "reflexive "+renewed.String()) && !slices.Contains(st.Network.Candidates, "reflexive "+external.String())
 	})
+}
+
+func TestADeviceWithIPv6TellsOfBothFamilies(t *testing.T) {
+	t.Parallel()
+	s := newSuburb(t)
+	_, pc := s.home("home", natlab.RouterConfig{Kind: natlab.DualStack})
+	n := s.untilKnown(pc, "it is known", known)
+	if n.Mapping != "endpoint-independent" || n.Public != "no" ||
+		!slices.Contains(n.Candidates, fmt.Sprintf("host %s:6882", pc.Host().Addr())) ||
+		!slices.Contains(n.Candidates, fmt.Sprintf("host [%s]:6882", pc.Host().Addr6())) {
+		t.Errorf("found %+v", n)
+	}
 }
 
 func TestARouterForwardsThePeerPortWhileTheAgentRuns(t *testing.T) {
