@@ -22,8 +22,9 @@
 //	                                                         2001:db8:1:4::1/64         2001:db8:1:4::a/64
 //
 // What a router does is an nftables rule set, loaded by nft from a template in rules/. Knobs change it during a run: the UDP
-// timeout, a reboot, a new address, loss, a rate limit, a cut link. All that crosses the internet crosses the core, on the
-// interfaces named to-…, so whoever wants to delay or record packets does it there.
+// timeout, a reboot, a new address, loss, a rate limit, a cut link. All that crosses the internet crosses the core,
+// where it can be recorded (Lab.Record). It is the kernel that forwards there, unless Config.Core asks for latency or loss,
+// which takes a router in this process.
 //
 // A program starts with Enter, which runs it again inside fresh namespaces; the kernel ends everything in there together
 // with the program that was called, even when that one dies by SIGKILL:

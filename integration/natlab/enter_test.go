@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,8 +33,11 @@ const ordinaryEnv = "NATLAB_TEST_ORDINARY"
 // noRaceDelay keeps programs built with -race from sleeping for a second when they end.
 const noRaceDelay = "GORACE=atexit_sleep_ms=0"
 
-// roleEntered reports whether Enter is wanted: everywhere but where New without it is tested.
-func roleEntered() bool { return os.Getenv(roleEnv) != "outside" }
+// roleEntered reports whether Enter is wanted: everywhere but where New without it is tested, and in the processes that try
+// what a fuzz target makes of its input, which hear of it by files that Enter would not hand on.
+func roleEntered() bool {
+	return os.Getenv(roleEnv) != "outside" && !slices.Contains(os.Args, "-test.fuzzworker")
+}
 
 // role plays the program that roleEnv names and reports whether there was one.
 func role() bool {

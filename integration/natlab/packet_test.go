@@ -130,9 +130,6 @@ const change4ICMP = "45000020 12344000 40019980 c6120202 c6120102 08000035 000cf
 func (p packet) hex() string { return hex.EncodeToString(p.bytes) }
 
 func FuzzPacketsAreForwardedOrAnsweredInBounds(f *testing.F) {
-	for _, in := range []string{udp4, udp6, change4ICMP} {
-		f.Add(fromHex(f, in))
-	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, ok := parsePacket(b)
 		if !ok {
