@@ -156,8 +156,7 @@ func TestPathsComeAboutBehindRealNATs(t *testing.T) {
 		{natlab.Bare, natlab.Sequential, false, 1},
 		{natlab.Sequential, natlab.Sequential, false, 2},
 		{natlab.Symmetric, natlab.AddressRestricted, false, 1},
-		{natlab.Symmetric, natlab.PortRestricted, false, 4},
-		{natlab.AddressDependent, natlab.Bare, false, 4},
+		{natlab.AddressDependent, natlab.Bare, false, 4}, // one attempt in 8 finds nothing
 		{natlab.IPv6Firewalled, natlab.DualStack, false, 1},
 	} {
 		t.Run(fmt.Sprintf("%s with %s, carrier %v", c.a, c.b, c.carrier), func(t *testing.T) {
