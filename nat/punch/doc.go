@@ -11,6 +11,11 @@
 //	path, outcome := m.Done()
 //	k := m.Keeper(now)                          // proves that the path still works for as long as it is kept
 //
+// The side whose plan may arrive late is best made the controlling one, since that side does no harm by it. A failed attempt leaves
+// entries in NATs that a further one must not meet: it needs fresh sockets, the one with number 0 included, or a silence of
+// more than 65 s. Where a NAT counts, Plan.Observed must come from a flow that was begun for it. When a path is found the
+// sockets that it does not use are closed.
+//
 // # On the wire
 //
 // Probes are STUN Binding requests, answered by Binding success responses (RFC 5389) of the same length:
