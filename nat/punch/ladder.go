@@ -37,9 +37,9 @@ func openerTTL(p *Plan, to netip.Addr) int {
 // patience is how much longer than the controlling side the other one opens only.
 const patience = 600 * time.Millisecond
 
-// patienceOf is a side's. One whose ports change cannot be asked where it opens, and must ask itself.
+// patienceOf is a side's. One that cannot be asked where it opens, because its ports change and are not predicted, must ask itself.
 func patienceOf(p *Plan) time.Duration {
-	if p.Controlling || allocationOf(p.Local) != steady {
+	if p.Controlling || allocationOf(p.Local) != steady && Choose(p.Peer, p.Local) != Predict {
 		return 0
 	}
 	return patience

@@ -190,11 +190,11 @@ func (m *Machine) Poll(now time.Time, out []Datagram) []Datagram {
 	if m.outcome != Pending || now.Before(m.start) {
 		return out
 	}
+	out = m.confirm(now, out)
 	if !now.Before(m.end()) {
 		m.outcome, m.ended = Failed, now
 		return out
 	}
-	out = m.confirm(now, out)
 	for i := range m.pairs {
 		out = m.probe(now, i, out)
 	}
