@@ -102,7 +102,31 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 		"nothing known but an address":   Network{Candidates: []nat.Candidate{{Kind: nat.HostCandidate, Addr: addr("192.168.1.7:6882")}}},
 		"external ports that count down": Network{Behaviour: nat.Behaviour{Public: nat.No, Step: -2}},
 		"no UDP":                         Network{Behaviour: nat.Behaviour{Blocked: true}},
-		"a used invite":                  Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
+		"two devices behind counting and careful routers": Punch{
+			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Key: [16]byte{0xa0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+			Controlling: true, In: 80 * time.Millisecond, Torrents: [][20]byte{id}, Peer: "attic",
+			Remote:   []nat.Candidate{{Kind: nat.ReflexiveCandidate, Addr: addr("203.0.113.7:40112")}},
+			Observed: addr("203.0.113.7:40113"), Self: netip.MustParseAddr("198.51.100.9"),
+			Local:  nat.Behaviour{Mapping: nat.EndpointIndependent, Filtering: nat.AddressAndPortDependent},
+			Theirs: nat.Behaviour{Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent, Step: 1},
+			Try:    1, Hold: 750 * time.Millisecond, Deadline: 6 * time.Second, Sockets: 64, Probes: 512,
+		},
+		"as little as can be said": Punch{
+			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Key: [16]byte{0xa0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, Torrents: [][20]byte{id},
+		},
+		"a path to a predicted port": Punched{
+			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: PunchConnected, Remote: addr("203.0.113.7:40114"), RTT: 41250 * time.Microsecond,
+			Took: 312 * time.Millisecond, Method: "predicted ports", Why: "it answered first",
+			Tries: []PunchTry{
+				{addr("203.0.113.7:40112"), nat.ReflexiveCandidate, 0, PunchNever, PunchNever, 4},
+				{addr("203.0.113.7:40114"), 0, 151 * time.Millisecond, 190 * time.Millisecond, 231 * time.Millisecond, 7},
+			},
+			Others: 12,
+		},
+		"the path was lost": Punched{
+			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: PunchLost, Remote: addr("192.168.1.7:6882"), LAN: true, Socket: 3, Why: "silent for 15 s",
+		},
+		"a used invite": Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
 		"a download from one peer": Progress{
 			ID: id, Generation: 3, State: StateDownloading, Size: 1 << 20, Have: 1 << 18, Downloaded: 300000, Uploaded: 16384,
 			DownRate: 125000, UpRate: 2048, Partial: 37856,
@@ -171,7 +195,10 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 		for _, m := range key.FindAllStringSubmatch(body, -1) {
 			documented = append(documented, m[1]+m[2])
 		}
-		for f := range reflect.TypeOf(w).Fields() {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(w)) {
+			if f.Anonymous {
+				continue
+			}
 			n, options, _ := strings.Cut(f.Tag.Get("cbor"), ",")
 			if strings.Contains(options, "omitempty") && !required[rule+" "+n] {
 				n = "? " + n
@@ -187,7 +214,7 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 var wireTypes = []any{
 	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, fileRunWire{},
 	unassignWire{}, candidatesWire{}, candidateWire{}, unusableWire{}, unusablePeerWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
-	networkWire{}, networkCandidateWire{},
+	networkWire{}, networkCandidateWire{}, punchWire{}, behaviourWire{}, punchedWire{}, punchTryWire{},
 }
 
 // messageName is the type of message that w writes, or of the one that it is part of.
@@ -204,6 +231,10 @@ func messageName(w any) string {
 		name = "unusable"
 	case "networkCandidate":
 		name = "network"
+	case "behaviour":
+		name = "punch"
+	case "punchTry":
+		name = "punched"
 	case "layoutFile":
 		name = "layoutFiles"
 	}

@@ -19,6 +19,8 @@ const (
 	typeLayoutFiles  = 11
 	typeUnusable     = 12
 	typeNetwork      = 13
+	typePunch        = 14
+	typePunched      = 15
 )
 
 // The codec's settings never change, and building them costs more than a message does.
@@ -113,6 +115,10 @@ func ParseMessage(b []byte) (Message, error) {
 		return parse[unusableWire](head.Type, b)
 	case typeNetwork:
 		return parse[networkWire](head.Type, b)
+	case typePunch:
+		return parse[punchWire](head.Type, b)
+	case typePunched:
+		return parse[punchedWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}

@@ -30,7 +30,7 @@ const ALPN = "simplebit/1"
 const Version = 1
 
 // Limits of the protocol. Lengths of text are in bytes of UTF-8. Writers cut text that is only read by people
-// (Software, Name, Reason, Error, Client, Transport, Path) to its limit; readers refuse what exceeds a limit.
+// (Software, Name, Reason, Error, Client, Transport, Path, Peer, Method, Why) to its limit; readers refuse what exceeds a limit.
 const (
 	MaxFrame       = 64 << 10  // bytes of one frame's map, without the length
 	MaxName        = 64        // Software, device names, Peer.Client
@@ -55,4 +55,14 @@ const (
 	maxNesting     = 8         // levels of any CBOR item
 
 	MaxLifetime = 24 * time.Hour // Network: of a mapping without traffic; writers cut it
+
+	MaxPunchTorrents = 16               // info-hashes in one Punch
+	MaxPunchIn       = 10 * time.Second // Punch.In
+	MaxPunchHold     = 2 * time.Second  // Punch.Hold
+	MaxPunchDeadline = 30 * time.Second // Punch.Deadline
+	MaxPunchSockets  = 128              // Punch.Sockets
+	MaxPunchProbes   = 1024             // Punch.Probes
+	MaxPunchTime     = 30 * time.Minute // durations of Punched; writers cut them
+	MaxTries         = 32               // tries in one Punched; writers leave out those after
+	MaxWhy           = 256              // Punched.Why; writers cut it
 )

@@ -49,7 +49,12 @@ func TestEveryTruncationOfAMessageFails(t *testing.T) {
 	}
 }
 
-const id20 = "54 0102030405060708090a0b0c0d0e0f1011121314 "
+const (
+	id20    = "54 0102030405060708090a0b0c0d0e0f1011121314 "
+	attempt = "01 48 0102030405060708 "
+	punched = "00 0f " + attempt
+	punch   = "00 0e " + attempt + "02 50 a00102030405060708090a0b0c0d0e0f "
+)
 
 func TestHostileMessagesAreRefused(t *testing.T) {
 	for name, frame := range map[string]string{
@@ -155,6 +160,42 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"lifetime of a day and a second":  "a2 00 0d 09 1a 00015181",
 		"lifetime negative":               "a2 00 0d 09 20",
 		"blocked as number":               "a2 00 0d 01 01",
+		"punch for no torrent":            "a4 " + punch + "05 80",
+		"punch for what is not said":      "a3 " + punch,
+		"punch for 17 torrents":           "a4 " + punch + "05 91 " + strings.Repeat(id20, 17),
+		"punch for a torrent of 19 bytes": "a4 " + punch + "05 81 53 01020304050607080910111213141516171819",
+		"punch without an attempt":        "a3 00 0e 02 50 a00102030405060708090a0b0c0d0e0f 05 81 " + id20,
+		"punch without a key":             "a3 00 0e " + attempt + "05 81 " + id20,
+		"punch with a key of zeros":       "a4 00 0e " + attempt + "02 50 00000000000000000000000000000000 05 81 " + id20,
+		"attempt of zeros":                "a4 00 0e 01 48 0000000000000000 02 50 a00102030405060708090a0b0c0d0e0f 05 81 " + id20,
+		"attempt of 9 bytes":              "a2 00 0f 01 49 010203040506070809",
+		"punch in 10,001 ms":              "a5 " + punch + "05 81 " + id20 + "04 19 2711",
+		"punch in the past":               "a5 " + punch + "05 81 " + id20 + "04 20",
+		"hold of 2,001 ms":                "a5 " + punch + "05 81 " + id20 + "0d 19 07d1",
+		"deadline of 30,001 ms":           "a5 " + punch + "05 81 " + id20 + "0e 19 7531",
+		"129 sockets":                     "a5 " + punch + "05 81 " + id20 + "0f 18 81",
+		"1,025 probes":                    "a5 " + punch + "05 81 " + id20 + "10 19 0401",
+		"punch to 17 addresses":           "a5 " + punch + "05 81 " + id20 + "07 91 " + strings.Repeat("a1 01 46 cb0071091ae1", 17),
+		"punch to multicast":              "a5 " + punch + "05 81 " + id20 + "07 81 a1 01 46 e00000011ae1",
+		"punch to everybody":              "a5 " + punch + "05 81 " + id20 + "08 46 ffffffff1ae1",
+		"punch from 5 bytes":              "a5 " + punch + "05 81 " + id20 + "09 45 cb00710911",
+		"punch over too large steps":      "a5 " + punch + "05 81 " + id20 + "0a a1 06 1a 00010000",
+		"punch to too large steps":        "a5 " + punch + "05 81 " + id20 + "0b a1 06 1a 00010000",
+		"peer's name too long":            "a5 " + punch + "05 81 " + id20 + "06 78 41 " + strings.Repeat("61", 65),
+		"peer's name with an escape":      "a5 " + punch + "05 81 " + id20 + "06 62 1b 5b",
+		"33 tries":                        "a3 " + punched + "0a 98 21 " + strings.Repeat("a1 01 46 cb0071091ae1", 33),
+		"try of no address":               "a3 " + punched + "0a 81 a1 02 01",
+		"try with port 0":                 "a3 " + punched + "0a 81 a1 01 46 cb0071090000",
+		"try before never":                "a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 03 21",
+		"try after 30 minutes":            "a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 05 1a 001b7741",
+		"65,536 datagrams of a try":       "a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 06 1a 00010000",
+		"path to everybody":               "a3 " + punched + "03 46 ffffffff1ae1",
+		"path from socket 128":            "a3 " + punched + "05 18 80",
+		"round trip of 30 minutes":        "a3 " + punched + "06 1a 6b49d201",
+		"attempt of 30 minutes":           "a3 " + punched + "07 1a 001b7741",
+		"reason of 257 bytes":             "a3 " + punched + "09 79 0101 " + strings.Repeat("61", 257),
+		"reason with an escape":           "a3 " + punched + "09 62 1b 5b",
+		"method too long":                 "a3 " + punched + "08 78 41 " + strings.Repeat("61", 65),
 		"no files":                        "a2 00 0b 01 80",
 		"513 files":                       "a2 00 0b 01 99 0201 " + strings.Repeat("a1 03 f5", 513),
 		"file of negative length":         "a2 00 0b 01 81 a2 01 61 61 02 20",
@@ -186,20 +227,23 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		frame string
 		want  Message
 	}{
-		"a key":                 {"a2 00 05 18 40 61 61", Synced{}},
-		"a deep key":            {"a2 00 05 18 40 " + strings.Repeat("81", 7) + "00", Synced{}},
-		"a text key":            {"a2 00 05 61 31 01", Synced{}},
-		"a negative key":        {"a2 00 05 20 fb 3ff0000000000000", Synced{}},
-		"a key in a peer":       {"a3 00 04 01 " + id20 + "0b 81 a2 05 01 18 40 a0", Progress{ID: testID, Peers: []Peer{{Down: 1}}}},
-		"a state":               {"a3 00 04 01 " + id20 + "03 18 ff", Progress{ID: testID, State: 255}},
-		"a transport":           {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 03 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Transport: 9}}}},
-		"a kind of candidate":   {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
-		"a priority of files":   {"a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 09", Assign{ID: testID, Files: []FileRun{{1, 9}}}},
-		"a reason":              {"a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Unusable{testID, []UnusablePeer{{addr("203.0.113.9:6881"), 9}}}},
-		"an answer":             {"a2 00 0d 02 09", Network{Behaviour: nat.Behaviour{Public: 9}}},
-		"a dependence":          {"a2 00 0d 03 18 ff", Network{Behaviour: nat.Behaviour{Mapping: 255}}},
-		"a kind of address":     {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 02 09", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
-		"a key of an address":   {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 18 40 a0", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881")}}}},
+		"a key":               {"a2 00 05 18 40 61 61", Synced{}},
+		"a deep key":          {"a2 00 05 18 40 " + strings.Repeat("81", 7) + "00", Synced{}},
+		"a text key":          {"a2 00 05 61 31 01", Synced{}},
+		"a negative key":      {"a2 00 05 20 fb 3ff0000000000000", Synced{}},
+		"a key in a peer":     {"a3 00 04 01 " + id20 + "0b 81 a2 05 01 18 40 a0", Progress{ID: testID, Peers: []Peer{{Down: 1}}}},
+		"a state":             {"a3 00 04 01 " + id20 + "03 18 ff", Progress{ID: testID, State: 255}},
+		"a transport":         {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 03 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Transport: 9}}}},
+		"a kind of candidate": {"a3 00 09 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Candidates{testID, []Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
+		"a priority of files": {"a3 00 07 01 " + id20 + "0b 81 a2 01 01 02 09", Assign{ID: testID, Files: []FileRun{{1, 9}}}},
+		"a reason":            {"a3 00 0c 01 " + id20 + "02 81 a2 01 46 cb0071091ae1 02 09", Unusable{testID, []UnusablePeer{{addr("203.0.113.9:6881"), 9}}}},
+		"an answer":           {"a2 00 0d 02 09", Network{Behaviour: nat.Behaviour{Public: 9}}},
+		"a dependence":        {"a2 00 0d 03 18 ff", Network{Behaviour: nat.Behaviour{Mapping: 255}}},
+		"a kind of address":   {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 02 09", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
+		"a key of an address": {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 18 40 a0", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881")}}}},
+		"an outcome":          {"a3 " + punched + "02 09", Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: 9}},
+		"a key of a try": {"a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 18 40 a0",
+			Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Tries: []PunchTry{{Addr: addr("203.0.113.9:6881")}}}},
 		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
 		"IPv4 inside IPv6":      {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
 	} {
@@ -207,7 +251,7 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	for _, frame := range []string{"a1 00 0e", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+	for _, frame := range []string{"a1 00 10", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
 		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
 			t.Errorf("type unknown: %v, %v", m, err)
 		}
@@ -278,6 +322,53 @@ func TestLargestNetworkAndWelcomeFitInAFrame(t *testing.T) {
 	}
 }
 
+func TestLargestPunchAndPunchedFitInAFrame(t *testing.T) {
+	far := addr("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535")
+	behaviour := nat.Behaviour{
+		Blocked: true, Public: 255, Mapping: 255, Filtering: 255, Preserved: 255, Step: -MaxStep, Hairpin: 255, Double: 255,
+		Lifetime: MaxLifetime, Reachable: 255,
+	}
+	punch := Punch{
+		Attempt: [8]byte{1}, Key: [16]byte{1}, Controlling: true, In: MaxPunchIn, Torrents: slicesOf(testID, MaxPunchTorrents),
+		Peer: strings.Repeat("w", MaxName), Remote: slicesOf(nat.Candidate{Kind: 255, Addr: far, TCP: true}, nat.MaxCandidates),
+		Observed: far, Self: far.Addr(), Local: behaviour, Theirs: behaviour, Try: math.MaxUint16, Hold: MaxPunchHold,
+		Deadline: MaxPunchDeadline, Sockets: MaxPunchSockets, Probes: MaxPunchProbes,
+	}
+	try := PunchTry{far, 255, MaxPunchTime, MaxPunchTime, PunchNever, math.MaxUint16}
+	punched := Punched{
+		Attempt: [8]byte{255}, Outcome: 255, Remote: far, LAN: true, Socket: MaxPunchSockets - 1, RTT: MaxPunchTime, Took: MaxPunchTime,
+		Method: strings.Repeat("m", MaxName), Why: strings.Repeat("w", MaxWhy), Tries: slicesOf(try, MaxTries), Others: math.MaxUint16,
+	}
+	for _, m := range []Message{punch, punched} {
+		if got, err := ParseMessage(mustAppend(t, m)); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%T came back as %+v, %v", m, got, err)
+		}
+	}
+}
+
+func TestWhatAnAttemptTellsIsCutToTheLimits(t *testing.T) {
+	at := addr("203.0.113.9:6881")
+	told := Punched{
+		Attempt: [8]byte{1}, RTT: time.Hour, Took: time.Hour, Method: strings.Repeat("m", MaxName+1), Why: strings.Repeat("w", MaxWhy) + "\n",
+		Tries: slicesOf(PunchTry{Addr: at, Began: time.Hour, Heard: -time.Hour, Answered: 1999 * time.Microsecond}, MaxTries+1),
+	}
+	want := Punched{
+		Attempt: [8]byte{1}, RTT: MaxPunchTime, Took: MaxPunchTime, Method: strings.Repeat("m", MaxName), Why: strings.Repeat("w", MaxWhy),
+		Tries: slicesOf(PunchTry{Addr: at, Began: MaxPunchTime, Heard: PunchNever, Answered: time.Millisecond}, MaxTries),
+	}
+	if got, err := ParseMessage(mustAppend(t, told)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestOutcomesHaveNames(t *testing.T) {
+	for o, want := range map[PunchOutcome]string{0: "unknown", PunchConnected: "connected", PunchBusy: "busy", 6: "unknown", 255: "unknown"} {
+		if o.String() != want {
+			t.Errorf("%d: %s", uint8(o), o)
+		}
+	}
+}
+
 func TestALifetimeIsALowerBoundOfWholeSeconds(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{
 		time.Second - 1: 0, 119*time.Second + 999*time.Millisecond: 119 * time.Second, 48 * time.Hour: MaxLifetime, math.MaxInt64: MaxLifetime,
@@ -336,6 +427,16 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
 		"step of 65536 ports":       Network{Behaviour: nat.Behaviour{Step: 1 << 16}},
 		"step of -65536 ports":      Network{Behaviour: nat.Behaviour{Step: -1 << 16}},
 		"negative lifetime":         Network{Behaviour: nat.Behaviour{Lifetime: -1}},
+		"punch without an attempt":  Punch{Key: [16]byte{1}, Torrents: slicesOf(testID, 1)},
+		"punch without a key":       Punch{Attempt: [8]byte{1}, Torrents: slicesOf(testID, 1)},
+		"punch for nothing":         Punch{Attempt: [8]byte{1}, Key: [16]byte{1}},
+		"punch in the past":         Punch{Attempt: [8]byte{1}, Key: [16]byte{1}, Torrents: slicesOf(testID, 1), In: -1},
+		"punch in two months":       Punch{Attempt: [8]byte{1}, Key: [16]byte{1}, Torrents: slicesOf(testID, 1), In: 1 << 32 * time.Millisecond},
+		"punch to everybody":        Punch{Attempt: [8]byte{1}, Key: [16]byte{1}, Torrents: slicesOf(testID, 1), Observed: addr("255.255.255.255:1")},
+		"result of no attempt":      Punched{Outcome: PunchFailed},
+		"result before the attempt": Punched{Attempt: [8]byte{1}, Took: -1},
+		"try of no address":         Punched{Attempt: [8]byte{1}, Tries: make([]PunchTry, 1)},
+		"path from socket 128":      Punched{Attempt: [8]byte{1}, Socket: 128},
 		"pieces that do not fit":    LayoutHeader{PieceLength: 1, Length: 2, Files: 1, Pieces: 1},
 		"no files":                  LayoutFiles{},
 		"too many files":            LayoutFiles{make([]LayoutFile, MaxFrameFiles+1)},

@@ -6,8 +6,8 @@ import (
 )
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
-// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, LayoutHeader and LayoutFiles.
-// Readers return values, never pointers.
+// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, Punch, Punched, LayoutHeader and
+// LayoutFiles. Readers return values, never pointers.
 type Message interface {
 	// wire returns what is encoded, or says which field breaks which limit.
 	wire() (any, error)
