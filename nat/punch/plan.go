@@ -36,7 +36,7 @@ type Plan struct {
 	Deadline time.Duration // from Start on; 0: 3 s, or 4.5 s where ports are guessed
 	Hold     time.Duration // for how long the controlling side opens before it asks; 0: 150 ms, after a failure 750 ms
 
-	Remote   []nat.Candidate // of the peer, at most nat.MaxCandidates. Private ones only of a peer behind the same public address.
+	Remote   []nat.Candidate // of the peer, at most nat.MaxCandidates, of families that this side has. Private ones only of a peer behind the same public address.
 	Observed netip.AddrPort  // where the surrogate sees the peer on its own session; its port is the newest mapping that was made of it. Zero: no port is guessed.
 	Self     netip.Addr      // this side's own public address, as the surrogate sees it
 

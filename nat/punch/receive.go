@@ -32,6 +32,11 @@ func (m *Machine) question(now time.Time, socket int, from netip.AddrPort, x mes
 		}
 	}
 	m.hear(now, i)
+	if m.plan.Controlling && i == m.current && size == m.pairs[i].confirmation.size {
+		// Only where a nomination of that size has arrived does the other side ask with it: that is as good as its answer,
+		// which may come later.
+		m.confirmed(now, i, x, size)
+	}
 	final := m.plan.Controlling && m.outcome == Connected && m.path.Socket == socket && m.path.Remote == from
 	if len(m.replies) < maxReplies && m.budget.take(from.Addr()) {
 		x.answer = true
