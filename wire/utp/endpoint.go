@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,8 @@ var (
 )
 
 // Endpoint drives many connections over the sockets that are attached to it. It is a [net.Listener] for what comes in and a
-// dialer for what goes out. All of its methods may be called by any goroutine, [Endpoint.Attach] before the others.
+// dialer for what goes out. All of its methods may be called by any goroutine, [Endpoint.Attach] for the first time before the
+// others.
 //
 // Locks are taken in one order: a connection's, then the endpoint's or that of its alarms. Who holds one of the latter
 // takes no other.
@@ -55,15 +57,15 @@ type Endpoint struct {
 	config  Config
 	memory  budget
 	alarms  alarms
-	sockets []*socket
 	backlog chan *Conn    // proven, and not yet accepted
 	deaf    chan struct{} // closed by Close: nobody accepts any more
 	ended   chan struct{} // closed at the end of Run
 	runs    sync.Pool     // *[]byte of maxRun: what a run is put together in
 
-	mu    sync.Mutex
-	table map[key]*Conn
-	reply replyLimit
+	mu      sync.Mutex
+	sockets []*socket // never changed, only replaced
+	table   map[key]*Conn
+	reply   replyLimit
 
 	counters struct{ accepted, dialled, syns, refusedSYNs, resets, unknown, malformed atomic.Int64 }
 }
@@ -102,10 +104,12 @@ func New(c Config) *Endpoint {
 	}
 }
 
-// Attach makes mux one of the endpoint's sockets: its uTP packets come here from now on. To be called before it runs.
+// Attach makes mux one of the endpoint's sockets: its uTP packets come here from now on. To be called before mux runs, once.
 func (e *Endpoint) Attach(mux *udpmux.Socket) {
 	s := newSocket(e, mux)
-	e.sockets = append(e.sockets, s)
+	e.mu.Lock()
+	e.sockets = append(slices.Clip(e.sockets), s)
+	e.mu.Unlock()
 	mux.Handle(udpmux.UTP, s.receive)
 }
 
@@ -159,6 +163,11 @@ func (e *Endpoint) shutDown() {
 // syscall.ECONNREFUSED for a RESET in answer to our SYN, syscall.ETIMEDOUT after about a minute without any, the socket's error, or
 // [net.ErrClosed].
 func (e *Endpoint) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return e.dial(ctx, network, address, e.socketTo)
+}
+
+// dial is DialContext by the socket that choose returns for the address; nil if there is none.
+func (e *Endpoint) dial(ctx context.Context, network, address string, choose func(netip.Addr) *socket) (net.Conn, error) {
 	remote, err := netip.ParseAddrPort(address)
 	if err != nil || network != "utp" || remote.Port() == 0 {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%q: %w", address, errNotLiteral)}
@@ -170,7 +179,7 @@ func (e *Endpoint) DialContext(ctx context.Context, network, address string) (ne
 	if err := ctx.Err(); err != nil {
 		return fail(err)
 	}
-	s := e.socketTo(remote.Addr())
+	s := choose(remote.Addr())
 	if s == nil {
 		return fail(errNoSocket)
 	}
@@ -205,7 +214,7 @@ func (e *Endpoint) open(s *socket, remote netip.AddrPort, opened chan struct{}, 
 	c := newConn(e, s, remote)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.isEnded() {
+	if e.isEnded() || s.detached {
 		return nil, net.ErrClosed
 	}
 	if len(e.table) >= e.config.MaxConns {

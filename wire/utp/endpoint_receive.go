@@ -14,6 +14,7 @@ type socket struct {
 	secret   secret
 	touched  []*Conn // got packets of the batch at hand; belongs to the read loop
 	answer   []byte  // belongs to the read loop
+	detached bool    // guarded by the endpoint's mutex
 }
 
 func newSocket(e *Endpoint, s *udpmux.Socket) *socket {
@@ -22,7 +23,7 @@ func newSocket(e *Endpoint, s *udpmux.Socket) *socket {
 
 // socketTo is the first socket that reaches the address's family; nil if none does.
 func (e *Endpoint) socketTo(a netip.Addr) *socket {
-	for _, s := range e.sockets {
+	for _, s := range e.attached() {
 		if s.mux.Reaches(a) {
 			return s
 		}
@@ -114,6 +115,9 @@ const (
 // look is find, short of what goes out. e.mu is held.
 func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, verdict) {
 	e := s.endpoint
+	if s.detached {
+		return nil, nothing
+	}
 	deaf := isClosed(e.deaf)
 	switch p.typ {
 	case stSyn:

@@ -44,10 +44,11 @@ func (e *Endpoint) Close() error {
 
 // Addr is the address of the first socket, a *net.UDPAddr.
 func (e *Endpoint) Addr() net.Addr {
-	if len(e.sockets) == 0 {
+	sockets := e.attached()
+	if len(sockets) == 0 {
 		return &net.UDPAddr{}
 	}
-	return e.sockets[0].mux.LocalAddr()
+	return sockets[0].mux.LocalAddr()
 }
 
 func (e *Endpoint) closedError(op string) error {
