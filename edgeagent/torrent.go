@@ -205,6 +205,9 @@ func (t *torrent) download(ctx context.Context, c *content, wish assignment) err
 	}
 	t.alter(func(a *assignment) {
 		t.figures = c.figures()
+		if t.figures.whole() {
+			t.state = control.StateSeeding // until the next wish is begun, this is what it was
+		}
 		t.sw, t.content = nil, nil
 	})
 	return err
