@@ -141,7 +141,7 @@ func TestLinkLocalAddressesKeepTheirZone(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	a, b := open(t, "udp", ":0", Config{}), open(t, "udp6", ":0", Config{})
-	got := make(chan Run, 1)
+	got := make(chan Run, 100)
 	b.Handle(UTP, func(_ time.Time, runs []Run) {
 		r := runs[0]
 		r.Data = bytes.Clone(r.Data)

@@ -35,7 +35,7 @@ func TestErrorsOfICMPAreNotTheReaders(t *testing.T) {
 	b := open(t, "udp", ":0", Config{}, failing(map[int]syscall.Errno{
 		1: unix.ECONNREFUSED, 2: unix.EHOSTUNREACH, 3: unix.EINTR, 4: unix.EMSGSIZE, 5: unix.ENOMEM,
 	}))
-	got := make(chan int, 1)
+	got := make(chan int, 100)
 	b.Handle(UTP, func(_ time.Time, runs []Run) { got <- len(runs) })
 	run(t, b)
 	a.Send(at(b, "127.0.0.1"), utpPacket(0, 0, 0), 0)

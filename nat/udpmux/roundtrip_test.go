@@ -198,7 +198,7 @@ func TestJoinedDatagramsOfSeveralKindsArePartedAgain(t *testing.T) {
 
 func TestLongDatagramWithoutGROIsDroppedNotCut(t *testing.T) {
 	a, b := open(t, "udp", ":0", Config{}), open(t, "udp", ":0", Config{Memory: 4 << 10})
-	got := make(chan int, 2)
+	got := make(chan int, 100)
 	b.Handle(UTP, func(_ time.Time, runs []Run) { got <- len(runs[0].Data) })
 	run(t, b)
 	a.Send(at(b, "127.0.0.1"), utpPacket(0, 0, plainBuffer), 0)
