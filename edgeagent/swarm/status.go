@@ -23,7 +23,7 @@ type PeerStatus struct {
 	Addr      netip.AddrPort // of the connection; the zero value where the transport has none
 	Client    string         // the peer's program, for people
 	Transport string         // as in dial.Conn
-	Path      string         // "dialled" or "accepted"
+	Path      string         // "dialled", "accepted", or "punched" where Config.Punched says so
 	Down, Up  int64          // payload, bytes/s over the last seconds
 }
 
@@ -46,19 +46,27 @@ func (t *Torrent) publish(now time.Time) {
 		Peers:      make([]PeerStatus, 0, len(t.peers)),
 	}
 	for _, p := range t.peers {
-		path := "accepted"
-		if p.conn.Outgoing {
-			path = "dialled"
-		}
 		s.Peers = append(s.Peers, PeerStatus{
 			Addr:      p.addr,
 			Client:    p.client,
 			Transport: p.conn.Transport.String(),
-			Path:      path,
+			Path:      t.pathOf(p),
 			Down:      p.tally.down.rate(now),
 			Up:        p.tally.up.rate(now),
 		})
 	}
 	t.status.Store(s)
 	t.clock.published, t.changed = now, false
+}
+
+// pathOf is how a connection came about. A path through NATs is known to be one only when both ends know it, which may be after
+// the connection was accepted.
+func (t *Torrent) pathOf(p *peerConn) string {
+	switch {
+	case t.c.Punched != nil && t.c.Punched(p.conn):
+		return "punched"
+	case p.conn.Outgoing:
+		return "dialled"
+	}
+	return "accepted"
 }

@@ -59,6 +59,9 @@ type Config struct {
 	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by one goroutine at
 	// a time and must not wait. Default: nobody is told.
 	Unusable func([]Verdict)
+	// Punched reports whether a connection is over a path that was punched through NATs, whoever dialled. It is asked for every
+	// peer in each snapshot, and must not wait. Default: none is.
+	Punched func(*dial.Conn) bool
 	// UploadSlots is how many peers are served at a time. Default: as many as it takes to use the line, see [choker.Slots].
 	UploadSlots int
 	// Software is our name and version, told to peers (BEP 10, v). Default none.
