@@ -36,12 +36,13 @@
 //  1. Openers: requests with a TTL that lets them pass the own NATs and not reach the other side's. A router without a firewall
 //     takes a stranger's packet for itself, and then gives the device that answers it another port.
 //  2. Requests with the socket's own TTL, 50 to 200 ms apart. The controlling side is first, the other only opens until it
-//     hears something or its patience ends: so one side alone, however late it is, does no harm. Private addresses and
+//     hears something or its patience ends: so a controlling side that is late does no harm. Private addresses and
 //     IPv6 are asked at once, since no port is translated there. Ports that must be guessed are, see [Method].
 //  3. What is heard is answered, and at least three requests go back. Who asks from an unknown address is learned.
 //  4. The controlling side picks among the paths that answered: a private address before IPv6 before IPv4. It asks there with
 //     the full size of data. Once that is answered it stays with that path, and says so when the other side asks with
-//     the full size as well. So both end up with the same path, or with none.
+//     the full size as well. So the two never have different paths; if all
+//     of the last datagrams get lost, the controlling side has one alone, and loses it by silence.
 //
 // # Who gets how much
 //
