@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -116,7 +117,13 @@ func Print(w io.Writer, rows []Row) error {
 	}
 	_, err := io.WriteString(w, "\n"+Legend)
 	for _, r := range rows {
-		for _, line := range append(r.Explained, r.Wrong...) {
+		lines := slices.Concat(r.Explained, r.Wrong)
+		if len(r.Wrong) == 0 {
+			for _, line := range r.Before {
+				lines = append(lines, "not again: "+line)
+			}
+		}
+		for _, line := range lines {
 			if err == nil {
 				_, err = fmt.Fprintf(w, "%s: %s\n", r.Name, line)
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"simplebit/nat"
@@ -27,13 +28,18 @@ type Row struct {
 	Coturn  Verdict       // turnutils_natdiscovery in a lab, against the same server
 	// Explained is why some differ though nothing is wrong, Wrong what should not differ.
 	Explained, Wrong []string
+	// Before is what was wrong when the row was done before: what nobody says again was for want of answers in time.
+	Before []string
 }
+
+// attempts is how often a row is done that has something wrong.
+const attempts = 3
 
 // sideBySide is how many labs Table has at a time: they mostly wait.
 const sideBySide = 10
 
 // Table finds out about the kinds of these names, or all, and returns a row for each. It builds labs, so Enter must have
-// been called. It takes about 10 s for each ten rows, and fails for names that there are not, if labs cannot be built, and
+// been called. A row with something wrong is done up to three times. It takes about 10 s for each ten rows, and fails for names that there are not, if labs cannot be built, and
 // if ctx ends.
 func Table(ctx context.Context, names ...string) ([]Row, error) {
 	if len(names) == 0 {
@@ -53,7 +59,7 @@ func Table(ctx context.Context, names ...string) ([]Row, error) {
 		turns <- struct{}{}
 		running.Go(func() {
 			defer func() { <-turns }()
-			if rows[i], errs[i] = p.row(ctx); errs[i] != nil {
+			if rows[i], errs[i] = p.settle(ctx); errs[i] != nil {
 				errs[i] = fmt.Errorf("classify %s: %w", names[i], errs[i])
 			}
 			rows[i].Name = names[i]
@@ -63,7 +69,21 @@ func Table(ctx context.Context, names ...string) ([]Row, error) {
 	return rows, errors.Join(errs...)
 }
 
-// row finds out about one place.
+// settle finds out about one place, again if something is wrong: a busy machine loses answers.
+func (p place) settle(ctx context.Context) (r Row, err error) {
+	var before []string
+	for range attempts {
+		r, err = p.row(ctx)
+		r.Before = before
+		if err != nil || len(r.Wrong) == 0 {
+			break
+		}
+		before = append(slices.Clip(before), r.Wrong...)
+	}
+	return r, err
+}
+
+// row finds out about one place, once.
 func (p place) row(ctx context.Context) (r Row, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return r, err

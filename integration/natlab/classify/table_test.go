@@ -93,3 +93,17 @@ func TestUnknownNamesAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
 		t.Errorf("%v, %v, want the list of names", rows, err)
 	}
 }
+
+func TestWhatNobodySaysAgainIsPrintedAsSuch(t *testing.T) {
+	good := Verdict{Behaviour: natlab.FullCone.Expect()}
+	row := Row{Name: "full-cone", Expect: good.Behaviour, Kernel: good, Virtual: good, Agent: good, Coturn: good, Before: []string{"odd"}}
+	var b strings.Builder
+	if err := Print(&b, []Row{row}); err != nil || !strings.Contains(b.String(), "full-cone: not again: odd\n") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+	row.Wrong = []string{"worse"}
+	b.Reset()
+	if err := Print(&b, []Row{row}); err != nil || !strings.Contains(b.String(), "full-cone: worse\n") || strings.Contains(b.String(), "odd") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
