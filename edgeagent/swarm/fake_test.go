@@ -80,7 +80,7 @@ func (p *fake) listen() {
 		m, err := r.Next()
 		data := make([]byte, m.Length)
 		if err == nil && m.Type == peer.TypePiece && !m.KeepAlive {
-			err = r.ReadBlock(data)
+			_, err = r.ReadBlock(data)
 		}
 		p.mu.Lock()
 		if err != nil {

@@ -3,6 +3,7 @@ package swarm
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"simplebit/edgeagent/storage"
 	"simplebit/wire/peer"
@@ -23,6 +24,9 @@ type reader struct {
 	rates rates
 	// deliver has the torrent take the peer's arrivals. It may wait for the disk.
 	deliver func(*peerConn)
+	// kept are the blocks that come next on the connection: they have been begun.
+	kept  []*storage.Block
+	ahead [peer.MaxAhead][]byte
 }
 
 // read turns what comes on the connection into events until it fails or is closed. Its last event is readerEnded.
@@ -32,7 +36,12 @@ func (p *peerConn) read(ctx context.Context, with *reader, events chan<- event) 
 }
 
 func (p *peerConn) readMessages(ctx context.Context, with *reader, events chan<- event) error {
-	r := peer.NewReader(p.conn.Conn)
+	r := peer.NewReader(vectored(p.conn.Conn))
+	defer func() {
+		for _, b := range with.kept {
+			b.Release()
+		}
+	}()
 	for {
 		m, err := r.Next()
 		if err != nil {
@@ -56,11 +65,22 @@ func (p *peerConn) readMessages(ctx context.Context, with *reader, events chan<-
 
 // readBlock reads a block and adds it to the arrivals. They are delivered when there are as many as the loop wants at once.
 func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message, with *reader) error {
-	b, err := p.makeRoom(ctx, int(m.Length), with)
-	if err != nil {
+	var b *storage.Block
+	var err error
+	if len(with.kept) > 0 {
+		b = with.kept[0]
+		with.kept = slices.Delete(with.kept, 0, 1)
+	} else if b, err = p.makeRoom(ctx, int(m.Length), with); err != nil {
 		return err
 	}
-	if err := r.ReadBlock(b.Bytes()); err != nil {
+	ahead := p.readAhead(with)
+	kept, err := r.ReadBlock(b.Bytes(), ahead...)
+	for range ahead[kept:] {
+		last := len(with.kept) - 1
+		with.kept[last].Release()
+		with.kept = with.kept[:last]
+	}
+	if err != nil {
 		b.Release()
 		return err
 	}
@@ -73,6 +93,22 @@ func (p *peerConn) readBlock(ctx context.Context, r *peer.Reader, m peer.Message
 		p.deliver(with)
 	}
 	return nil
+}
+
+// readAhead returns room for blocks that may come behind the next, if the peer sends so fast that there will be some.
+func (p *peerConn) readAhead(with *reader) [][]byte {
+	if len(with.kept) > 0 || with.rates.limited() {
+		return nil
+	}
+	for range min(peer.MaxAhead, int(p.wake.Load())/4) {
+		b := with.pool.TryGet()
+		if b == nil {
+			break
+		}
+		with.ahead[len(with.kept)] = b.Bytes()
+		with.kept = append(with.kept, b)
+	}
+	return with.ahead[:len(with.kept)]
 }
 
 // deliver hands over the arrivals. For as long as that takes the peer is not to be blamed.

@@ -27,12 +27,21 @@ type Reader struct {
 	err        error
 	large      []byte // the body of a message that does not fit into buf; given back with the next call
 	block      int    // bytes of the current piece message not read yet
+	there      int    // bytes of it that are in their place already
 	start, end int    // what is unread in buf
-	buf        [headerBuffer]byte
+	buf        []byte // small, or for a time larger, see spill
+	small      [headerBuffer]byte
+	ahead      ahead
 }
 
-// NewReader returns a Reader of the messages that come from src.
-func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
+// NewReader returns a Reader of the messages that come from src. Where src is a [VectorReader], a block costs one system call
+// at most, and several that come together share one.
+func NewReader(src io.Reader) *Reader {
+	r := &Reader{src: src}
+	r.buf = r.small[:]
+	r.ahead.src, _ = src.(VectorReader)
+	return r
+}
 
 // Next returns the next message. Payload is valid until the next call of any method. Of a piece message it returns Index,
 // Begin and Length only: the data is next on the connection and goes to [Reader.ReadBlock] or [Reader.DiscardBlock];
@@ -46,6 +55,9 @@ func (r *Reader) Next() (Message, error) {
 		if err := r.DiscardBlock(); err != nil {
 			return Message{}, err
 		}
+	}
+	if m, ok := r.nextAhead(); ok {
+		return m, nil
 	}
 	if r.err != nil {
 		return Message{}, r.err
@@ -79,19 +91,24 @@ func (r *Reader) next() (Message, error) {
 		}
 		head := r.buf[r.start:]
 		r.start += 4 + pieceHeaderLen
-		r.block = int(n) - pieceHeaderLen
-		return Message{
-			Type:   TypePiece,
-			Index:  binary.BigEndian.Uint32(head[5:]),
-			Begin:  binary.BigEndian.Uint32(head[9:]),
-			Length: uint32(r.block),
-		}, nil
+		r.block, r.there = int(n)-pieceHeaderLen, 0
+		return pieceHead(head, r.block), nil
 	}
 	frame, err := r.frame(int(n))
 	if err != nil {
 		return Message{}, err
 	}
 	return Parse(frame)
+}
+
+// pieceHead is the message of a piece that has so many bytes of data.
+func pieceHead(head []byte, length int) Message {
+	return Message{
+		Type:   TypePiece,
+		Index:  binary.BigEndian.Uint32(head[5:]),
+		Begin:  binary.BigEndian.Uint32(head[9:]),
+		Length: uint32(length),
+	}
 }
 
 // frame returns the n bytes after the length prefix, from buf where they fit.
@@ -125,22 +142,35 @@ func (r *Reader) frame(n int) ([]byte, error) {
 // ReadBlock reads the data of the piece message that Next returned last into dst[:Length]. The data goes from the
 // connection straight into dst but for the few KiB that came together with the message's head. The error is [ErrBlock]
 // where there is no such data or dst is shorter, or that of the connection; a block cut short is io.ErrUnexpectedEOF.
-func (r *Reader) ReadBlock(dst []byte) error {
+//
+// Next may be buffers of [BlockSize] for the blocks that may come right behind; more than [MaxAhead] are not used. The first
+// kept of them have begun to be filled: each must be the dst of one of the next calls, in this order, with no next before
+// the last of them. The others are the caller's again.
+func (r *Reader) ReadBlock(dst []byte, next ...[]byte) (kept int, err error) {
 	switch {
 	case r.err != nil:
-		return r.err
+		return 0, r.err
 	case r.block == 0:
-		return fmt.Errorf("%w: the last message was no piece or its data is read", ErrBlock)
+		return 0, fmt.Errorf("%w: the last message was no piece or its data is read", ErrBlock)
 	case len(dst) < r.block:
-		return fmt.Errorf("%w: %d bytes for a block of %d", ErrBlock, len(dst), r.block)
+		return 0, fmt.Errorf("%w: %d bytes for a block of %d", ErrBlock, len(dst), r.block)
 	}
-	n := r.block
+	dst = dst[r.there:r.block]
 	r.block = 0
-	if err := r.full(dst[:n]); err != nil {
-		r.err = err
-		return err
+	n := copy(dst, r.buf[r.start:r.end])
+	r.start += n
+	switch {
+	case n == len(dst):
+	case r.ahead.src != nil:
+		kept, err = r.scatter(dst[n:], next[:min(len(next), MaxAhead)])
+	default:
+		_, err = io.ReadFull(r.src, dst[n:])
 	}
-	return nil
+	if err != nil {
+		r.err = unexpected(err)
+		return 0, r.err
+	}
+	return kept, nil
 }
 
 // DiscardBlock reads the data of the piece message that Next returned last and drops it. Its errors are those of
@@ -152,6 +182,7 @@ func (r *Reader) DiscardBlock() error {
 	case r.block == 0:
 		return fmt.Errorf("%w: the last message was no piece or its data is read", ErrBlock)
 	}
+	r.block, r.there = r.block-r.there, 0
 	for r.block > 0 {
 		if r.start == r.end {
 			if err := r.fill(1); err != nil {
@@ -172,8 +203,11 @@ func (r *Reader) fill(n int) error {
 	if have >= n {
 		return nil
 	}
-	if r.start+n > len(r.buf) || have == 0 {
-		copy(r.buf[:], r.buf[r.start:r.end])
+	if have == 0 {
+		r.buf, r.start, r.end = r.small[:], 0, 0
+	}
+	if r.start+n > len(r.buf) {
+		copy(r.buf, r.buf[r.start:r.end])
 		r.start, r.end = 0, have
 	}
 	got, err := io.ReadAtLeast(r.src, r.buf[r.end:], n-have)

@@ -30,7 +30,7 @@ func drain(r *Reader) (events []event, err error) {
 		if m.Type == TypePiece && !m.KeepAlive {
 			switch m.Index % 3 {
 			case 0:
-				if err := r.ReadBlock(dst); err != nil {
+				if _, err := r.ReadBlock(dst); err != nil {
 					return events, err
 				}
 				e.block = bytes.Clone(dst[:m.Length])
@@ -169,13 +169,13 @@ func TestErrorsOfTheConnectionAreFinal(t *testing.T) {
 	if _, err := r.Next(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.ReadBlock(make([]byte, 10)); err != broken {
+	if _, err := r.ReadBlock(make([]byte, 10)); err != broken {
 		t.Errorf("ReadBlock: %v, want the connection's error", err)
 	}
 	if _, err := r.Next(); err != broken {
 		t.Errorf("Next after it: %v, want the same error", err)
 	}
-	if err := r.ReadBlock(make([]byte, 10)); err != broken {
+	if _, err := r.ReadBlock(make([]byte, 10)); err != broken {
 		t.Errorf("ReadBlock after it: %v, want the same error", err)
 	}
 	if err := r.DiscardBlock(); err != broken {
@@ -190,7 +190,7 @@ func TestMistakesOfTheCallerLeaveTheReaderInStep(t *testing.T) {
 	if _, err := r.Next(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.ReadBlock(make([]byte, 10)); !errors.Is(err, ErrBlock) {
+	if _, err := r.ReadBlock(make([]byte, 10)); !errors.Is(err, ErrBlock) {
 		t.Errorf("ReadBlock after an unchoke: %v, want ErrBlock", err)
 	}
 	if err := r.DiscardBlock(); !errors.Is(err, ErrBlock) {
@@ -199,11 +199,11 @@ func TestMistakesOfTheCallerLeaveTheReaderInStep(t *testing.T) {
 	if m, err := r.Next(); err != nil || m.Length != 4 {
 		t.Fatalf("%+v, %v", m, err)
 	}
-	if err := r.ReadBlock(make([]byte, 3)); !errors.Is(err, ErrBlock) {
+	if _, err := r.ReadBlock(make([]byte, 3)); !errors.Is(err, ErrBlock) {
 		t.Errorf("ReadBlock into three bytes: %v, want ErrBlock", err)
 	}
 	dst := make([]byte, 5)
-	if err := r.ReadBlock(dst); err != nil || string(dst) != "data\x00" {
+	if _, err := r.ReadBlock(dst); err != nil || string(dst) != "data\x00" {
 		t.Errorf("block %q, %v", dst, err)
 	}
 }
@@ -233,7 +233,7 @@ func TestBlocksAreReadWithoutAllocation(t *testing.T) {
 			if m.Type != TypePiece {
 				continue
 			}
-			if err := r.ReadBlock(dst); err != nil {
+			if _, err := r.ReadBlock(dst); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -261,7 +261,7 @@ func BenchmarkReadBlock(b *testing.B) {
 		if _, err := r.Next(); err != nil {
 			b.Fatal(err)
 		}
-		if err := r.ReadBlock(dst); err != nil {
+		if _, err := r.ReadBlock(dst); err != nil {
 			b.Fatal(err)
 		}
 	}
