@@ -97,6 +97,8 @@ func Run(ctx context.Context, cfg Config) error {
 		byID: map[infoHash]*torrent{}, changed: make(signal, 1),
 	}
 	defer set.wait()
+	punching := newPunching(cfg, ports, set.answer, set.accept)
+	ports.punched, set.swarm.Punched = punching.receive, punching.punched
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	tasks, ctx := errgroup.WithContext(ctx)
@@ -104,7 +106,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	network := newNetwork(cfg, ports)
-	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, network: network, port: ports.number}
+	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, network: network, punching: punching, port: ports.number}
 	afloat, sink := context.WithCancel(context.WithoutCancel(ctx)) // the socket, until the surrogate has had its farewell
 	tasks.Go(func() error { return ports.socket.Run(afloat) })
 	tasks.Go(func() error {
@@ -112,6 +114,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know})
 	})
 	tasks.Go(func() error { return network.run(ctx) })
+	tasks.Go(func() error { return punching.run(ctx) })
 	tasks.Go(func() error { return ports.run(ctx, newEntrance(set, cfg.Encryption, cfg.Log).serve) })
 	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)

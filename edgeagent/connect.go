@@ -36,6 +36,16 @@ func (c *connection) send(m control.Message) error {
 	return control.WriteMessage(c.stream, m)
 }
 
+// sendPunched tells what became of attempts at paths to other devices.
+func (c *connection) sendPunched(list []control.Punched) error {
+	for _, m := range list {
+		if err := c.send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // greeting is what the surrogate said about the network.
 func (c *connection) greeting() greeting {
 	at, _ := netip.ParseAddrPort(c.conn.RemoteAddr().String())

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha1"
 	"errors"
+	"flag"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -17,10 +18,18 @@ import (
 	"github.com/quic-go/quic-go"
 	"go.uber.org/goleak"
 
+	"simplebit/integration/natlab"
 	"simplebit/wire/control"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A fuzzing worker talks with its parent by files that Enter does not hand on.
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() == "" {
+		natlab.Enter()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 10 * time.Second // for what must happen
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,11 +21,12 @@ type ports struct {
 	number  uint16
 	tcp     net.Listener // nil without TCP
 	socket  *udpmux.Socket
-	set     *udpmux.Set    // of it and of those that network discovery opens
+	set     *udpmux.Set    // of it and of those that network discovery and hole punching open
 	utp     *utp.Endpoint  // nil without uTP
 	control net.PacketConn // for QUIC with the surrogate
 
 	discoverer *discovery.Discoverer
+	punched    func(udpmux.Run) (taken bool) // is asked whether STUN is of a punch; set before run
 }
 
 // What the kernel may hold for the socket: more than the uTP window of one fast
@@ -50,7 +52,7 @@ func listen(cfg Config) (_ *ports, err error) {
 	p.control = p.socket.PacketConn(udpmux.QUIC)
 	p.set = udpmux.NewSet(p.socket)
 	p.discoverer = discovery.New(p.set)
-	p.set.Handle(udpmux.STUN, p.discoverer.Receive)
+	p.set.Handle(udpmux.STUN, p.receiveSTUN)
 	if cfg.Transports == dial.OnlyUTP {
 		p.tcp.Close()
 		p.tcp = nil
@@ -72,6 +74,15 @@ func (p *ports) close() {
 	}
 	p.set.Close()
 	p.socket.Close()
+}
+
+// receiveSTUN gives what arrives to who wants it: a source's datagrams in one run are all of a punch, or none is.
+func (p *ports) receiveSTUN(now time.Time, runs []udpmux.Run) {
+	for i, r := range runs {
+		if !p.punched(r) {
+			p.discoverer.Receive(now, runs[i:i+1])
+		}
+	}
 }
 
 // know makes what comes from the surrogate's address its own.

@@ -34,7 +34,8 @@ type session struct {
 	set   *torrents
 	port  uint16
 
-	network *network
+	network  *network
+	punching *punching
 
 	mu   sync.Mutex // guards link, and home.Name once running
 	link link
@@ -163,6 +164,9 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 	if err == nil {
 		told, err = s.tellNetwork(c, told)
 	}
+	if err == nil {
+		err = c.sendPunched(s.punching.all())
+	}
 	timer := time.NewTimer(again)
 	defer timer.Stop()
 	for err == nil {
@@ -175,6 +179,9 @@ func (s *session) serve(ctx context.Context, c *connection) error {
 			continue
 		case <-s.network.changed:
 			told, err = s.tellNetwork(c, told)
+			continue
+		case <-s.punching.changed:
+			err = c.sendPunched(s.punching.untold())
 			continue
 		case <-s.set.changed:
 		case <-timer.C:
@@ -241,6 +248,8 @@ func (s *session) obey(ctx context.Context, c *connection, answers chan<- contro
 			}
 		case control.Candidates:
 			s.set.candidates(m)
+		case control.Punch:
+			s.punching.begin(m)
 		case control.Refused:
 			return m
 		default:

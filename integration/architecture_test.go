@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"nat/stun":      {},
 	"nat/portmap":   {"nat"},
 	"nat/discovery": {"nat", "nat/stun", "nat/udpmux"},
+	"nat/punch":     {"nat"},
 
 	"edgeagent/picker":  {},
 	"edgeagent/choker":  {},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 	"edgeagent": {
 		"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "edgeagent/swarm",
 		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial",
-		"nat", "nat/udpmux", "nat/stun", "nat/portmap", "nat/discovery",
+		"nat", "nat/udpmux", "nat/stun", "nat/portmap", "nat/discovery", "nat/punch",
 	},
 
 	"rendezvous/metainfo": {},

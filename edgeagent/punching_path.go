@@ -1,0 +1,199 @@
+package edgeagent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"simplebit/nat/punch"
+	"simplebit/nat/udpmux"
+	"simplebit/wire/control"
+	"simplebit/wire/dial"
+)
+
+const (
+	// pathIdle is how long a path is kept that no connection uses, lookEvery how often that is looked at.
+	pathIdle  = 2 * time.Minute
+	lookEvery = 10 * time.Second
+	// callTime is how long a peer on a path may take to take the connection. It has answered on the path just now, but the
+	// first request may come before it knows that the path is one.
+	callTime  = 2 * time.Second
+	callDelay = 50 * time.Millisecond
+	// A peer that is not reached, since it may be starting with the torrent, is called again after callAgain, and twice as much each
+	// time; maxCalls times in all.
+	callAgain = 2 * time.Second
+	maxCalls  = 5
+)
+
+// path is one that is kept.
+type path struct {
+	plan
+	keeper *punch.Keeper
+	via    *udpmux.Socket
+	report control.Punched
+	look   time.Time // when it is looked whether it is used
+	used   time.Time // when it was last
+	calls  []call    // of the controlling side
+}
+
+// call is what is to be dialled over a path.
+type call struct {
+	torrent infoHash
+	at      time.Time // zero: not again, or it is under way
+	tries   int
+}
+
+// answered is what came of a call.
+type answered struct {
+	path *path
+	call *call
+	conn *dial.Conn
+	err  error
+}
+
+// keep makes a path of what an attempt has found.
+func (w *puncher) keep(now time.Time, name string, a *attempt, report control.Punched) error {
+	k := a.machine.Keeper(now)
+	x := k.Path()
+	p := &path{plan: a.plan, keeper: k, via: a.sockets[x.Socket], report: report, look: now.Add(lookEvery), used: now}
+	if x.Socket != 0 {
+		if err := w.adopt(p.via); err != nil {
+			return err
+		}
+	}
+	if a.Controlling {
+		for _, id := range a.Torrents {
+			p.calls = append(p.calls, call{torrent: id, at: now.Add(x.RTT + callDelay)})
+		}
+	}
+	w.paths[name] = p
+	w.mu.Lock()
+	w.kept = append(w.kept, kept{p.via, x.Remote, report})
+	w.mu.Unlock()
+	return nil
+}
+
+// adopt has uTP use a socket of an attempt as long as its path is kept.
+func (w *puncher) adopt(s *udpmux.Socket) error {
+	if w.adopted == maxAdopted {
+		return errors.New("too many paths have a socket of their own")
+	}
+	if err := w.ports.set.Adopt(s); err != nil {
+		return err
+	}
+	w.adopted++
+	w.ports.utp.Attach(s)
+	w.tasks.Go(func() { _ = s.Run(context.Background()) }) // until it is closed
+	return nil
+}
+
+// wake is when something of the path is due.
+func (p *path) wake() time.Time {
+	at := p.keeper.Wake()
+	if p.look.Before(at) {
+		at = p.look
+	}
+	for _, c := range p.calls {
+		if !c.at.IsZero() && c.at.Before(at) {
+			at = c.at
+		}
+	}
+	return at
+}
+
+// mind does what a path needs.
+func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path) {
+	w.out = p.keeper.Poll(now, w.out[:0])
+	for _, d := range w.out {
+		send(p.via, d)
+	}
+	remote := p.keeper.Path().Remote
+	if p.keeper.Lost(now) {
+		w.log.Info("path to a device is lost", "device", p.Peer, "remote", remote, "used", w.ports.utp.Carries(p.via, remote))
+		p.report.Outcome, p.report.Why, p.report.Tries = control.PunchLost, "nothing was heard on it for "+punch.MaxSilence.String(), nil
+		w.drop(name, p)
+		w.tell(p.report)
+		return
+	}
+	if !now.Before(p.look) {
+		p.look = now.Add(lookEvery)
+		if w.ports.utp.Carries(p.via, remote) {
+			p.used = now
+		} else if now.Sub(p.used) >= pathIdle {
+			w.log.Debug("path to a device is not used any more", "device", p.Peer, "remote", remote)
+			w.drop(name, p)
+			return
+		}
+	}
+	for i := range p.calls {
+		if c := &p.calls[i]; !c.at.IsZero() && !now.Before(c.at) {
+			c.at = time.Time{}
+			c.tries++
+			w.call(ctx, p, c)
+		}
+	}
+}
+
+// call dials the peer for one torrent.
+func (w *puncher) call(ctx context.Context, p *path, c *call) {
+	ours, runs := w.greet(c.torrent)
+	if !runs {
+		c.later(time.Now())
+		return
+	}
+	d := w.dialer
+	d.UTP = w.ports.utp.Via(p.via)
+	w.tasks.Go(func() {
+		conn, err := d.Dial(ctx, p.keeper.Path().Remote, ours, dial.Way{Transport: dial.UTP})
+		select {
+		case w.answered <- answered{p, c, conn, err}:
+		case <-ctx.Done():
+			if err == nil {
+				dial.Abort(conn)
+			}
+		}
+	})
+}
+
+// later has a call made once more, if that is worth while.
+func (c *call) later(now time.Time) {
+	if c.tries < maxCalls {
+		c.at = now.Add(callAgain << (c.tries - 1))
+	}
+}
+
+// called hands a connection to its torrent.
+func (w *puncher) called(now time.Time, a answered) {
+	if a.err == nil {
+		w.tasks.Go(func() { w.take(a.conn) }) // the torrent may be busy
+		return
+	}
+	w.log.Debug("peer not reached on a path", "device", a.path.Peer, "err", a.err)
+	if !errors.Is(a.err, dial.ErrSelf) && !errors.Is(a.err, dial.ErrInfoHash) {
+		a.call.later(now)
+	}
+}
+
+// drop ends a path, and the connections that use it.
+func (w *puncher) drop(name string, p *path) {
+	delete(w.paths, name)
+	w.forget(name)
+	w.mu.Lock()
+	w.kept = slices.DeleteFunc(w.kept, func(k kept) bool { return k.report.Attempt == p.Attempt })
+	w.mu.Unlock()
+	x := p.keeper.Path()
+	if x.Socket != 0 {
+		w.adopted--
+		w.ports.utp.Detach(p.via)
+		p.via.Close()
+		return
+	}
+	shared := func(k kept) bool { return k.via == p.via && k.remote == x.Remote }
+	w.mu.Lock()
+	other := slices.ContainsFunc(w.kept, shared)
+	w.mu.Unlock()
+	if !other {
+		w.ports.utp.Cut(p.via, x.Remote)
+	}
+}
