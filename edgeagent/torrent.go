@@ -190,8 +190,11 @@ func (t *torrent) download(ctx context.Context, c *content, wish assignment) err
 	if err != nil {
 		return err
 	}
-	t.show(func() { t.sw, t.content, t.folded, t.counted = sw, c, counters{}, -1 })
-	t.enter(control.StateDownloading, "")
+	t.show(func() {
+		t.sw, t.content, t.folded, t.counted = sw, c, counters{}, -1
+		t.state, t.fault = control.StateDownloading, ""
+		t.obey()
+	})
 	ctx, stop := context.WithCancel(ctx)
 	minded := make(chan error, 1)
 	go func() {
