@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"net/netip"
+	"time"
+
+	"simplebit/nat"
+	"simplebit/wire/control"
+)
+
+const (
+	settling   = 5 * time.Second  // after the core began: attempts that another one has begun have ended by then
+	networkFor = 10 * time.Second // how long a device that came may take to tell of its network
+	glance     = 5 * time.Second  // between looks at where devices are seen, while a pair waits
+	maxSilent  = 2                // attempts in a row of which a device tells nothing: then it knows nothing of them, and is asked seldom
+)
+
+type (
+	id      = control.DeviceID
+	torrent = [20]byte
+)
+
+// line is how a device is connected now.
+type line struct {
+	observed netip.AddrPort
+	rtt      time.Duration
+}
+
+// device is a connected device, or one that some pair still counts on.
+type device struct {
+	id       id
+	online   bool
+	since    time.Time // when its session began
+	told     bool      // it has told its network in this session
+	network  nat.Network
+	line     line
+	shares   map[torrent]*share
+	silent   int       // attempts of this session of which it told nothing, in a row
+	deaf     time.Time // until when it is not asked, because of that
+	attempts int       // under way
+	wide     int       // of those, with many sockets
+	paths    int       // that are kept
+	pairs    int       // that remember it
+}
+
+// share is a torrent on a device that takes part in its swarm.
+type share struct {
+	lacks bool
+	have  int64
+	peers []control.Peer
+}
+
+// order is an attempt that a device is to be asked for.
+type order struct {
+	to    id
+	punch control.Punch
+}
+
+// core decides. It is not for concurrent use; the times that it is told never go back.
+type core struct {
+	began    time.Time
+	random   func([]byte)               // fills in what nobody can guess
+	look     func(id) (l line, ok bool) // where a device is seen now, if it is connected
+	name     func(id) string
+	devices  map[id]*device
+	holders  map[torrent]map[id]*device
+	pairs    map[key]*pair
+	attempts map[[8]byte]*pair
+	memory   memory
+}
+
+func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string) *core {
+	return &core{
+		began: now, random: random, look: look, name: name, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
+		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, memory: memory{},
+	}
+}
+
+// connected takes that a session of the device began, perhaps instead of another, or that it ended.
+func (c *core) connected(now time.Time, who id, online bool) {
+	d := c.devices[who]
+	if d == nil {
+		if !online {
+			return
+		}
+		d = &device{id: who, shares: map[torrent]*share{}}
+		c.devices[who] = d
+	}
+	for t := range d.shares {
+		c.gone(who, t)
+	}
+	d.online, d.since, d.told, d.silent, d.deaf = online, now, false, 0, time.Time{}
+	for _, p := range c.pairs {
+		if p.has(who) {
+			p.doubtful(now)
+		}
+	}
+	if !online {
+		c.tidy(now)
+	}
+}
+
+// told takes what a device says of its network.
+func (c *core) told(who id, n nat.Network) {
+	if d := c.devices[who]; d != nil && d.online {
+		d.told, d.network = true, n
+	}
+}
+
+// progress takes what a device says of a torrent that some job of its has.
+func (c *core) progress(now time.Time, who id, m control.Progress) {
+	d := c.devices[who]
+	if d == nil || !d.online {
+		return
+	}
+	if m.State != control.StateDownloading && m.State != control.StateSeeding {
+		c.gone(who, m.ID)
+		return
+	}
+	s := d.shares[m.ID]
+	if s == nil {
+		s = &share{}
+		d.shares[m.ID] = s
+		if c.holders[m.ID] == nil {
+			c.holders[m.ID] = map[id]*device{}
+		}
+		c.holders[m.ID][who] = d
+	}
+	s.lacks, s.have, s.peers = m.State == control.StateDownloading, m.Have, m.Peers
+	for other := range c.holders[m.ID] {
+		if p := c.pairs[keyOf(who, other)]; p != nil {
+			p.seen(who, m.Peers)
+		}
+	}
+}
+
+// gone takes that a device takes no part in a torrent any longer.
+func (c *core) gone(who id, t torrent) {
+	if d := c.devices[who]; d != nil {
+		delete(d.shares, t)
+	}
+	delete(c.holders[t], who)
+	if len(c.holders[t]) == 0 {
+		delete(c.holders, t)
+	}
+}
+
+// tidy forgets devices that are not connected and that no pair knows, and pairs that have nothing to remember.
+func (c *core) tidy(now time.Time) {
+	known := map[id]bool{}
+	for k, p := range c.pairs {
+		idle := p.attempt == nil && !now.Before(p.next) && now.Sub(p.ended) > maxRest
+		if idle && (!c.devices[k.a].online || !c.devices[k.b].online || len(common(c.devices[k.a], c.devices[k.b])) == 0) {
+			delete(c.pairs, k)
+			c.devices[k.a].pairs--
+			c.devices[k.b].pairs--
+			continue
+		}
+		known[k.a], known[k.b] = true, true
+	}
+	for who, d := range c.devices {
+		if !d.online && !known[who] {
+			delete(c.devices, who)
+		}
+	}
+	c.memory.forget(now)
+}
+
+// glances refreshes where the devices are seen.
+func (c *core) glances() {
+	for _, d := range c.devices {
+		if d.online && len(d.shares) > 0 {
+			if l, ok := c.look(d.id); ok {
+				d.line = l
+			}
+		}
+	}
+}
+
+// poll ends what is over and returns the attempts that begin now.
+func (c *core) poll(now time.Time) (orders []order) {
+	c.glances()
+	for _, p := range c.sorted() {
+		if p.attempt != nil {
+			c.expire(now, p)
+		}
+	}
+	if now.Before(c.began.Add(settling)) {
+		return nil
+	}
+	for _, m := range c.matches(now) {
+		if c.free(&m) {
+			orders = append(orders, c.begin(now, &m)...)
+		}
+	}
+	return orders
+}
+
+// wake is when poll must be called again although nothing happened; zero: never.
+func (c *core) wake(now time.Time) (at time.Time) {
+	sooner := func(t time.Time) {
+		if t.After(now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, p := range c.pairs {
+		if a := p.attempt; a != nil {
+			sooner(a.expires)
+		} else {
+			sooner(p.next)
+		}
+	}
+	for _, holders := range c.holders {
+		if len(holders) > 1 {
+			sooner(now.Add(glance))
+			sooner(c.began.Add(settling))
+			for _, d := range holders {
+				sooner(d.since.Add(networkFor))
+			}
+		}
+	}
+	return at
+}

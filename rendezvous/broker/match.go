@@ -1,0 +1,192 @@
+package broker
+
+import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"simplebit/nat"
+	"simplebit/nat/punch"
+	"simplebit/wire/control"
+)
+
+const (
+	maxAttempts = 2  // of a device at once
+	maxPaths    = 16 // of a device, with attempts
+	maxPairs    = 64 // that remember a device
+	anewEvery   = time.Minute
+)
+
+// match is two devices that should have a path.
+type match struct {
+	a, b     *device // in the order of their names
+	pair     *pair   // nil: nothing was tried yet
+	torrents []torrent
+	methods  [2]punch.Method
+	have     int64 // bytes that are there for who lacks some
+	memo     memo
+	known    bool // memo is what worked
+}
+
+// matches returns the pairs of devices that may try now, the most hopeful first.
+func (c *core) matches(now time.Time) (all []match) {
+	seen := map[key]bool{}
+	for _, holders := range c.holders {
+		var able []*device
+		for _, d := range holders {
+			if d.ready(now) && d.room() {
+				able = append(able, d)
+			}
+		}
+		for _, d := range able {
+			for _, e := range able {
+				k := key{d.id, e.id}
+				if d.id >= e.id || seen[k] {
+					continue
+				}
+				seen[k] = true
+				if m := (match{a: d, b: e, pair: c.pairs[k]}); c.due(now, &m) {
+					all = append(all, m)
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(m, n match) int {
+		return cmp.Or(
+			cmp.Compare(m.failures(), n.failures()), -compareBool(m.known, n.known), -cmp.Compare(m.have, n.have),
+			cmp.Compare(m.a.id, n.a.id), cmp.Compare(m.b.id, n.b.id),
+		)
+	})
+	return all
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+func (m *match) failures() int {
+	if m.pair == nil {
+		return 0
+	}
+	return m.pair.failures
+}
+
+// due reports whether the two should try now, and completes the match.
+func (c *core) due(now time.Time, m *match) bool {
+	if p := m.pair; p != nil {
+		if p.attempt != nil && (!p.attempt.path || now.Before(p.begun.Add(anewEvery))) {
+			return false
+		}
+		if c.anew(now, m); now.Before(p.next) {
+			return false
+		}
+	}
+	m.torrents = slices.DeleteFunc(common(m.a, m.b), func(t torrent) bool {
+		// A path is for what it was made for: whether the devices use it is theirs to decide.
+		return m.pair != nil && m.pair.attempt != nil && slices.Contains(m.pair.attempt.torrents, t) || c.linked(m.a, m.b, t)
+	})
+	if len(m.torrents) == 0 {
+		return false
+	}
+	if m.methods = methods(m.a, m.b); m.methods[0] == punch.Hopeless || m.methods[1] == punch.Hopeless {
+		return false
+	}
+	k, _ := memoOf(m.a.trait(), m.b.trait())
+	m.memo, m.known = c.memory[k]
+	for _, t := range m.torrents {
+		m.have = max(m.have, m.a.shares[t].have, m.b.shares[t].have)
+	}
+	return true
+}
+
+// anew lets a pair whose networks have changed try at once.
+func (c *core) anew(now time.Time, m *match) {
+	p, current := m.pair, [2]trait{m.a.trait(), m.b.trait()}
+	if now.Before(p.next) && p.networks != current && !now.Before(p.anew.Add(anewEvery)) {
+		p.failures, p.brief, p.next, p.anew, p.networks = 0, 0, now, now, current
+	}
+}
+
+// ready reports whether the device can take part: what it sits behind is known, or will not be.
+func (d *device) ready(now time.Time) bool {
+	return d.online && (d.told || !now.Before(d.since.Add(networkFor))) && !now.Before(d.deaf) && d.line.observed.IsValid()
+}
+
+// room reports whether the device can have one attempt more.
+func (d *device) room() bool { return d.attempts < maxAttempts && d.attempts+d.paths < maxPaths }
+
+// free reports whether both can have this attempt as well, after those that have begun meanwhile.
+func (c *core) free(m *match) bool {
+	many := m.methods[0] > punch.Predict || m.methods[1] > punch.Predict
+	for _, d := range []*device{m.a, m.b} {
+		if !d.room() || many && d.wide > 0 || m.pair == nil && d.pairs >= maxPairs {
+			return false
+		}
+	}
+	return true
+}
+
+// common returns the torrents that both hold and at least one lacks some of.
+func common(a, b *device) (all []torrent) {
+	for t, s := range a.shares {
+		if o := b.shares[t]; o != nil && (s.lacks || o.lacks) {
+			all = append(all, t)
+		}
+	}
+	slices.SortFunc(all, func(t, u torrent) int { return bytes.Compare(t[:], u[:]) })
+	return all
+}
+
+// linked reports whether the two are connected for the torrent, as far as their reports show. A connection to an address of
+// the other is one. Behind a NAT an incoming one comes from any port: then each must be connected with the other's host, over
+// something else than the path to a third device.
+func (c *core) linked(a, b *device, t torrent) bool {
+	ab, ba := a.shares[t].peers, b.shares[t].peers
+	return exact(ab, a, b) || exact(ba, b, a) || c.near(ab, a, b) && c.near(ba, b, a)
+}
+
+// exact reports whether one of the peers of a device is at an address of the other.
+func exact(peers []control.Peer, of, other *device) bool {
+	for _, p := range peers {
+		if p.Addr == other.line.observed {
+			return true
+		}
+		for _, candidate := range candidates(other, of) {
+			if p.Addr == candidate.Addr {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *core) near(peers []control.Peer, of, other *device) bool {
+	return slices.ContainsFunc(peers, func(p control.Peer) bool {
+		if p.Addr.Addr() != other.line.observed.Addr() &&
+			!slices.ContainsFunc(candidates(other, of), func(n nat.Candidate) bool { return n.Addr.Addr() == p.Addr.Addr() }) {
+			return false
+		}
+		return !c.claimed(of.id, other.id, p.Addr)
+	})
+}
+
+// claimed reports whether a device has its path to another one than this at the address.
+func (c *core) claimed(of, other id, at netip.AddrPort) bool {
+	for k, p := range c.pairs {
+		if k.a != of && k.b != of || k == keyOf(of, other) || p.attempt == nil {
+			continue
+		}
+		if p.attempt.remote(p.side(of)) == at {
+			return true
+		}
+	}
+	return false
+}

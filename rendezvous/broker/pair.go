@@ -1,0 +1,254 @@
+package broker
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"simplebit/nat/punch"
+	"simplebit/wire/control"
+)
+
+const (
+	firstRest = 65 * time.Second // after a failure: longer than NATs remember what went out
+	maxRest   = 30 * time.Minute
+	soon      = 250 * time.Millisecond // before an attempt with fresh sockets
+	again     = time.Second            // before a path that lasted is made anew
+	busyRest  = 30 * time.Second
+	lasting   = 5 * time.Minute  // paths that live shorter, one after the other, are made anew after longer and longer rests
+	doubt     = 20 * time.Second // how long a path may be without anybody's word for it: a silent one is lost after 15 s
+	grace     = 10 * time.Second // after an attempt's deadline, for what is told of it
+	maxShown  = 6                // attempts of a pair that are kept to be shown
+)
+
+// key names a pair: a is less than b.
+type key struct{ a, b id }
+
+func keyOf(a, b id) key { return key{min(a, b), max(a, b)} }
+
+// pair is two devices, and what was tried between them.
+type pair struct {
+	key
+	failures int       // attempts that failed, in a row, since a network changed
+	brief    int       // paths that did not last, in a row
+	next     time.Time // no attempt before
+	begun    time.Time // the last attempt
+	ended    time.Time // the last attempt or path
+	anew     time.Time // when a change of network let it try again
+	networks [2]trait  // of the last attempt
+	attempt  *attempt  // under way, or with a path that is kept; nil: none
+	past     []attempt // at most maxShown, the latest last
+}
+
+// attempt is one that both devices were asked for.
+type attempt struct {
+	name        [8]byte
+	began       time.Time
+	expires     time.Time // of a path that is kept: zero, unless it is in doubt
+	controlling int       // which side: 0 is a
+	try         int
+	methods     [2]punch.Method
+	memo        memoKey
+	role        int  // which of its networks controls: 0 is the first
+	patient     bool // the controlling side only opens for longer
+	torrents    []torrent
+	path        bool // there is one
+	since       time.Time
+	told        [2]*control.Punched
+	outcome     Outcome
+}
+
+func (p *pair) has(who id) bool { return p.a == who || p.b == who }
+
+func (p *pair) side(who id) int {
+	if who == p.a {
+		return 0
+	}
+	return 1
+}
+
+// sorted returns the pairs in the order of their names, so that the same happens in every run.
+func (c *core) sorted() []*pair {
+	return slices.SortedFunc(maps.Values(c.pairs), func(p, q *pair) int { return cmp.Or(cmp.Compare(p.a, q.a), cmp.Compare(p.b, q.b)) })
+}
+
+// doubtful takes that a device that had a path has begun or ended a session: unless somebody vouches for the path in
+// time it is over. While a device is away nobody can, so it is not asked before both are back.
+func (p *pair) doubtful(now time.Time) {
+	if a := p.attempt; a != nil && a.path {
+		a.expires = now.Add(doubt)
+	}
+}
+
+// seen takes the live connections of one side: one over the path is a word for it.
+func (p *pair) seen(who id, peers []control.Peer) {
+	a := p.attempt
+	if a == nil || !a.path || a.expires.IsZero() {
+		return
+	}
+	if remote := a.remote(p.side(who)); remote.IsValid() && slices.ContainsFunc(peers, func(q control.Peer) bool { return q.Addr == remote }) {
+		a.expires = time.Time{}
+	}
+}
+
+// remote is where the other side is for one of them, on the path.
+func (a *attempt) remote(side int) netip.AddrPort {
+	if m := a.told[side]; m != nil && a.path && m.Outcome == control.PunchConnected {
+		return m.Remote
+	}
+	return netip.AddrPort{}
+}
+
+// wide reports whether many sockets may be opened for it.
+func (a *attempt) wide() bool { return a.methods[0] > punch.Predict || a.methods[1] > punch.Predict }
+
+// fresh reports whether another such attempt has other sockets on the side whose ports matter.
+func (a *attempt) fresh() bool { return a.methods[0] == punch.Guess || a.methods[0] == punch.Open }
+
+// punched takes what a device says of an attempt.
+func (c *core) punched(now time.Time, who id, m control.Punched) {
+	p := c.attempts[m.Attempt]
+	if p == nil || !p.has(who) {
+		return
+	}
+	a, side := p.attempt, p.side(who)
+	c.devices[who].silent, c.devices[who].deaf = 0, time.Time{}
+	if a.told[side] != nil && m.Outcome != control.PunchConnected && m.Tries == nil {
+		m.Tries, m.Method, m.Others = a.told[side].Tries, a.told[side].Method, a.told[side].Others
+	}
+	a.told[side] = &m
+	other := a.told[1-side]
+	switch m.Outcome {
+	case control.PunchConnected:
+		if !a.path {
+			c.hold(p)
+			a.path, a.since, a.expires = true, now, now.Add(doubt)
+		}
+		if other != nil && other.Outcome == control.PunchConnected {
+			a.expires = time.Time{}
+			c.memory.worked(now, a)
+		}
+	case control.PunchLost:
+		if a.path {
+			c.end(now, p, Lost)
+		}
+	default:
+		switch {
+		case a.path:
+			a.expires = now.Add(doubt) // the other one has it alone, and will lose it
+		case other != nil:
+			c.end(now, p, outcomeOf(a.told[0].Outcome, a.told[1].Outcome))
+		}
+	}
+}
+
+// outcomeOf is of two that have no path.
+func outcomeOf(a, b control.PunchOutcome) Outcome {
+	switch {
+	case a == control.PunchBusy || b == control.PunchBusy:
+		return Busy
+	case a == control.PunchImpossible && b == control.PunchImpossible:
+		return Impossible
+	}
+	return Failed
+}
+
+// expire ends an attempt of which nothing more was told, and a path that nobody has vouched for.
+func (c *core) expire(now time.Time, p *pair) {
+	a := p.attempt
+	if a.expires.IsZero() || now.Before(a.expires) {
+		return
+	}
+	if a.path {
+		if !c.devices[p.a].online || !c.devices[p.b].online {
+			a.expires = now.Add(doubt) // paths stay when the surrogate is not heard from; nobody can be asked for another
+			return
+		}
+		c.end(now, p, Lost)
+		return
+	}
+	o := Failed
+	for side, who := range []id{p.a, p.b} {
+		if a.told[side] != nil {
+			continue
+		}
+		o = Silent
+		if d := c.devices[who]; d.online && d.since.Before(a.began) {
+			if d.silent++; d.silent >= maxSilent {
+				d.deaf = now.Add(maxRest)
+			}
+		}
+	}
+	c.end(now, p, o)
+}
+
+// hold counts that an attempt under way has become a path.
+func (c *core) hold(p *pair) {
+	c.release(p)
+	for _, who := range []id{p.a, p.b} {
+		c.devices[who].paths++
+	}
+}
+
+// release takes an attempt or a path off the devices' accounts.
+func (c *core) release(p *pair) {
+	for _, who := range []id{p.a, p.b} {
+		d := c.devices[who]
+		if p.attempt.path {
+			d.paths--
+			continue
+		}
+		d.attempts--
+		if p.attempt.wide() {
+			d.wide--
+		}
+	}
+}
+
+// end takes that an attempt or a path is over, and says when the next one may begin.
+func (c *core) end(now time.Time, p *pair, o Outcome) {
+	a := p.attempt
+	c.release(p)
+	delete(c.attempts, a.name)
+	a.outcome = o
+	p.attempt, p.ended = nil, now
+	p.remember(*a)
+	switch {
+	case o == Busy:
+		p.next = now.Add(busyRest)
+	case o == Lost:
+		p.failures = 0
+		if p.brief++; now.Sub(a.since) >= lasting {
+			p.brief = 0
+		}
+		if p.next = now.Add(again); p.brief > 1 {
+			p.next = now.Add(c.rest(p.brief-1, false))
+		}
+	default:
+		c.memory.failed(a)
+		p.failures++
+		p.next = now.Add(c.rest(p.failures, a.fresh()))
+	}
+}
+
+// remember keeps an attempt to be shown.
+func (p *pair) remember(a attempt) {
+	p.past = append(p.past, a)
+	p.past = slices.Clone(p.past[max(0, len(p.past)-maxShown):])
+}
+
+// rest is how long a pair waits after so many failures in a row: of those with fresh sockets two follow each other.
+func (c *core) rest(failures int, fresh bool) time.Duration {
+	if fresh {
+		if failures%2 == 1 {
+			return soon
+		}
+		failures /= 2
+	}
+	var b [1]byte
+	c.random(b[:])
+	d := min(firstRest<<min(failures-1, 10), maxRest)
+	return d + d*time.Duration(b[0])/(256*10) // so that not all of a network that was cut try at once
+}

@@ -1,0 +1,160 @@
+package broker
+
+import (
+	"net/netip"
+	"time"
+
+	"simplebit/nat"
+	"simplebit/nat/punch"
+	"simplebit/wire/control"
+)
+
+const (
+	lead     = 50 * time.Millisecond // for the devices to get ready
+	maxLag   = 2 * time.Second       // one way, as far as it is made up for
+	direct   = 3 * time.Second       // deadline of an attempt
+	guessing = 4500 * time.Millisecond
+	patience = 750 * time.Millisecond // of a controlling side where only patience has worked; punch has it after a failure by itself
+)
+
+// begin makes the attempt of a match and returns what both are told.
+func (c *core) begin(now time.Time, m *match) []order {
+	p := m.pair
+	if p == nil {
+		p = &pair{key: key{m.a.id, m.b.id}}
+		c.pairs[p.key] = p
+		m.a.pairs++
+		m.b.pairs++
+	}
+	if p.attempt != nil { // a path, for other torrents
+		p.attempt.outcome = Replaced
+		c.release(p)
+		delete(c.attempts, p.attempt.name)
+		p.remember(*p.attempt)
+	}
+	a := &attempt{began: now, try: p.failures, methods: m.methods, torrents: m.torrents[:min(len(m.torrents), control.MaxPunchTorrents)]}
+	p.networks = [2]trait{m.a.trait(), m.b.trait()}
+	c.cast(a, m)
+	for a.name == [8]byte{} || c.attempts[a.name] != nil {
+		c.random(a.name[:])
+	}
+	var secret [16]byte
+	for secret == [16]byte{} {
+		c.random(secret[:])
+	}
+	p.attempt, p.begun = a, now
+	c.attempts[a.name] = p
+	for _, d := range []*device{m.a, m.b} {
+		d.attempts++
+		if a.wide() {
+			d.wide++
+		}
+	}
+
+	deadline := direct
+	if m.methods[0] != punch.Direct || m.methods[1] != punch.Direct {
+		deadline = guessing
+	}
+	ahead := max(m.a.line.lag(), m.b.line.lag())
+	a.expires = now.Add(lead + ahead + deadline + grace)
+	var orders []order
+	for side, d := range []*device{m.a, m.b} {
+		other := []*device{m.b, m.a}[side]
+		plan := planFor(d, other)
+		message := control.Punch{
+			Attempt: a.name, Key: secret, Controlling: a.controlling == side, In: (lead + ahead - d.line.lag()).Truncate(time.Millisecond),
+			Torrents: a.torrents, Peer: c.name(other.id), Remote: plan.Remote, Observed: plan.Observed, Self: plan.Self,
+			Local: plan.Local, Theirs: plan.Peer, Try: uint16(min(a.try, 1<<16-1)), Deadline: deadline,
+		}
+		if a.patient && a.try == 0 {
+			message.Hold = patience
+		}
+		orders = append(orders, order{d.id, message})
+	}
+	return orders
+}
+
+// cast decides which side controls. What worked between the two networks comes first. Else it is the one that hears of the
+// attempt later, as the controlling side may be late; with each failure it is the other one's turn.
+func (c *core) cast(a *attempt, m *match) {
+	memory, turned := memoOf(m.a.trait(), m.b.trait())
+	a.memo = memory
+	flip := 0
+	if turned {
+		flip = 1
+	}
+	a.patient = a.try > 0
+	switch {
+	case m.known && a.try == 0:
+		a.controlling, a.patient = m.memo.controlling^flip, m.memo.patient
+	case m.b.line.rtt > m.a.line.rtt:
+		a.controlling = (1 + a.try) % 2
+	default:
+		a.controlling = a.try % 2
+	}
+	a.role = a.controlling ^ flip
+}
+
+// lag is how long it takes to tell the device something.
+func (l line) lag() time.Duration { return min(max(l.rtt, 0)/2, maxLag) }
+
+// methods is what each side does in an attempt; hopeless: there is no way.
+func methods(a, b *device) [2]punch.Method {
+	x, y := planFor(a, b), planFor(b, a)
+	return [2]punch.Method{x.Method(), y.Method()}
+}
+
+// planFor is what a device is told of another one.
+func planFor(of, other *device) punch.Plan {
+	p := punch.Plan{Self: of.line.observed.Addr(), Local: of.network.Behaviour, Peer: other.network.Behaviour, Remote: candidates(other, of)}
+	at := other.line.observed
+	switch {
+	case !nat.Public(at.Addr()) && nat.Public(of.line.observed.Addr()):
+		// The device and the surrogate are in one private network, the other one is not.
+	case nat.Public(at.Addr()) && at.Addr().Is4():
+		p.Observed = at
+	case len(p.Remote) < nat.MaxCandidates:
+		// No port is guessed there.
+		p.Remote = append(p.Remote, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: at})
+	}
+	return p
+}
+
+// candidates are the addresses of a device that another one is told: those that it cannot lie about, or not with much effect.
+func candidates(of, to *device) (list []nat.Candidate) {
+	home := of.line.observed.Addr()
+	together := host(home) == host(to.line.observed.Addr())
+	var elsewhere netip.Prefix // the host of the other family
+	for _, c := range of.network.Candidates {
+		ip := c.Addr.Addr()
+		switch known := c.Kind >= nat.HostCandidate && c.Kind <= nat.ReflexiveCandidate; {
+		case !known || !ip.IsGlobalUnicast():
+			continue
+		case !nat.Public(ip):
+			// The surrogate may be in the private network itself.
+			if !together && (host(ip) != host(home) || nat.Public(to.line.observed.Addr())) {
+				continue
+			}
+		case ip.Is4() == home.Is4():
+			if host(ip) != host(home) {
+				continue
+			}
+		case !elsewhere.IsValid():
+			elsewhere = host(ip)
+		case host(ip) != elsewhere:
+			continue
+		}
+		list = append(list, c)
+	}
+	return list[:min(len(list), nat.MaxCandidates)]
+}
+
+// host is what one household has for itself: an IPv4 address, or a /64 of IPv6.
+func host(ip netip.Addr) netip.Prefix {
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
