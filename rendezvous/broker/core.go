@@ -206,6 +206,7 @@ func (c *core) wake(now time.Time) (at time.Time) {
 	for _, p := range c.pairs {
 		if a := p.attempt; a != nil {
 			sooner(a.expires)
+			sooner(a.used.Add(unused))
 		} else {
 			sooner(p.next)
 		}

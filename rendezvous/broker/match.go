@@ -145,6 +145,16 @@ func common(a, b *device) (all []torrent) {
 	return all
 }
 
+// connects reports whether the two are connected for any torrent.
+func (c *core) connects(a, b *device) bool {
+	for t := range a.shares {
+		if b.shares[t] != nil && c.linked(a, b, t) {
+			return true
+		}
+	}
+	return false
+}
+
 // linked reports whether the two are connected for the torrent, as far as their reports show. A connection to an address of
 // the other is one. Behind a NAT an incoming one comes from any port: then each must be connected with the other's host, over
 // something else than the path to a third device.

@@ -54,6 +54,7 @@ type run struct {
 	with  *agent
 	began bool
 	lost  bool
+	idle  int // looks, one after the other, at which no connection used the path
 }
 
 func newModel(seed uint64) *model {
@@ -166,7 +167,7 @@ func (m *model) reports(a *agent, session int) {
 				p.State, p.Have = control.StateSeeding, 1000
 			}
 			for _, r := range a.paths {
-				if slices.Contains(r.Torrents, t) && !r.lost {
+				if slices.Contains(r.Torrents, t) && !r.lost && a.wants(r.with, t) {
 					p.Peers = append(p.Peers, control.Peer{Addr: r.with.at(), Transport: "utp", Path: "punched"})
 				}
 			}
@@ -274,6 +275,14 @@ func (m *model) keep(a *agent, r *run) {
 		if a.life != life || a.paths[r.Attempt] != r {
 			return
 		}
+		if r.idle++; slices.ContainsFunc(r.Torrents, func(t torrent) bool { return a.wants(r.with, t) }) {
+			r.idle = 0
+		}
+		if r.idle == 24 {
+			m.log("%s drops %x, which is not used", a.id, r.Attempt[:2])
+			delete(a.paths, r.Attempt)
+			return
+		}
 		if there := r.with.paths[r.Attempt]; there != nil && !there.lost && !r.lost {
 			m.keep(a, r)
 			return
@@ -285,6 +294,13 @@ func (m *model) keep(a *agent, r *run) {
 			}
 		})
 	})
+}
+
+// wants reports whether the two would be connected for the torrent.
+func (a *agent) wants(b *agent, t torrent) bool {
+	x, holds := a.have[t]
+	y, too := b.have[t]
+	return holds && too && !(x && y)
 }
 
 // disturb lets something go wrong, or somebody change their mind.
@@ -329,7 +345,7 @@ func (m *model) disturb() {
 		if _, holds := a.have[t]; holds {
 			a.have[t] = true
 		}
-	case 8:
+	case 8: // added, or removed
 		if _, holds := a.have[t]; holds {
 			delete(a.have, t)
 			if a.session != 0 {
@@ -414,9 +430,8 @@ func (m *model) audit() {
 func (m *model) settled() error {
 	for i, a := range m.agents {
 		for _, b := range m.agents[:i] {
-			for t, complete := range a.have {
-				other, both := b.have[t]
-				if !both || complete && other {
+			for t := range a.have {
+				if !a.wants(b, t) {
 					continue
 				}
 				n := 0

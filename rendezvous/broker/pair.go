@@ -17,6 +17,7 @@ const (
 	soon      = 250 * time.Millisecond // before an attempt with fresh sockets
 	again     = time.Second            // before a path that lasted is made anew
 	busyRest  = 30 * time.Second
+	unused    = 3 * time.Minute  // devices drop a path that no connection uses sooner, and need not tell
 	lasting   = 5 * time.Minute  // paths that live shorter, one after the other, are made anew after longer and longer rests
 	doubt     = 20 * time.Second // how long a path may be without anybody's word for it: a silent one is lost after 15 s
 	grace     = 10 * time.Second // after an attempt's deadline, for what is told of it
@@ -56,6 +57,7 @@ type attempt struct {
 	torrents    []torrent
 	path        bool // there is one
 	since       time.Time
+	used        time.Time // when the devices were last seen connected, as if they had been in the beginning
 	told        [2]*control.Punched
 	outcome     Outcome
 }
@@ -124,7 +126,7 @@ func (c *core) punched(now time.Time, who id, m control.Punched) {
 	case control.PunchConnected:
 		if !a.path {
 			c.hold(p)
-			a.path, a.since, a.expires = true, now, now.Add(doubt)
+			a.path, a.since, a.used, a.expires = true, now, now, now.Add(doubt)
 		}
 		if other != nil && other.Outcome == control.PunchConnected {
 			a.expires = time.Time{}
@@ -155,9 +157,17 @@ func outcomeOf(a, b control.PunchOutcome) Outcome {
 	return Failed
 }
 
-// expire ends an attempt of which nothing more was told, and a path that nobody has vouched for.
+// expire ends an attempt of which nothing more was told, and a path that nobody has vouched for or that is not used.
 func (c *core) expire(now time.Time, p *pair) {
 	a := p.attempt
+	if x, y := c.devices[p.a], c.devices[p.b]; a.path {
+		if !x.online || !y.online || c.connects(x, y) {
+			a.used = now
+		} else if now.Sub(a.used) >= unused {
+			c.end(now, p, Unused)
+			return
+		}
+	}
 	if a.expires.IsZero() || now.Before(a.expires) {
 		return
 	}
@@ -218,7 +228,7 @@ func (c *core) end(now time.Time, p *pair, o Outcome) {
 	switch {
 	case o == Busy:
 		p.next = now.Add(busyRest)
-	case o == Lost:
+	case o == Lost, o == Unused:
 		p.failures = 0
 		if p.brief++; now.Sub(a.since) >= lasting {
 			p.brief = 0

@@ -104,20 +104,28 @@ func methods(a, b *device) [2]punch.Method {
 	return [2]punch.Method{x.Method(), y.Method()}
 }
 
-// planFor is what a device is told of another one.
+// planFor is what a device is told of another one. Ports can be guessed where both are seen at public addresses of IPv4, which is
+// what behaviour is of: elsewhere neither is told that the other's change.
 func planFor(of, other *device) punch.Plan {
-	p := punch.Plan{Self: of.line.observed.Addr(), Local: of.network.Behaviour, Peer: other.network.Behaviour, Remote: candidates(other, of)}
-	at := other.line.observed
-	switch {
-	case !nat.Public(at.Addr()) && nat.Public(of.line.observed.Addr()):
-		// The device and the surrogate are in one private network, the other one is not.
-	case nat.Public(at.Addr()) && at.Addr().Is4():
+	p := punch.Plan{
+		Self: of.line.observed.Addr(), Local: of.network.Behaviour, Peer: other.network.Behaviour, Remote: candidates(other, of),
+	}
+	if at := other.line.observed; nat.Public(at.Addr()) {
 		p.Observed = at
-	case len(p.Remote) < nat.MaxCandidates:
-		// No port is guessed there.
-		p.Remote = append(p.Remote, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: at})
+	}
+	for _, d := range []*device{of, other} {
+		if at := d.line.observed.Addr(); !at.Is4() || !nat.Public(at) {
+			p.Local, p.Peer = unguessed(p.Local), unguessed(p.Peer)
+		}
 	}
 	return p
+}
+
+func unguessed(b nat.Behaviour) nat.Behaviour {
+	if b.Mapping != nat.EndpointIndependent {
+		b.Mapping, b.Step = nat.Unknown, 0
+	}
+	return b
 }
 
 // candidates are the addresses of a device that another one is told: those that it cannot lie about, or not with much effect.
@@ -131,8 +139,7 @@ func candidates(of, to *device) (list []nat.Candidate) {
 		case !known || !ip.IsGlobalUnicast():
 			continue
 		case !nat.Public(ip):
-			// The surrogate may be in the private network itself.
-			if !together && (host(ip) != host(home) || nat.Public(to.line.observed.Addr())) {
+			if !together {
 				continue
 			}
 		case ip.Is4() == home.Is4():

@@ -20,12 +20,13 @@ const (
 	Busy               // a device does enough else
 	Silent             // a device has told nothing
 	Lost               // there was a path
+	Unused             // there was one, and no connection over it for minutes
 	Replaced           // there is a newer path, for other torrents
 )
 
 // String returns the outcome in one lower-case word, for logs and the API.
 func (o Outcome) String() string {
-	return [...]string{"pending", "connected", "failed", "impossible", "busy", "silent", "lost", "replaced"}[o]
+	return [...]string{"pending", "connected", "failed", "impossible", "busy", "silent", "lost", "unused", "replaced"}[o]
 }
 
 // State is how two devices stand to each other.
