@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"time"
 
+	"simplebit/nat"
 	"simplebit/rendezvous/api"
 	"simplebit/rendezvous/apiclient"
+	"simplebit/rendezvous/broker"
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
@@ -55,17 +57,35 @@ func (w wishes) Layout(ctx context.Context, id [20]byte) (session.Layout, error)
 	return l, nil
 }
 
-// Observed passes on a device's report.
-func (w wishes) Observed(d control.DeviceID, p control.Progress) { w.jobs.Observed(d, p) }
+// Observed passes on a device's report. Devices are brought together over what they were asked to hold only: over a
+// torrent that a device makes up it would learn where others are.
+func (w wishes) Observed(d control.DeviceID, p control.Progress) {
+	w.jobs.Observed(d, p)
+	if w.jobs.Wants(d, p.ID) {
+		w.broker.Observed(d, p)
+	}
+}
 
 // Unusable passes on which addresses a device found to be of no use.
 func (w wishes) Unusable(d control.DeviceID, u control.Unusable) { w.jobs.Unusable(d, u) }
 
 // Gone passes on that a device does not hold a torrent.
-func (w wishes) Gone(d control.DeviceID, id [20]byte) { w.jobs.Gone(d, id) }
+func (w wishes) Gone(d control.DeviceID, id [20]byte) {
+	w.jobs.Gone(d, id)
+	w.broker.Gone(d, id)
+}
 
 // Connected passes on that a session began or ended.
-func (w wishes) Connected(d control.DeviceID, _ bool) { w.jobs.Connected(d) }
+func (w wishes) Connected(d control.DeviceID, online bool) {
+	w.jobs.Connected(d)
+	w.broker.Connected(d, online)
+}
+
+// Network passes on what a device says of its network.
+func (w wishes) Network(d control.DeviceID, n nat.Network) { w.broker.Network(d, n) }
+
+// Punched passes on what a device says of an attempt.
+func (w wishes) Punched(d control.DeviceID, m control.Punched) { w.broker.Punched(d, m) }
 
 // infos lets jobs keep info dictionaries in the store (job.Infos).
 type infos struct{ *store.Blobs }
@@ -80,7 +100,11 @@ func (i infos) Get(ctx context.Context, infoHash string) ([]byte, error) {
 }
 
 // jobs is the job manager as the API sees it (api.Jobs).
-type jobs struct{ m *job.Manager }
+type jobs struct {
+	m       *job.Manager
+	broker  *broker.Broker
+	devices *devices
+}
 
 // Add stores a new job.
 func (j jobs) Add(ctx context.Context, n apiclient.NewJob) (apiclient.Job, error) {
@@ -96,8 +120,16 @@ func (j jobs) List(context.Context) ([]apiclient.Job, error) {
 	return all, nil
 }
 
-// Get returns one job.
-func (j jobs) Get(_ context.Context, id string) (apiclient.Job, error) { return reply(j.m.Get(id)) }
+// Get returns one job, with the paths of its device.
+func (j jobs) Get(_ context.Context, id string) (apiclient.Job, error) {
+	v, err := j.m.Get(id)
+	if err != nil {
+		return reply(v, err)
+	}
+	shown := apiJob(v)
+	shown.Paths = j.apiPaths(v.DeviceID, v.InfoHash)
+	return shown, nil
+}
 
 // Pause stops a job.
 func (j jobs) Pause(ctx context.Context, id string) (apiclient.Job, error) {

@@ -12,6 +12,7 @@ import (
 
 	"simplebit/rendezvous/account"
 	"simplebit/rendezvous/api"
+	"simplebit/rendezvous/broker"
 	"simplebit/rendezvous/job"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
@@ -60,6 +61,7 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return db.Hold(ctx) })
+	tasks.Go(func() error { return s.broker.Run(ctx) })
 	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
 	tasks.Go(func() error { return l.stun.run(ctx) })
 	tasks.Go(func() error { return s.peering.run(ctx) })
@@ -85,6 +87,7 @@ type surrogate struct {
 	devices    *devices
 	jobs       *job.Manager
 	hub        *session.Hub
+	broker     *broker.Broker
 	token      string
 	inviteAddr string
 	pin        control.Pin
@@ -115,6 +118,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	}
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, Log: cfg.Log})
 	s.devices.hub = s.hub
+	s.broker = broker.New(reach{s.devices}, cfg.Log)
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
 		return err
@@ -132,7 +136,7 @@ func (s *surrogate) close() {
 
 func (s *surrogate) handler(local bool) http.Handler {
 	return api.New(api.Config{
-		Jobs: jobs{s.jobs}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
+		Jobs: jobs{s.jobs, s.broker, s.devices}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
 		Ready:     func(ctx context.Context) error { _, err := s.accounts.Devices(ctx); return err }, // the store answers
 		Authorize: func(token string) bool { return account.CheckToken(s.token, token) },
 	})

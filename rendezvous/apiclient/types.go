@@ -48,6 +48,7 @@ type Job struct {
 	DHT          DHT       `json:"dht" doc:"the search in the distributed hash table (BEP 5)"`
 	Peers        []Peer    `json:"peers" nullable:"false" doc:"the target's live connections"`
 	Trackers     []Tracker `json:"trackers" nullable:"false" doc:"the trackers that are asked for peers"`
+	Paths        []Path    `json:"paths,omitempty" doc:"the other devices that hold the torrent, and what was tried to make a path to each; only of one job, not in lists"`
 }
 
 // Peer is one live connection of a job's target with a remote client.

@@ -53,6 +53,12 @@ func (m *Manager) Observed(device control.DeviceID, p control.Progress) {
 	}
 }
 
+// Wants tells whether the device should hold the torrent.
+func (m *Manager) Wants(device control.DeviceID, id [20]byte) bool {
+	j := m.of(device, id)
+	return j != nil && !j.view.Load().Removed
+}
+
 // Gone takes that a device does not hold a torrent: a removed job is done.
 func (m *Manager) Gone(device control.DeviceID, id [20]byte) {
 	j := m.of(device, id)

@@ -16,12 +16,18 @@ const (
 	// twenty at once and five a second in the long run are more than it has to tell. None is dropped, as the last one
 	// counts.
 	networkCost = 100 * frameInterval
+
+	// punchedCost is what a Punched counts for: a device has a few attempts at once, of seconds each.
+	punchedCost = 20 * frameInterval
 )
 
 // costOf is what a message of a device uses of its allowance.
 func costOf(m control.Message) time.Duration {
-	if _, ok := m.(control.Network); ok {
+	switch m.(type) {
+	case control.Network:
 		return networkCost
+	case control.Punched:
+		return punchedCost
 	}
 	return frameInterval
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"simplebit/nat"
 	"simplebit/wire/control"
 )
 
@@ -44,6 +45,10 @@ type Jobs interface {
 	// Unusable tells addresses that are of no use to the device, which holds the
 	// torrent; they are bounded for a session.
 	Unusable(control.DeviceID, control.Unusable)
+	// Network tells what the device says of its network: control.Network's limits hold, nobody has checked it.
+	Network(control.DeviceID, nat.Network)
+	// Punched tells what the device says of an attempt to make a path to another.
+	Punched(control.DeviceID, control.Punched)
 	// Connected tells that the device's session began or ended.
 	Connected(device control.DeviceID, online bool)
 }
@@ -200,6 +205,7 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		changed:    make(signal, 1),
 		revoked:    make(signal, 1),
 		candidates: newWaiting(),
+		punches:    make(chan control.Punch, maxPunches),
 		sent:       make(chan sentLayout),
 		again:      make(chan infoHash),
 	}, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"go.uber.org/goleak"
 
+	"simplebit/nat"
 	"simplebit/wire/control"
 )
 
@@ -39,7 +40,8 @@ type world struct {
 	client   *quic.Config // of devices
 	servers  func(end netip.AddrPort) []netip.AddrPort
 	counting bool
-	stop     func() // the hub, and wait for that
+	networks []nat.Network // that the jobs were told of
+	stop     func()        // the hub, and wait for that
 	observed int
 }
 
@@ -140,6 +142,11 @@ func (w *world) Observed(_ control.DeviceID, p control.Progress) {
 func (w *world) Gone(_ control.DeviceID, id [20]byte)            { w.events <- id }
 func (w *world) Connected(_ control.DeviceID, online bool)       { w.events <- online }
 func (w *world) Unusable(_ control.DeviceID, u control.Unusable) { w.events <- u }
+func (w *world) Punched(_ control.DeviceID, p control.Punched)   { w.events <- p }
+
+func (w *world) Network(_ control.DeviceID, n nat.Network) {
+	w.locked(func() { w.networks = append(w.networks, n) })
+}
 
 // event waits for the next thing that the jobs were told.
 func event[T any](w *world) T {

@@ -24,10 +24,12 @@ func (h *Hub) Network(device control.DeviceID) Network {
 
 // heard keeps what the device of a session has told: one Network for each device, whatever it sends. A session that was
 // replaced or revoked meanwhile has nothing more to say.
-func (h *Hub) heard(s *session, now time.Time, m control.Network) {
+func (h *Hub) heard(s *session, now time.Time, m control.Network) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.sessions[s.device] == s && !s.barred {
-		h.networks[s.device] = Network{nat.Network(m), now}
+	if h.sessions[s.device] != s || s.barred {
+		return false
 	}
+	h.networks[s.device] = Network{nat.Network(m), now}
+	return true
 }

@@ -85,8 +85,15 @@ func TestASessionThatWasReplacedTellsNothingMore(t *testing.T) {
 	old := w.hub.session(idOf(key))
 	w.joined(key).send(stepping(2))
 	w.told(idOf(key), 2)
-	w.hub.heard(old, time.Now(), stepping(1))
+	if w.hub.heard(old, time.Now(), stepping(1)) {
+		t.Error("it was heard")
+	}
 	w.told(idOf(key), 2)
+	w.locked(func() {
+		if len(w.networks) != 1 || w.networks[0].Behaviour.Step != 2 {
+			t.Errorf("the jobs were told of %+v", w.networks)
+		}
+	})
 }
 
 func TestAFloodOfNetworksIsReadAtItsPaceAndKeepsOne(t *testing.T) {

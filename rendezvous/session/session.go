@@ -9,6 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"simplebit/nat"
 	"simplebit/wire/control"
 )
 
@@ -45,7 +46,7 @@ type session struct {
 	stream *quic.Stream
 	frames *control.Reader
 	book   *book
-	heard  func(*session, time.Time, control.Network)
+	heard  func(*session, time.Time, control.Network) bool
 	barred bool // it was revoked; guarded by the hub
 
 	unusable allowance // for addresses that the device calls unusable
@@ -54,6 +55,7 @@ type session struct {
 	changed    signal
 	revoked    signal
 	candidates *waiting
+	punches    chan control.Punch
 
 	layouts []infoHash      // waiting to be streamed, the first under way
 	sent    chan sentLayout // how that one ended
@@ -101,6 +103,12 @@ func (s *session) run(ctx context.Context) error {
 					s.close(closeLost, "")
 					return err
 				}
+			}
+			continue
+		case m := <-s.punches:
+			if err := s.send(m); err != nil {
+				s.close(closeLost, "")
+				return err
 			}
 			continue
 		case <-s.revoked:
@@ -156,7 +164,12 @@ func (s *session) take(m control.Message) (changed bool, err error) {
 		s.takeUnusable(m)
 		return false, nil
 	case control.Network:
-		s.heard(s, time.Now(), m)
+		if s.heard(s, time.Now(), m) {
+			s.cfg.Jobs.Network(s.device, nat.Network(m))
+		}
+		return false, nil
+	case control.Punched:
+		s.cfg.Jobs.Punched(s.device, m)
 		return false, nil
 	case control.Gone:
 		s.book.forget(m.ID)

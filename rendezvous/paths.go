@@ -1,0 +1,77 @@
+package rendezvous
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"simplebit/rendezvous/apiclient"
+	"simplebit/rendezvous/broker"
+	"simplebit/wire/control"
+)
+
+// reach is how the broker reaches devices (broker.Sessions).
+type reach struct{ *devices }
+
+// Line tells where the device is seen, and how far away.
+func (r reach) Line(d control.DeviceID) (observed netip.AddrPort, rtt time.Duration, online bool) {
+	line, online := r.hub.Line(d)
+	return line.Observed, line.RTT, online
+}
+
+// Punch asks the device for an attempt.
+func (r reach) Punch(d control.DeviceID, m control.Punch) { r.hub.Punch(d, m) }
+
+// Name is what people call the device.
+func (r reach) Name(d control.DeviceID) string { return r.Lookup(string(d)).Name }
+
+// apiPaths is how a job's device stands to the others that hold the torrent, as the API shows it.
+func (j jobs) apiPaths(device string, infoHash [20]byte) []apiclient.Path {
+	paths := []apiclient.Path{}
+	for _, r := range j.broker.Routes(control.DeviceID(device), infoHash) {
+		p := apiclient.Path{Device: j.devices.Lookup(string(r.Peer)).Name, State: r.State.String(), Attempts: []apiclient.Attempt{}}
+		if !r.Next.IsZero() {
+			p.Next = r.Next.UTC().Truncate(time.Second)
+		}
+		for _, a := range r.Attempts {
+			p.Attempts = append(p.Attempts, apiAttempt(a))
+		}
+		paths = append(paths, p)
+	}
+	slices.SortFunc(paths, func(a, b apiclient.Path) int { return strings.Compare(a.Device, b.Device) })
+	return paths
+}
+
+func apiAttempt(a broker.Attempt) apiclient.Attempt {
+	v := apiclient.Attempt{
+		Began: a.Began.UTC().Truncate(time.Millisecond), Outcome: a.Outcome.String(), Controlling: a.Controlling, Try: a.Try,
+		Tries: []apiclient.Try{},
+	}
+	if a.Told == nil {
+		return v
+	}
+	t := a.Told
+	v.Method, v.LAN, v.Why, v.Took, v.RTT, v.Others = t.Method, t.LAN, t.Why, t.Took.Milliseconds(), t.RTT.Microseconds(), int(t.Others)
+	if t.Remote.IsValid() {
+		v.Remote = t.Remote.String()
+	}
+	for _, x := range t.Tries {
+		kind := x.Kind.String()
+		if x.Kind == 0 {
+			kind = "learned"
+		}
+		v.Tries = append(v.Tries, apiclient.Try{
+			Addr: x.Addr.String(), Kind: kind, Began: moment(x.Began), Heard: moment(x.Heard), Answered: moment(x.Answered), Datagrams: int(x.Datagrams),
+		})
+	}
+	return v
+}
+
+// moment is a time since an attempt began in ms, -1 for never.
+func moment(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Milliseconds()
+}
