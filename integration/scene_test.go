@@ -188,20 +188,25 @@ func (s *scene) until(what string, within time.Duration, ok func() bool) {
 // torrent makes a torrent of a folder of random files and allows it on the tracker.
 func (s *scene) torrent(name string, pieceLength int, lengths ...int) programs.Torrent {
 	s.Helper()
-	folder := filepath.Join(s.dir, "content", name)
+	t := s.make(name, programs.MakeConfig{Announce: []string{s.tracker.URL()}, PieceLength: pieceLength}, lengths)
+	s.ok(s.tracker.Allow(s.Context(), t.InfoHash))
+	return t
+}
+
+// make makes a torrent of a folder of random files.
+func (s *scene) make(name string, c programs.MakeConfig, lengths []int) programs.Torrent {
+	s.Helper()
+	c.Content, c.File = s.content(name), filepath.Join(s.dir, name+".torrent")
 	random := rand.NewChaCha8([32]byte{byte(len(lengths)), byte(len(name))})
 	for i, n := range lengths {
-		file := filepath.Join(folder, fmt.Sprint("folder ", i%3), fmt.Sprint("file ", i))
+		file := filepath.Join(c.Content, fmt.Sprint("folder ", i%3), fmt.Sprint("file ", i))
 		s.ok(os.MkdirAll(filepath.Dir(file), 0o755))
 		b := make([]byte, n)
 		random.Read(b)
 		s.ok(os.WriteFile(file, b, 0o644))
 	}
-	t, err := programs.MakeTorrent(s.Context(), programs.MakeConfig{
-		Content: folder, File: filepath.Join(s.dir, name+".torrent"), Announce: []string{s.tracker.URL()}, PieceLength: pieceLength,
-	})
+	t, err := programs.MakeTorrent(s.Context(), c)
 	s.ok(err)
-	s.ok(s.tracker.Allow(s.Context(), t.InfoHash))
 	return t
 }
 
