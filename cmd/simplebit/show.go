@@ -64,6 +64,9 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 	if len(job.Peers) > 0 {
 		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Peers), "peer"), indent(peerTable(job.Peers, width-2)))
 	}
+	if len(job.Paths) > 0 {
+		fmt.Fprintf(&b, "\npaths to %s:\n%s", formatCount(len(job.Paths), "device"), indent(formatPaths(job.Paths, now, width-2)))
+	}
 	if len(job.Trackers) > 0 {
 		fmt.Fprintf(&b, "\n%s:\n%s", formatCount(len(job.Trackers), "tracker"), indent(trackerTable(job.Trackers, now)))
 	}

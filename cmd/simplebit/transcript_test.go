@@ -66,7 +66,7 @@ func (w *world) plain(s string) string {
 // TestTranscripts runs the command lines in testdata/*.txt, each file in a world
 // of its own, and compares the output under each with what comes. A command is a
 // line that begins with "> "; "set NAME VALUE" before it changes the terminal's
-// columns, the standard input, a file, how many devices there are, or an environment variable. Lines of standard
+// columns, the standard input, a file, how many devices there are, whether there are paths, or an environment variable. Lines of standard
 // error begin with "! ", and a status other than 0 ends the output.
 func TestTranscripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
@@ -136,6 +136,8 @@ func (w *world) set(setting string) {
 		fmt.Sscan(value, &w.columns)
 	case "devices":
 		w.fake.devices = append(w.fake.devices, networked()...)
+	case "paths":
+		w.fake.jobs[1].Paths = punched()
 	case "stdin":
 		w.stdin = value
 	case "file":

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"simplebit/rendezvous/apiclient"
+)
+
+// formatPaths writes how the target and the other devices stand to each other, and the attempts between them, the latest first
+// and with all that was tried. Width 0 is no limit.
+func formatPaths(paths []apiclient.Path, now time.Time, width int) string {
+	var b strings.Builder
+	for _, p := range paths {
+		fmt.Fprintf(&b, "%s: %s\n", clean(p.Device), formatPathState(p, now))
+		for i := len(p.Attempts) - 1; i >= 0; i-- {
+			a := p.Attempts[i]
+			fmt.Fprintf(&b, "  %s\n", formatAttempt(a, now))
+			if i == len(p.Attempts)-1 && len(a.Tries) > 0 {
+				b.WriteString(indent(indent(tryTable(a.Tries, width-4))))
+			}
+		}
+	}
+	return b.String()
+}
+
+func formatPathState(p apiclient.Path, now time.Time) string {
+	switch {
+	case p.State == "path":
+		return "there is a punched path"
+	case p.State == "trying":
+		return "an attempt is under way"
+	case p.State == "connected":
+		return "connected without a punched path"
+	case p.State == "hopeless":
+		return "no direct way between the two networks"
+	case p.State == "waiting" && p.Next.After(now):
+		return "next attempt in " + formatDuration(p.Next.Sub(now))
+	}
+	return clean(p.State)
+}
+
+// formatAttempt is one line: "5m00s ago: connected to 203.0.113.7:6882 in 151 ms, round trip 41.3 ms: it answered first (known addresses)".
+func formatAttempt(a apiclient.Attempt, now time.Time) string {
+	var b strings.Builder
+	if age := now.Sub(a.Began); age >= 0 {
+		fmt.Fprintf(&b, "%s ago: ", formatDuration(age))
+	}
+	b.WriteString(clean(a.Outcome))
+	if a.Remote != "" {
+		fmt.Fprintf(&b, ", %s%s", clean(a.Remote), choose(a.LAN, " in the local network", ""))
+	}
+	if a.Took > 0 {
+		fmt.Fprintf(&b, ", after %d ms", a.Took)
+	}
+	if a.RTT > 0 {
+		fmt.Fprintf(&b, ", round trip %.1f ms", float64(a.RTT)/1000)
+	}
+	b.WriteString(prefixed(": ", clean(a.Why)))
+	if a.Method != "" {
+		fmt.Fprintf(&b, " (%s%s)", clean(a.Method), choose(a.Others > 0, ", "+formatCount(a.Others, "datagram")+" to others", ""))
+	}
+	return b.String()
+}
+
+func tryTable(tries []apiclient.Try, width int) string {
+	moment := func(ms int64) string {
+		if ms < 0 {
+			return "never"
+		}
+		return fmt.Sprintf("%d ms", ms)
+	}
+	var rows [][]string
+	for _, t := range tries {
+		rows = append(rows, []string{clean(t.Addr), clean(t.Kind), moment(t.Began), moment(t.Heard), moment(t.Answered), fmt.Sprint(t.Datagrams)})
+	}
+	return formatTable([]column{{title: "ADDRESS"}, {title: "KIND"}, {title: "BEGAN", right: true}, {title: "HEARD", right: true},
+		{title: "ANSWERED", right: true}, {title: "DATAGRAMS", right: true}}, rows, max(width, 0))
+}
