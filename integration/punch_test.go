@@ -3,9 +3,11 @@
 package integration
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +40,7 @@ func TestDevicesBehindNATsMeetWithoutTheSurrogatesBytes(t *testing.T) {
 		{natlab.PortRestricted, natlab.PortRestricted, 20 * time.Second},
 		{natlab.Bare, natlab.Bare, 20 * time.Second},
 		{natlab.Symmetric, natlab.AddressRestricted, 20 * time.Second},
+		{natlab.Sequential, natlab.PortRestricted, 100 * time.Second}, // the second attempt comes after 65 s
 	} {
 		t.Run(string(c.a)+" with "+string(c.b), func(t *testing.T) {
 			t.Parallel()
@@ -45,30 +48,114 @@ func TestDevicesBehindNATsMeetWithoutTheSurrogatesBytes(t *testing.T) {
 			s := newSuburb(t)
 			_, a := s.home("a", natlab.RouterConfig{Kind: c.a})
 			_, b := s.home("b", natlab.RouterConfig{Kind: c.b}, "--down", "4MiB")
-			for _, d := range []*programs.Agent{a, b} {
-				s.untilKnown(d, "it is known what the device sits behind", func(n edgeagent.NetworkStatus) bool { return n.Mapping != "unknown" })
-			}
-			const size = 6_000_000
-			torrent := s.shared(a, "album", size, 100_000, 1)
-			before, err := s.surrogate.Host().Counters()
-			s.ok(err)
-			begin := time.Now()
-			j, err := s.surrogate.API().Add(s.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:" + b.Host().Name()})
-			s.ok(err)
-			punched := func(j apiclient.Job) bool {
-				return slices.ContainsFunc(j.Peers, func(p apiclient.Peer) bool {
-					return p.Path == "punched" && p.Transport == "utp" && p.Down > 0
-				})
-			}
-			s.wait(j.ID, "get bytes over a punched path", c.within, punched)
-			t.Logf("bytes come over a punched path after %s", time.Since(begin).Round(time.Millisecond))
-			s.wait(j.ID, "get the content", 30*time.Second, seeding)
-			s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
-			after, err := s.surrogate.Host().Counters()
-			s.ok(err)
-			if n := after.TxBytes - before.TxBytes; n > size/10 {
-				t.Errorf("the surrogate sent %d bytes", n)
-			}
+			s.meet(a, b, c.within)
 		})
 	}
+}
+
+const albumSize = 6_000_000
+
+// begin has device b fetch by magnet what device a has, once it is known what they sit behind.
+func (s *scene) begin(a, b *programs.Agent) apiclient.Job {
+	s.Helper()
+	for _, d := range []*programs.Agent{a, b} {
+		s.untilKnown(d, "it is known what the device sits behind", func(n edgeagent.NetworkStatus) bool { return n.Mapping != "unknown" })
+	}
+	torrent := s.shared(a, "album", albumSize, 100_000, 1)
+	j, err := s.surrogate.API().Add(s.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:" + b.Host().Name()})
+	s.ok(err)
+	return j
+}
+
+// overPunched says that bytes come over a punched path, and from nobody else.
+func overPunched(j apiclient.Job) bool {
+	return len(j.Peers) == 1 && j.Peers[0].Path == "punched" && j.Peers[0].Transport == "utp" && j.Peers[0].Down > 0
+}
+
+// meet has device b fetch by magnet what device a has, and returns where b was connected to a. It fails if that was not
+// over a punched path, or if the surrogate carried any of it.
+func (s *scene) meet(a, b *programs.Agent, within time.Duration) (at netip.AddrPort) {
+	s.Helper()
+	before, err := s.surrogate.Host().Counters()
+	s.ok(err)
+	j := s.begin(a, b)
+	begin := time.Now()
+	shown := s.wait(j.ID, "get bytes over a punched path", within, overPunched)
+	at, err = netip.ParseAddrPort(shown.Peers[0].Addr)
+	s.ok(err)
+	s.Logf("bytes come over a punched path to %s after %s", at, time.Since(begin).Round(time.Millisecond))
+	s.wait(j.ID, "get the content", 30*time.Second, seeding)
+	s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
+	after, err := s.surrogate.Host().Counters()
+	s.ok(err)
+	if n := after.TxBytes - before.TxBytes; n > albumSize/10 {
+		s.Errorf("the surrogate sent %d bytes", n)
+	}
+	return at
+}
+
+func TestDevicesInOneHomeMeetWithinIt(t *testing.T) {
+	t.Parallel()
+	programs.Require(t, programs.Mktorrent)
+	s := newSuburb(t)
+	home, a := s.home("a", natlab.RouterConfig{})
+	h, err := home.Host("b-pc")
+	s.ok(err)
+	b, err := programs.StartAgent(s.Context(), programs.OursConfig{
+		Host: h, Bin: bin(t), Dir: filepath.Join(s.dir, "b"), Home: s.surrogate, Args: []string{"--down", "4MiB"},
+	})
+	s.ok(err)
+	if at := s.meet(a, b, 20*time.Second); at.Addr() != a.Host().Addr() {
+		t.Errorf("connected to %s, want %s", at, a.Host().Addr())
+	}
+}
+
+// Firewalls of IPv6 are punched as NATs are.
+func TestDevicesWithIPv6MeetByIt(t *testing.T) {
+	t.Parallel()
+	programs.Require(t, programs.Mktorrent)
+	s := newSuburb(t)
+	_, a := s.home("a", natlab.RouterConfig{Kind: natlab.DualStack})
+	_, b := s.home("b", natlab.RouterConfig{Kind: natlab.DualStack}, "--down", "4MiB")
+	if at := s.meet(a, b, 20*time.Second); at.Addr() != a.Host().Addr6() {
+		t.Errorf("connected to %s, want %s", at, a.Host().Addr6())
+	}
+}
+
+func TestHomesBehindCarriersMeet(t *testing.T) {
+	for _, one := range []bool{true, false} {
+		t.Run(fmt.Sprintf("one carrier: %v", one), func(t *testing.T) {
+			t.Parallel()
+			programs.Require(t, programs.Mktorrent)
+			s := newSuburb(t)
+			carrier, err := s.lab.Carrier("carrier", natlab.CarrierConfig{Hairpin: true})
+			s.ok(err)
+			other := carrier
+			if !one {
+				other, err = s.lab.Carrier("other", natlab.CarrierConfig{})
+				s.ok(err)
+			}
+			_, a := s.home("a", natlab.RouterConfig{Carrier: carrier})
+			_, b := s.home("b", natlab.RouterConfig{Carrier: other}, "--down", "4MiB")
+			s.meet(a, b, 20*time.Second)
+		})
+	}
+}
+
+// A home whose provider gives it another address has to be found again.
+func TestAPathThatIsLostIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	programs.Require(t, programs.Mktorrent)
+	s := newSuburb(t)
+	home, a := s.home("a", natlab.RouterConfig{})
+	_, b := s.home("b", natlab.RouterConfig{}, "--down", "400KiB")
+	j := s.begin(a, b)
+	s.wait(j.ID, "get bytes over a punched path", 20*time.Second, overPunched)
+	was := home.External()
+	s.ok(home.Renumber())
+	begin := time.Now()
+	s.wait(j.ID, "get bytes from the new address", 90*time.Second, func(j apiclient.Job) bool {
+		return overPunched(j) && !strings.HasPrefix(j.Peers[0].Addr, was.String())
+	})
+	t.Logf("bytes come again after %s", time.Since(begin).Round(time.Millisecond))
 }
