@@ -393,9 +393,15 @@ func (m *model) run(until time.Time) {
 
 // audit compares the devices' accounts with the attempts.
 func (m *model) audit() {
-	attempts, wide, paths, pairs := map[id]int{}, map[id]int{}, map[id]int{}, map[id]int{}
+	if err := m.core.audit(); err != nil {
+		m.fail("%v", err)
+	}
+}
+
+func (c *core) audit() error {
+	attempts, many, paths, pairs := map[id]int{}, map[id]int{}, map[id]int{}, map[id]int{}
 	names := 0
-	for k, p := range m.core.pairs {
+	for k, p := range c.pairs {
 		for _, who := range []id{k.a, k.b} {
 			pairs[who]++
 			switch {
@@ -405,25 +411,32 @@ func (m *model) audit() {
 			default:
 				attempts[who]++
 				if p.attempt.wide() {
-					wide[who]++
+					many[who]++
 				}
 			}
 		}
 		if p.attempt != nil {
 			names++
-			if m.core.attempts[p.attempt.name] != p {
-				m.fail("attempt %x is not known by its name", p.attempt.name)
+			if c.attempts[p.attempt.name] != p {
+				return fmt.Errorf("attempt %x is not known by its name", p.attempt.name)
 			}
 		}
-	}
-	if names != len(m.core.attempts) {
-		m.fail("%d attempts, %d names", names, len(m.core.attempts))
-	}
-	for who, d := range m.core.devices {
-		if d.attempts != attempts[who] || d.wide != wide[who] || d.paths != paths[who] || d.pairs != pairs[who] {
-			m.fail("%s has %d attempts, %d wide, %d paths, %d pairs on its account", who, d.attempts, d.wide, d.paths, d.pairs)
+		if len(p.past) > maxShown {
+			return fmt.Errorf("%d attempts are kept of a pair", len(p.past))
 		}
 	}
+	if names != len(c.attempts) {
+		return fmt.Errorf("%d attempts, %d names", names, len(c.attempts))
+	}
+	for who, d := range c.devices {
+		if d.attempts != attempts[who] || d.wide != many[who] || d.paths != paths[who] || d.pairs != pairs[who] {
+			return fmt.Errorf("%s has %d attempts, %d wide, %d paths, %d pairs on its account", who, d.attempts, d.wide, d.paths, d.pairs)
+		}
+		if d.attempts > maxAttempts || d.wide > 1 || d.attempts+d.paths > maxPaths || d.pairs > maxPairs {
+			return fmt.Errorf("%s has %d attempts, %d wide, %d paths, %d pairs, which is too many", who, d.attempts, d.wide, d.paths, d.pairs)
+		}
+	}
+	return nil
 }
 
 // settled says which pair is not as it should be when nothing goes wrong any longer.

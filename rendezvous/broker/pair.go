@@ -21,7 +21,7 @@ const (
 	lasting   = 5 * time.Minute  // paths that live shorter, one after the other, are made anew after longer and longer rests
 	doubt     = 20 * time.Second // how long a path may be without anybody's word for it: a silent one is lost after 15 s
 	grace     = 10 * time.Second // after an attempt's deadline, for what is told of it
-	maxShown  = 6                // attempts of a pair that are kept to be shown
+	maxShown  = 4                // attempts of a pair that are kept to be shown
 )
 
 // key names a pair: a is less than b.

@@ -1,0 +1,88 @@
+package broker
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"simplebit/nat"
+	"simplebit/wire/control"
+)
+
+// FuzzCore has eight devices come, go, lie and say anything in any order: no account is wrong, no bound is exceeded, what is
+// asked can be sent, and the two sides of an attempt fit.
+func FuzzCore(f *testing.F) {
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) > 4096 {
+			return
+		}
+		now, seed := noon, byte(0)
+		lines := map[id]line{}
+		c := newCore(now, func(b []byte) {
+			for i := range b {
+				seed++
+				b[i] = seed
+			}
+		}, func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) })
+		var names [][8]byte
+		hosts := []netip.Addr{
+			netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("192.168.1.3"),
+			netip.MustParseAddr("2001:db8::4"), netip.MustParseAddr("fe80::5"), netip.MustParseAddr("203.0.113.2"),
+		}
+		for len(script) >= 3 {
+			what, who, arg := script[0]%9, id('a'+script[0]/9%8), script[1]
+			more := script[2]
+			script = script[3:]
+			at := netip.AddrPortFrom(hosts[int(arg)%len(hosts)], uint16(more)+1)
+			switch what {
+			case 0:
+				lines[who] = line{at, time.Duration(more) * 17 * time.Millisecond}
+				c.connected(now, who, true)
+			case 1:
+				delete(lines, who)
+				c.connected(now, who, false)
+			case 2:
+				c.told(who, nat.Network{Behaviour: nat.Behaviour{Mapping: nat.Dependence(arg % 5), Filtering: nat.Dependence(arg / 5 % 5),
+					Step: int(more%3) - 1, Blocked: arg == 255}, Candidates: []nat.Candidate{{Kind: nat.CandidateKind(arg % 5), Addr: at}}})
+			case 3:
+				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Peers: []control.Peer{{Addr: at}}})
+			case 4:
+				c.gone(who, torrent{arg % 3})
+			case 5:
+				m := control.Punched{Outcome: control.PunchOutcome(more % 8), Remote: at}
+				if len(names) > 0 {
+					m.Attempt = names[max(0, len(names)-1-int(arg%4))]
+				}
+				c.punched(now, who, m)
+			case 6:
+				now = now.Add(time.Duration(arg) * time.Duration(more) * time.Second / 8)
+			case 7:
+				c.routes(now, who, torrent{arg % 3})
+			case 8:
+				if _, ok := lines[who]; ok {
+					lines[who] = line{at, 0}
+				}
+			}
+			orders := c.poll(now)
+			for i, o := range orders {
+				if _, err := control.AppendMessage(nil, o.punch); err != nil {
+					t.Fatal(err)
+				}
+				if i%2 == 0 {
+					names = append(names, o.punch.Attempt)
+					continue
+				}
+				a, b := orders[i-1].punch, o.punch
+				if a.Attempt != b.Attempt || a.Key != b.Key || a.Controlling == b.Controlling || a.Local != b.Theirs || a.Theirs != b.Local || a.Try != b.Try {
+					t.Fatalf("%+v does not go with %+v", a, b)
+				}
+			}
+			if err := c.audit(); err != nil {
+				t.Fatal(err)
+			}
+			if at := c.wake(now); !at.IsZero() && !at.After(now) {
+				t.Fatalf("it is to be woken %s ago", now.Sub(at))
+			}
+		}
+	})
+}
