@@ -463,7 +463,7 @@ func (m *model) settled() error {
 }
 
 func TestDevicesGetPathsWhateverHappensMeanwhile(t *testing.T) {
-	for seed := range uint64(80) {
+	for seed := range uint64(50) {
 		m := newModel(seed)
 		for range 20 + m.random.IntN(40) {
 			m.run(m.now.Add(time.Duration(m.random.ExpFloat64() * float64(12*time.Second))))

@@ -1,0 +1,131 @@
+package broker
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"simplebit/nat"
+	"simplebit/wire/control"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeSessions has two devices that are connected.
+type fakeSessions struct {
+	mu   sync.Mutex
+	sent map[control.DeviceID][]control.Punch
+}
+
+func (f *fakeSessions) Line(d control.DeviceID) (netip.AddrPort, time.Duration, bool) {
+	at := map[control.DeviceID]string{"attic": "[::ffff:198.51.100.1]:6882", "barn": "203.0.113.2:6882"}[d]
+	return netip.MustParseAddrPort(at), 40 * time.Millisecond, true
+}
+
+func (f *fakeSessions) Punch(d control.DeviceID, p control.Punch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent[d] = append(f.sent[d], p)
+}
+
+func (f *fakeSessions) Name(d control.DeviceID) string { return "the " + string(d) }
+
+func (f *fakeSessions) took(d control.DeviceID) []control.Punch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent[d]
+}
+
+func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSessions{sent: map[control.DeviceID][]control.Punch{}}
+		b := New(f, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- b.Run(ctx) }()
+		network := nat.Network{Behaviour: behaviours["restricted"]}
+		for _, d := range []control.DeviceID{"attic", "barn"} {
+			b.Connected(d, true)
+			b.Network(d, network)
+			b.Observed(d, control.Progress{ID: torrent{1}, State: control.StateDownloading})
+		}
+		time.Sleep(settling + pace)
+		synctest.Wait()
+		x, y := f.took("attic"), f.took("barn")
+		if len(x) != 1 || len(y) != 1 || x[0].Attempt != y[0].Attempt || x[0].Key != y[0].Key || x[0].Controlling == y[0].Controlling {
+			t.Fatalf("%+v\n%+v", x, y)
+		}
+		if x[0].Peer != "the barn" || y[0].Observed != netip.MustParseAddrPort("198.51.100.1:6882") || x[0].Self != netip.MustParseAddr("198.51.100.1") {
+			t.Errorf("%+v\n%+v", x, y)
+		}
+		b.Punched("attic", control.Punched{Attempt: x[0].Attempt, Outcome: control.PunchConnected, Remote: x[0].Observed})
+		if r := b.Routes("barn", torrent{1}); len(r) != 1 || r[0].State != Path || r[0].Peer != "attic" {
+			t.Errorf("%+v", r)
+		}
+		b.Gone("attic", torrent{1})
+		if r := b.Routes("barn", torrent{1}); len(r) != 0 {
+			t.Errorf("%+v", r)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		// Sessions end after it.
+		b.Connected("attic", false)
+		if r := b.Routes("barn", torrent{1}); r != nil {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A surrogate has hundreds of devices on one torrent: decisions stay fast, and nobody gets more than its share.
+func TestACrowdIsNotTooMuch(t *testing.T) {
+	lines := map[id]line{}
+	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) })
+	const crowd = 300
+	names := make([]id, crowd)
+	for i := range crowd {
+		who := id([]byte{'d', byte('0' + i/100), byte('0' + i/10%10), byte('0' + i%10)})
+		names[i] = who
+		lines[who] = line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882), 0}
+		c.connected(noon, who, true)
+		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
+		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
+	}
+	now := noon.Add(settling)
+	for range 30 {
+		orders := c.poll(now)
+		for _, o := range orders {
+			c.punched(now, o.to, control.Punched{Attempt: o.punch.Attempt, Outcome: control.PunchConnected, Remote: o.punch.Observed})
+		}
+		if err := c.audit(); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Second)
+	}
+	few := 0
+	for _, who := range names {
+		if c.devices[who].paths < maxPaths-1 {
+			few++
+		}
+	}
+	if few > crowd/20 {
+		t.Errorf("%d of %d devices have fewer paths than they may", few, crowd)
+	}
+}
+
+// fillCounting returns a source of what nobody can guess, for tests.
+func fillCounting() func([]byte) {
+	var n uint32
+	return func(b []byte) {
+		n++
+		for i := range b {
+			b[i] = byte(n >> (8 * (i % 4)))
+		}
+	}
+}
