@@ -39,6 +39,8 @@ type punching struct {
 	log     *slog.Logger
 	changed signal // there are outcomes for the surrogate
 
+	idle, lookEvery time.Duration // default pathIdle and lookEvery
+
 	plans    chan plan
 	arrivals chan arrival
 
@@ -75,7 +77,7 @@ func newPunching(cfg Config, p *ports, greet func(infoHash) (h peer.Handshake, o
 	return &punching{
 		ports: p, dialer: dial.Dialer{NoTCP: true, Encryption: cfg.Encryption, Connect: callTime}, greet: greet, take: take,
 		log: cfg.Log, changed: make(signal, 1), plans: make(chan plan, maxAttempts), arrivals: make(chan arrival, maxArrivals),
-		awaited: make(map[string]struct{}),
+		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery,
 	}
 }
 

@@ -54,6 +54,7 @@ func newPuncher(t *testing.T, home *natlab.Router, name string) *puncherAt {
 	}
 	take := func(c *dial.Conn) { a.conns <- c }
 	a.punching = newPunching(cfg, p, answer, take)
+	a.lookEvery = 50 * time.Millisecond
 	p.punched = a.receive
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
@@ -217,6 +218,28 @@ func TestASocketThatWinsIsKeptAsLongAsItsPath(t *testing.T) {
 		return
 	}
 	t.Error("no path by a further socket in 4 attempts")
+}
+
+func TestAPathThatNobodyUsesIsGivenUp(t *testing.T) {
+	t.Parallel()
+	homes, echo := newHomes(t, [2]natlab.Kind{natlab.Bare, natlab.PortRestricted})
+	a, b := newPuncher(t, homes[0], "a-pc"), newPuncher(t, homes[1], "b-pc")
+	a.idle, b.idle = 200*time.Millisecond, time.Hour // before they hear of anything
+	punchBetween(t, [2]*puncherAt{a, b}, echo, 0)
+	calls, takes := a.conn(t), b.conn(t)
+	for range 3 { // longer than it would be kept
+		time.Sleep(a.idle)
+		exchangeBytes(t, calls, takes)
+	}
+	if !a.punched(calls) {
+		t.Error("a path in use was given up")
+	}
+	calls.Close()
+	takes.Close()
+	eventually(t, "it is given up", func() bool { return len(a.all()) == 0 })
+	if told := a.untold(); len(told) != 0 || len(b.all()) != 1 {
+		t.Errorf("told %+v", told)
+	}
 }
 
 // exchangeBytes sends some each way.

@@ -56,7 +56,7 @@ type answered struct {
 func (w *puncher) keep(now time.Time, name string, a *attempt, report control.Punched) error {
 	k := a.machine.Keeper(now)
 	x := k.Path()
-	p := &path{plan: a.plan, keeper: k, via: a.sockets[x.Socket], report: report, look: now.Add(lookEvery), used: now}
+	p := &path{plan: a.plan, keeper: k, via: a.sockets[x.Socket], report: report, look: now.Add(w.lookEvery), used: now}
 	if x.Socket != 0 {
 		if err := w.adopt(p.via); err != nil {
 			return err
@@ -117,10 +117,10 @@ func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path)
 		return
 	}
 	if !now.Before(p.look) {
-		p.look = now.Add(lookEvery)
+		p.look = now.Add(w.lookEvery)
 		if w.ports.utp.Carries(p.via, remote) {
 			p.used = now
-		} else if now.Sub(p.used) >= pathIdle {
+		} else if now.Sub(p.used) >= w.idle {
 			w.log.Debug("path to a device is not used any more", "device", p.Peer, "remote", remote)
 			w.drop(name, p)
 			return
