@@ -201,3 +201,18 @@ func TestAJobThatTheStoreDoesNotDeleteIsDroppedAnotherTime(t *testing.T) {
 		t.Errorf("the job is still there: %v", err)
 	}
 }
+
+func TestADeviceShouldHoldWhatAJobOfItsNamesUntilThatIsRemoved(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	v := w.withInfo(m)
+	if !m.Wants(attic, infoHash) || m.Wants(attic, [20]byte{1}) || m.Wants("cellar-id", infoHash) {
+		t.Error("it is not the job's device and torrent, and no other")
+	}
+	if err := m.Remove(context.Background(), v.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if m.Wants(attic, infoHash) {
+		t.Error("it still should hold what is being removed")
+	}
+}
