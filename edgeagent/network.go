@@ -2,7 +2,6 @@ package edgeagent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -71,6 +70,7 @@ func (n *network) greet(g greeting) {
 		}
 		g.stun[i] = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	}
+	g.observed = netip.AddrPortFrom(g.observed.Addr().Unmap(), g.observed.Port())
 	n.tell(func(t *told) { t.greeting = g })
 }
 
@@ -103,7 +103,8 @@ type round struct {
 	lookAt   time.Time // when changes have settled; zero: there are none
 	greeting greeting
 	servers  []netip.AddrPort // of STUN, to ask; none: it cannot be found out
-	met      []netip.Addr     // the surrogate's addresses that the socket has sent to
+	met      []netip.Addr     // the surrogate's addresses that the socket has sent to from here
+	place    int              // counts the networks that the device was in: what was asked in one tells nothing of the next
 	mappings []portmap.Mapping
 	mapper   *portmap.Mapper // nil: none is wanted so far
 	found    chan finding
@@ -114,14 +115,6 @@ type round struct {
 	err      string
 	glanced  time.Time // when the last glance began
 	glanceAt time.Time // zero: nothing was found out that could have changed
-}
-
-// finding is a result of a discovery, or its end.
-type finding struct {
-	result discovery.Result
-	err    error
-	ended  bool
-	seen   netip.AddrPort // of a glance
 }
 
 // run watches the network until ctx ends. It returns up to 2 seconds later, when mapped ports are given back.
@@ -176,13 +169,15 @@ func (r *round) hear(now time.Time) {
 		r.lookAt = now.Add(settleTime)
 	}
 	if g := t.greeting; g.surrogate.IsValid() {
-		if !slices.Equal(g.stun, r.greeting.stun) || g.observed.Addr() != r.greeting.observed.Addr() {
-			r.move(now)
-		}
-		if a := g.surrogate.Addr(); !slices.Contains(r.met, a) {
-			r.met = append(r.met, a)
-		}
+		was := r.greeting
 		r.greeting = g
+		switch a := g.observed.Addr(); {
+		case a != was.observed.Addr() && a != r.result.Reflexive.Addr(): // a glance may have shown it before
+			r.leave(now)
+		case !slices.Equal(g.stun, was.stun):
+			r.lookout.stir(now)
+		}
+		r.meet()
 		r.servers = chooseServers(g.stun, g.surrogate, routed)
 	} else {
 		r.greeting.surrogate = netip.AddrPort{} // the rest is what the next one is compared with
@@ -205,18 +200,42 @@ func (r *round) lookAround(now time.Time) {
 	r.servers = chooseServers(r.greeting.stun, r.greeting.surrogate, routed)
 	six := len(r.servers) > 0 && r.servers[0].Addr().Is6()
 	if r.around.moved(was, six) {
-		r.move(now)
+		r.leave(now)
 	} else if soon := r.glanced.Add(glanceLeast); soon.Before(r.glanceAt) {
 		r.glanceAt = soon // a network may look like another from inside
 	}
 }
 
-// move notes that the device is elsewhere.
+// move notes that the device is elsewhere, or behind a router that is.
 func (r *round) move(now time.Time) {
+	r.place++
+	r.met = nil
+	r.meet()
 	r.lookout.stir(now)
 	if r.mapper != nil {
 		r.mapper.Check()
 	}
+}
+
+// leave notes that the device is elsewhere, where nothing is as it was found out.
+func (r *round) leave(now time.Time) {
+	r.result, r.checked, r.err, r.glanceAt = discovery.Result{}, time.Time{}, "", time.Time{}
+	r.move(now)
+}
+
+// maxMet is how many addresses of surrogates are remembered: one has few, and the socket's mappings to others end.
+const maxMet = 8
+
+// meet notes that the socket sends to the surrogate.
+func (r *round) meet() {
+	a := r.greeting.surrogate.Addr()
+	if !a.IsValid() || slices.Contains(r.met, a) {
+		return
+	}
+	if len(r.met) == maxMet {
+		r.met = r.met[1:]
+	}
+	r.met = append(r.met, a)
 }
 
 // mapPorts begins to ask the router for the peer port where there seems to be one: nobody is bothered where the device has a
@@ -236,82 +255,4 @@ func (r *round) mapPorts(ctx context.Context) {
 			r.log.Warn("no port mapping", "err", err)
 		}
 	})
-}
-
-func (r *round) canAsk() bool { return r.greeting.surrogate.IsValid() && len(r.servers) > 0 }
-
-// discover starts to find out what the network does, when that is due.
-func (r *round) discover(ctx context.Context, now time.Time) {
-	if !r.canAsk() || !r.lookout.isDue(now) {
-		return
-	}
-	if r.stop != nil {
-		r.stopping = true
-		r.stop() // and begin again when it has ended
-		return
-	}
-	r.lookout.begin(now)
-	asking, stop := context.WithCancel(ctx)
-	r.stop, r.stopping = stop, false
-	c := discovery.Config{
-		Servers: r.servers, Own: r.around.own, Met: slices.Clone(r.met), Log: r.log,
-		Works: true, // the control connection is on QUIC
-	}
-	tell := func(while context.Context, f finding) {
-		select {
-		case r.found <- f:
-		case <-while.Done():
-		}
-	}
-	r.tasks.Go(func() {
-		defer stop()
-		result, err := r.socket.discoverer.Discover(asking, c, func(first discovery.Result) { tell(asking, finding{result: first}) })
-		tell(ctx, finding{result: result, err: err, ended: true})
-	})
-}
-
-// note takes what was found out.
-func (r *round) note(now time.Time, f finding) {
-	if f.seen.IsValid() {
-		r.notice(now, f.seen)
-		return
-	}
-	if f.ended {
-		r.stop = nil
-		r.lookout.ended(now, f.err)
-	}
-	switch {
-	case errors.Is(f.err, context.Canceled):
-	case f.err != nil:
-		r.err = f.err.Error()
-		r.log.Debug("network not found out", "err", f.err)
-	default:
-		r.result, r.checked, r.err = f.result, now, ""
-		r.glanceAt = now.Add(glanceEvery)
-		if f.ended {
-			r.log.Debug("network found out", "datagrams", f.result.Datagrams, "lifetime", f.result.Behaviour.Lifetime.String())
-		}
-	}
-}
-
-// publish shows others what is known, and tells those who want to know if it has changed.
-func (r *round) publish() {
-	f := known{Reflexive: r.result.Reflexive, Checked: r.checked, Error: r.err}
-	f.Behaviour = judge(r.result, r.mappings)
-	seen := f.Reflexive
-	if !seen.IsValid() {
-		seen = r.greeting.observed
-	}
-	f.Candidates = candidates(r.around.hosts, r.socket.number, r.tcp, r.mappings, seen)
-	r.mu.Lock()
-	was := r.now
-	r.now = f
-	r.mu.Unlock()
-	if was.Behaviour == f.Behaviour && slices.Equal(was.Candidates, f.Candidates) {
-		return
-	}
-	if was.Behaviour.Sentence() != f.Behaviour.Sentence() {
-		r.log.Info("the device is "+f.Behaviour.Sentence(), "mapping", f.Behaviour.Mapping, "filtering", f.Behaviour.Filtering)
-	}
-	r.changed.set()
 }

@@ -19,7 +19,7 @@ func (r *round) glance(ctx context.Context, now time.Time) {
 		return
 	}
 	r.glanced, r.glanceAt = now, now.Add(glanceEvery)
-	server := r.servers[0]
+	server, place := r.servers[0], r.place
 	r.tasks.Go(func() {
 		seen, err := r.socket.discoverer.Reflexive(ctx, server)
 		if err != nil {
@@ -27,16 +27,17 @@ func (r *round) glance(ctx context.Context, now time.Time) {
 			return
 		}
 		select {
-		case r.found <- finding{seen: seen}:
+		case r.found <- finding{seen: seen, place: place}:
 		case <-ctx.Done():
 		}
 	})
 }
 
-// notice takes what a glance has shown.
+// notice takes what a glance has shown. Another address alone is most often the same router's: how it behaves is found out anew,
+// and told as it was until then.
 func (r *round) notice(now time.Time, seen netip.AddrPort) {
-	if seen.Addr() != r.result.Reflexive.Addr() {
-		r.log.Info("the device is seen elsewhere", "was", r.result.Reflexive, "is", seen)
+	if was := r.result.Reflexive; was.IsValid() && seen.Addr() != was.Addr() {
+		r.log.Info("the device is seen elsewhere", "was", was, "is", seen)
 		r.move(now)
 	}
 	r.result.Reflexive = seen
