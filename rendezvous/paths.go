@@ -26,6 +26,9 @@ func (r reach) Punch(d control.DeviceID, m control.Punch) { r.hub.Punch(d, m) }
 // Name is what people call the device.
 func (r reach) Name(d control.DeviceID) string { return r.Lookup(string(d)).Name }
 
+// Joined is when the device was enrolled; zero: that is not known.
+func (r reach) Joined(d control.DeviceID) time.Time { return (*r.known.Load())[string(d)].Created }
+
 // apiPaths is how a job's device stands to the others that hold the torrent, as the API shows it.
 func (j jobs) apiPaths(device string, infoHash [20]byte) []apiclient.Path {
 	paths := []apiclient.Path{}

@@ -32,7 +32,7 @@ func formatPathState(p apiclient.Path, now time.Time) string {
 	case p.State == "trying":
 		return "an attempt is under way"
 	case p.State == "connected":
-		return "connected without a punched path"
+		return "connected, by no attempt that is remembered"
 	case p.State == "hopeless":
 		return "no direct way between the two networks"
 	case p.State == "waiting" && p.Next.After(now):

@@ -21,6 +21,8 @@ type Sessions interface {
 	Punch(control.DeviceID, control.Punch)
 	// Name is the device's name, for people.
 	Name(control.DeviceID) string
+	// Joined is when the device was enrolled.
+	Joined(control.DeviceID) time.Time
 }
 
 // pace is the least time between two decisions: reports of many devices are looked at together.
@@ -50,7 +52,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		observed, rtt, ok := b.sessions.Line(who)
 		return line{netip.AddrPortFrom(observed.Addr().Unmap(), observed.Port()), rtt}, ok
 	}
-	b.core = newCore(time.Now(), func(p []byte) { rand.Read(p) }, look, b.sessions.Name)
+	b.core = newCore(time.Now(), func(p []byte) { rand.Read(p) }, look, b.sessions.Name, b.sessions.Joined)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time

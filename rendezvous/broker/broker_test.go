@@ -35,6 +35,8 @@ func (f *fakeSessions) Punch(d control.DeviceID, p control.Punch) {
 
 func (f *fakeSessions) Name(d control.DeviceID) string { return "the " + string(d) }
 
+func (f *fakeSessions) Joined(control.DeviceID) time.Time { return noon }
+
 func (f *fakeSessions) took(d control.DeviceID) []control.Punch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,7 +88,7 @@ func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
 // A surrogate has hundreds of devices on one torrent: decisions stay fast, and nobody gets more than its share.
 func TestACrowdIsNotTooMuch(t *testing.T) {
 	lines := map[id]line{}
-	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) })
+	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 	const crowd = 300
 	names := make([]id, crowd)
 	for i := range crowd {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	settling   = 5 * time.Second  // after the core began: attempts that another one has begun have ended by then
+	settling   = 5 * time.Second  // after the core began: attempts that one before it has begun have ended by then
 	networkFor = 10 * time.Second // how long a device that came may take to tell of its network
 	glance     = 5 * time.Second  // between looks at where devices are seen, while a pair waits
 	maxSilent  = 2                // attempts in a row of which a device tells nothing: then it knows nothing of them, and is asked seldom
@@ -31,6 +31,7 @@ type device struct {
 	id       id
 	online   bool
 	since    time.Time // when its session began
+	from     time.Time // no attempt before: it may have one that the core does not know
 	told     bool      // it has told its network in this session
 	network  nat.Network
 	line     line
@@ -62,6 +63,7 @@ type core struct {
 	random   func([]byte)               // fills in what nobody can guess
 	look     func(id) (l line, ok bool) // where a device is seen now, if it is connected
 	name     func(id) string
+	joined   func(id) time.Time
 	devices  map[id]*device
 	holders  map[torrent]map[id]*device
 	pairs    map[key]*pair
@@ -69,9 +71,9 @@ type core struct {
 	memory   memory
 }
 
-func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string) *core {
+func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string, joined func(id) time.Time) *core {
 	return &core{
-		began: now, random: random, look: look, name: name, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
+		began: now, random: random, look: look, name: name, joined: joined, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
 		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, memory: memory{},
 	}
 }
@@ -88,6 +90,10 @@ func (c *core) connected(now time.Time, who id, online bool) {
 	}
 	for t := range d.shares {
 		c.gone(who, t)
+	}
+	d.from = c.began.Add(settling)
+	if c.joined(who).After(c.began) {
+		d.from = now
 	}
 	d.online, d.since, d.told, d.silent, d.deaf = online, now, false, 0, time.Time{}
 	for _, p := range c.pairs {
@@ -185,9 +191,6 @@ func (c *core) poll(now time.Time) (orders []order) {
 			c.expire(now, p)
 		}
 	}
-	if now.Before(c.began.Add(settling)) {
-		return nil
-	}
 	for _, m := range c.matches(now) {
 		if c.free(&m) {
 			orders = append(orders, c.begin(now, &m)...)
@@ -214,8 +217,8 @@ func (c *core) wake(now time.Time) (at time.Time) {
 	for _, holders := range c.holders {
 		if len(holders) > 1 {
 			sooner(now.Add(glance))
-			sooner(c.began.Add(settling))
 			for _, d := range holders {
+				sooner(d.from)
 				sooner(d.since.Add(networkFor))
 			}
 		}

@@ -13,7 +13,8 @@
 //
 // # When
 //
-//   - A device takes part once it has told what it sits behind, or 10 s after it came.
+//   - A device takes part once it has told what it sits behind, or 10 s after it came; one that joined before the surrogate began,
+//     not in its first 5 s, as attempts of before may be under way.
 //   - It has at most 2 attempts at once, of which at most one opens many sockets, and at most 16 paths.
 //   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes. Where
 //     ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.

@@ -23,7 +23,7 @@ func FuzzCore(f *testing.F) {
 				seed++
 				b[i] = seed
 			}
-		}, func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) })
+		}, func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 		var names [][8]byte
 		hosts := []netip.Addr{
 			netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("192.168.1.3"),

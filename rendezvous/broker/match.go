@@ -117,7 +117,7 @@ func (c *core) anew(now time.Time, m *match) {
 
 // ready reports whether the device can take part: what it sits behind is known, or will not be.
 func (d *device) ready(now time.Time) bool {
-	return d.online && (d.told || !now.Before(d.since.Add(networkFor))) && !now.Before(d.deaf) && d.line.observed.IsValid()
+	return d.online && !now.Before(d.from) && (d.told || !now.Before(d.since.Add(networkFor))) && !now.Before(d.deaf) && d.line.observed.IsValid()
 }
 
 // room reports whether the device can have one attempt more.

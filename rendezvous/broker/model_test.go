@@ -82,8 +82,11 @@ func (m *model) newCore() *core {
 	return newCore(m.now, fill, func(who id) (line, bool) {
 		a := m.agent(who)
 		return line{a.at(), time.Duration(10+a.host) * time.Millisecond}, a.session != 0
-	}, func(who id) string { return string(who) })
+	}, func(who id) string { return string(who) }, before)
 }
+
+// before is when devices joined: before the core began.
+func before(id) time.Time { return noon.Add(-time.Hour) }
 
 func (m *model) agent(who id) *agent {
 	i := slices.IndexFunc(m.agents, func(a *agent) bool { return a.id == who })

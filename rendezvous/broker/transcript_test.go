@@ -16,8 +16,9 @@ import (
 // TestTranscripts plays the commands of each transcript on one core and prints what it asks the devices for. Times are since
 // the core began; attempts and keys are counted.
 //
-//	device NAME at=ADDRESS [rtt=D] [nat=KIND] [quiet] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
-//	                          comes, or tells its network again: cone, restricted, counted, random, blocked; quiet: it tells nothing
+//	device NAME at=ADDRESS [rtt=D] [nat=KIND] [quiet] [new] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
+//	                          comes, or tells its network again: cone, restricted, counted, random, blocked; quiet: it tells nothing;
+//	                          new: it has just joined
 //	moved NAME ADDRESS        is seen elsewhere
 //	away NAME                 its session ends
 //	has NAME TORRENT [all] [peer=ADDRESS...]   reports a torrent, a letter
@@ -27,7 +28,7 @@ import (
 //	routes NAME TORRENT
 func TestTranscripts(t *testing.T) {
 	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
-		s := &script{t: t, now: noon, lines: map[id]line{}}
+		s := &script{t: t, now: noon, lines: map[id]line{}, joined: map[id]time.Time{}}
 		count := byte(0)
 		s.c = newCore(noon, func(b []byte) {
 			clear(b)
@@ -35,7 +36,7 @@ func TestTranscripts(t *testing.T) {
 				count++
 				b[0] = count
 			}
-		}, func(who id) (line, bool) { l, ok := s.lines[who]; return l, ok }, func(who id) string { return string(who) })
+		}, func(who id) (line, bool) { l, ok := s.lines[who]; return l, ok }, func(who id) string { return string(who) }, func(who id) time.Time { return s.joined[who] })
 		return func(words []string) string {
 			s.out.Reset()
 			s.command(words[0], words[1:])
@@ -45,12 +46,13 @@ func TestTranscripts(t *testing.T) {
 }
 
 type script struct {
-	t     *testing.T
-	now   time.Time
-	c     *core
-	lines map[id]line
-	names [][8]byte
-	out   strings.Builder
+	t      *testing.T
+	now    time.Time
+	c      *core
+	lines  map[id]line
+	joined map[id]time.Time
+	names  [][8]byte
+	out    strings.Builder
 }
 
 func (s *script) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
@@ -121,6 +123,8 @@ func (s *script) device(who id, args []string) {
 			n.Behaviour = behaviours[value]
 		case "quiet":
 			quiet = true
+		case "new":
+			s.joined[who] = s.now
 		default:
 			n.Candidates = append(n.Candidates, nat.Candidate{Kind: kinds[key], Addr: netip.MustParseAddrPort(value)})
 		}
