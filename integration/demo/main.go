@@ -1,8 +1,9 @@
 //go:build linux
 
-// Command demo shows the main job in networks of its own: a surrogate, a
-// tracker, a Transmission seeder and an agent; a magnet is downloaded and every
-// file compared. It needs no internet and no root, and leaves nothing behind.
+// Command demo shows the main job in networks of its own: a surrogate and two
+// homes behind NATs, with an agent in each. One has the content, the other gets
+// it by a magnet over a path that is punched through both NATs, and every file is
+// compared. It needs no internet and no root, and leaves nothing behind.
 package main
 
 import (
@@ -48,11 +49,11 @@ const ready = "SIMPLEBIT_DEMO_READY"
 
 // prepare makes sure that the machine has what the demo runs.
 func prepare(install bool) error {
-	needs := []string{"ip", "nsenter", programs.Opentracker, programs.TransmissionDaemon}
+	needs := []string{"ip", "nsenter", programs.Nft}
 	err := programs.Missing(needs...)
 	if err != nil && install {
-		args := []string{"install", "-y", "-qq", "--no-install-recommends", "iproute2", "util-linux", "opentracker", "transmission-daemon"}
-		fmt.Println("installing opentracker and transmission-daemon with apt-get")
+		args := []string{"install", "-y", "-qq", "--no-install-recommends", "iproute2", "util-linux", "nftables"}
+		fmt.Println("installing nftables and iproute2 with apt-get")
 		for _, a := range [][]string{{"update", "-qq"}, args} {
 			cmd := exec.Command("apt-get", a...)
 			cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")

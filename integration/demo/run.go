@@ -5,11 +5,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,17 +25,17 @@ import (
 	"simplebit/rendezvous/apiclient"
 )
 
-// device is the agent's name.
-const device = "attic"
+// The agents' names.
+const (
+	seeder  = "cellar"
+	leecher = "attic"
+)
 
 // stage is what is running.
 type stage struct {
 	dir       string
-	tracker   *programs.Tracker
-	seeder    *programs.Transmission
 	surrogate *programs.Surrogate
-	agent     *programs.Agent
-	home      *natlab.Host // the agent's
+	agents    map[string]*programs.Agent
 	public    *natlab.Host // the surrogate's
 	content   string       // the folder that is shared
 	magnet    string
@@ -59,7 +63,7 @@ func run(ctx context.Context, bin string) error {
 	if err != nil {
 		return fmt.Errorf("go env GOROOT: %w", err)
 	}
-	s := &stage{dir: dir, content: filepath.Join(strings.TrimSpace(string(goroot)), "src")}
+	s := &stage{dir: dir, agents: map[string]*programs.Agent{}, content: filepath.Join(strings.TrimSpace(string(goroot)), "src")}
 	if err := s.set(ctx, lab, bin); err != nil {
 		return err
 	}
@@ -68,107 +72,114 @@ func run(ctx context.Context, bin string) error {
 
 // set starts everybody and tells where they are.
 func (s *stage) set(ctx context.Context, lab *natlab.Lab, bin string) (err error) {
-	hosts := map[string]*natlab.Host{}
-	for _, name := range []string{"tracker", "seeder", "surrogate", device} {
-		if hosts[name], err = lab.Host(name); err != nil {
-			return err
-		}
-	}
-	s.home, s.public = hosts[device], hosts["surrogate"]
-	fmt.Println("In network namespaces of their own, each on a network behind one router:")
-	if s.tracker, err = programs.StartTracker(ctx, programs.TrackerConfig{Host: hosts["tracker"], Dir: filepath.Join(s.dir, "t")}); err != nil {
+	if s.public, err = lab.Host("surrogate"); err != nil {
 		return err
 	}
-	row("tracker", "opentracker", hosts["tracker"], "")
-	if s.seeder, err = programs.StartTransmission(ctx, programs.Config{Host: hosts["seeder"], Dir: filepath.Join(s.dir, "seeder")}); err != nil {
-		return err
-	}
-	torrent, err := s.share(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.seeder.Seed(ctx, torrent, filepath.Dir(s.content)); err != nil {
-		return err
-	}
-	row("seeder", "Transmission 3.00", hosts["seeder"], fmt.Sprintf("%s: %d files, %.1f MiB", s.content, s.files, mib(s.bytes)))
+	fmt.Println("In network namespaces of their own, on an internet of one router:")
 	if s.surrogate, err = programs.StartSurrogate(ctx, programs.OursConfig{Host: s.public, Bin: bin, Dir: filepath.Join(s.dir, "s")}); err != nil {
 		return err
 	}
-	row("surrogate", "rendezvous", s.public, "")
-	s.agent, err = programs.StartAgent(ctx, programs.OursConfig{Host: s.home, Bin: bin, Dir: filepath.Join(s.dir, "a"), Home: s.surrogate})
-	if err != nil {
-		return err
+	row("surrogate", "rendezvous", s.public, "public")
+	for _, name := range []string{seeder, leecher} {
+		router, err := lab.Router(name+"-nat", natlab.RouterConfig{Kind: natlab.PortRestricted})
+		if err != nil {
+			return err
+		}
+		h, err := router.Host(name)
+		if err != nil {
+			return err
+		}
+		s.agents[name], err = programs.StartAgent(ctx, programs.OursConfig{Host: h, Bin: bin, Dir: filepath.Join(s.dir, name), Home: s.surrogate})
+		if err != nil {
+			return err
+		}
+		row(name, "edgeagent", h, fmt.Sprintf("joined by invite, behind a %s NAT at %s", router.Kind(), router.External()))
 	}
-	row("agent", "edgeagent", s.home, "joined by invite as "+device)
-	return nil
+	return s.share(ctx)
 }
 
 func row(role, program string, h *natlab.Host, note string) {
-	fmt.Printf("  %-10s %-18s %-12s %s\n", role, program, h.Addr(), note)
+	fmt.Printf("  %-10s %-11s %-13s %s\n", role, program, h.Addr(), note)
 }
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// share makes the torrent and has the tracker allow it.
-func (s *stage) share(ctx context.Context) (file string, err error) {
+// share puts the content on the first device, and has that check and seed it. The torrent names no tracker.
+func (s *stage) share(ctx context.Context) error {
 	info := metainfo.Info{PieceLength: 256 << 10}
 	if err := info.BuildFromFilePath(s.content); err != nil {
-		return "", err
+		return err
 	}
 	s.files, s.bytes = len(info.Files), info.TotalLength()
-	mi := metainfo.MetaInfo{Announce: s.tracker.URL()}
+	var mi metainfo.MetaInfo
+	var err error
 	if mi.InfoBytes, err = bencode.Marshal(info); err != nil {
-		return "", err
+		return err
 	}
-	hash := mi.HashInfoBytes()
-	s.magnet = programs.Torrent{Name: info.Name, InfoHash: hash}.Magnet(s.tracker.URL())
+	s.magnet = programs.Torrent{Name: info.Name, InfoHash: mi.HashInfoBytes()}.Magnet()
 	var b bytes.Buffer
 	if err := mi.Write(&b); err != nil {
-		return "", err
+		return err
 	}
-	file = filepath.Join(s.dir, "src.torrent")
-	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
-		return "", err
+	fmt.Printf("\n%s gets a copy of %s: %d files, %.1f MiB. There is no tracker, and nobody else has it.\n", seeder, s.content, s.files, mib(s.bytes))
+	if err := os.CopyFS(filepath.Join(s.agents[seeder].Downloads(), info.Name), os.DirFS(s.content)); err != nil {
+		return err
 	}
-	return file, s.tracker.Allow(ctx, hash)
+	j, err := s.surrogate.API().Add(ctx, apiclient.NewJob{Torrent: b.Bytes(), Target: "device:" + seeder})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	_, err = s.surrogate.WaitJob(ctx, j.ID, "seed what is there", func(j apiclient.Job) bool { return j.State == apiclient.StateSeeding })
+	return err
 }
 
 // play adds the magnet as a person would, and compares what came.
 func (s *stage) play(ctx context.Context, bin string) error {
-	if err := s.tracker.Await(ctx, s.hash(), 1, 0); err != nil {
+	meter, err := newMeter(ctx, s.agents[leecher].Host(), s.public.Addr())
+	if err != nil {
 		return err
 	}
-	fmt.Printf("\n$ simplebit add '%s' --to device:%s --watch\n", s.magnet, device)
-	cmd := s.public.Command(ctx, filepath.Join(bin, "simplebit"), "add", s.magnet, "--to", "device:"+device, "--watch")
-	cmd.Env = append(os.Environ(), "SIMPLEBIT_TOKEN_FILE="+s.surrogate.TokenFile())
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	fmt.Printf("\n$ simplebit add '%s' --to device:%s --watch\n", s.magnet, leecher)
 	watching, stop := context.WithCancel(ctx)
 	noted := make(chan timeline, 1)
 	go func() { noted <- watch(watching, s.surrogate.API()) }()
-	err := cmd.Run()
+	err = s.simplebit(ctx, bin, "add", s.magnet, "--to", "device:"+leecher, "--watch")
 	stop()
+	t := <-noted
 	if err != nil {
-		return fmt.Errorf("simplebit add: %w", err)
+		return err
 	}
-	(<-noted).print(s.bytes)
+	if t.path == nil {
+		return errors.New("no peer was seen")
+	}
+	t.print(s.bytes)
+	control, err := meter(ctx)
+	if err != nil {
+		return err
+	}
 	if err := s.compare(); err != nil {
 		return err
 	}
 	fmt.Printf("%d files compared byte by byte: all identical\n", s.files)
-	return s.summary(ctx)
+	return s.summary(control)
 }
 
-func (s *stage) hash() [20]byte {
-	m, err := metainfo.ParseMagnetUri(s.magnet)
-	if err != nil {
-		panic(err) // it is our own
+// simplebit runs a command line on the surrogate's host.
+func (s *stage) simplebit(ctx context.Context, bin string, args ...string) error {
+	cmd := s.public.Command(ctx, filepath.Join(bin, "simplebit"), args...)
+	cmd.Env = append(os.Environ(), "SIMPLEBIT_TOKEN_FILE="+s.surrogate.TokenFile())
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("simplebit %s: %w", args[0], err)
 	}
-	return m.InfoHash
+	return nil
 }
 
 // compare reads every file of both folders.
 func (s *stage) compare() error {
-	got := filepath.Join(s.agent.Downloads(), filepath.Base(s.content))
+	got := filepath.Join(s.agents[leecher].Downloads(), filepath.Base(s.content))
 	seen := 0
 	err := filepath.WalkDir(s.content, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -195,48 +206,62 @@ func (s *stage) compare() error {
 	return err
 }
 
-// timeline is when a job reached what, from the start of the command.
-type timeline struct{ metadata, first, complete time.Duration }
+// timeline is when a job reached what, from the start of the command, and by which peer.
+type timeline struct {
+	metadata, first, complete time.Duration
+	path                      *apiclient.Peer
+	explained                 []apiclient.Path
+}
 
-// watch notes when the only job gets on, until ctx ends.
+// watch notes how the second device's job gets on, until ctx ends.
 func watch(ctx context.Context, api *apiclient.Client) (t timeline) {
 	start := time.Now()
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		jobs, err := api.Jobs(ctx)
 		now := time.Since(start)
-		if err == nil && len(jobs) == 1 {
-			j := jobs[0]
-			if t.metadata == 0 && j.State != apiclient.StateMetadata {
-				t.metadata = now
-			}
-			if t.first == 0 && j.Have > 0 {
-				t.first = now
-			}
-			if t.complete == 0 && j.State == apiclient.StateSeeding {
-				t.complete = now
+		i := slices.IndexFunc(jobs, func(j apiclient.Job) bool { return j.Target == "device:"+leecher })
+		if err != nil || i < 0 {
+			continue
+		}
+		j := jobs[i]
+		if t.metadata == 0 && j.State != apiclient.StateMetadata {
+			t.metadata = now
+		}
+		if t.path == nil && len(j.Peers) > 0 {
+			t.path = &j.Peers[0]
+			if shown, err := api.Job(ctx, j.ID); err == nil {
+				t.explained = shown.Paths
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		if t.first == 0 && (j.Have > 0 || len(j.Peers) > 0 && j.Peers[0].Down > 0) {
+			t.first = now
+		}
+		if t.complete == 0 && j.State == apiclient.StateSeeding {
+			t.complete = now
+		}
 	}
 	return t
 }
 
 func (t timeline) print(bytes int64) {
 	transfer := t.complete - t.first
-	fmt.Printf("\nmetadata after %.1f s, first piece after %.1f s (Transmission answers metadata requests in batches and lets\n", t.metadata.Seconds(), t.first.Seconds())
-	fmt.Printf("a new peer wait for up to 10 s), everything after %.1f s: %.1f MiB in %.1f s, %.1f MiB/s\n", t.complete.Seconds(), mib(bytes), transfer.Seconds(), mib(bytes)/transfer.Seconds())
+	p := t.path
+	fmt.Printf("\npath: %s, over %s, to %s (%s)\n", p.Path, p.Transport, p.Addr, p.Client)
+	for _, x := range t.explained {
+		for _, a := range x.Attempts {
+			fmt.Printf("attempt with %s: %s after %d ms by %s, since %s\n", x.Device, a.Outcome, a.Took, a.Method, a.Why)
+			for _, try := range a.Tries {
+				fmt.Printf("  %s (%s): %d datagrams, answered after %d ms\n", try.Addr, try.Kind, try.Datagrams, try.Answered)
+			}
+		}
+	}
+	fmt.Printf("first block %.1f s after the magnet, everything after %.1f s: %.1f MiB in %.1f s, %.1f MiB/s\n",
+		t.first.Seconds(), t.complete.Seconds(), mib(bytes), transfer.Seconds(), mib(bytes)/transfer.Seconds())
 }
 
-// summary prints what the job and the device's line say.
-func (s *stage) summary(ctx context.Context) error {
-	jobs, err := s.surrogate.API().Jobs(ctx)
-	if err != nil {
-		return err
-	}
-	for _, j := range jobs {
-		printPeers(j)
-	}
-	usage, err := s.agent.Usage()
+// summary prints what the device and the surrogate's line say.
+func (s *stage) summary(control int64) error {
+	usage, err := s.agents[leecher].Usage()
 	if err != nil {
 		return err
 	}
@@ -244,13 +269,45 @@ func (s *stage) summary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("the agent used %.2f s of CPU and at most %.1f MiB of memory\n", usage.CPU.Seconds(), mib(usage.PeakRSS))
-	fmt.Printf("the surrogate's line carried %.2f MiB in all: metadata, file list, control; the content went past it\n", mib(line.RxBytes+line.TxBytes))
+	fmt.Printf("the device exchanged %.2f MiB with the surrogate: file list, piece hashes, control\n", mib(control))
+	fmt.Printf("its agent used %.2f s of CPU and at most %.1f MiB of memory\n", usage.CPU.Seconds(), mib(usage.PeakRSS))
+	fmt.Printf("the surrogate's line carried %.2f MiB in all; the content went past it\n", mib(line.RxBytes+line.TxBytes))
 	return nil
 }
 
-func printPeers(j apiclient.Job) {
-	for _, p := range j.Peers {
-		fmt.Printf("peer %s, %s: %s over %s\n", p.Addr, p.Client, p.Path, p.Transport)
+// newMeter counts the bytes of IP packets between a host and an address from now on, by nft on the host.
+func newMeter(ctx context.Context, h *natlab.Host, far netip.Addr) (read func(context.Context) (int64, error), err error) {
+	nft := func(ctx context.Context, in string, args ...string) ([]byte, error) {
+		cmd := h.Command(ctx, programs.Nft, args...)
+		cmd.Stdin = strings.NewReader(in)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("nft: %w: %s", err, out)
+		}
+		return out, nil
 	}
+	rules := fmt.Sprintf(`table ip demo {
+	counter carried {}
+	chain in { type filter hook input priority 0; ip saddr %[1]s counter name "carried"; }
+	chain out { type filter hook output priority 0; ip daddr %[1]s counter name "carried"; }
+}`, far)
+	if _, err := nft(ctx, rules, "-f", "-"); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (n int64, err error) {
+		out, err := nft(ctx, "", "-j", "list", "counters")
+		if err != nil {
+			return 0, err
+		}
+		var list struct {
+			Nftables []struct{ Counter struct{ Bytes int64 } }
+		}
+		if err := json.Unmarshal(out, &list); err != nil {
+			return 0, fmt.Errorf("nft: %w", err)
+		}
+		for _, x := range list.Nftables {
+			n += x.Counter.Bytes
+		}
+		return n, nil
+	}, nil
 }
