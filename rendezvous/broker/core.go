@@ -42,6 +42,7 @@ type device struct {
 	wide     int       // of those, with many sockets
 	paths    int       // that are kept
 	pairs    int       // that remember it
+	words    int       // that only it has said
 }
 
 // share is a torrent on a device that takes part in its swarm.
@@ -68,13 +69,14 @@ type core struct {
 	holders  map[torrent]map[id]*device
 	pairs    map[key]*pair
 	attempts map[[8]byte]*pair
+	words    map[[8]byte]word // of one device so far
 	memory   memory
 }
 
 func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string, joined func(id) time.Time) *core {
 	return &core{
 		began: now, random: random, look: look, name: name, joined: joined, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
-		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, memory: memory{},
+		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, words: map[[8]byte]word{}, memory: memory{},
 	}
 }
 
@@ -96,6 +98,11 @@ func (c *core) connected(now time.Time, who id, online bool) {
 		d.from = now
 	}
 	d.online, d.since, d.told, d.silent, d.deaf = online, now, false, 0, time.Time{}
+	for name, w := range c.words {
+		if w.who == who {
+			c.forget(name)
+		}
+	}
 	for _, p := range c.pairs {
 		if p.has(who) {
 			p.doubtful(now)

@@ -9,7 +9,8 @@
 //	                            now, where devices are seen
 //
 // The core does no I/O and is told the time. Nothing depends on a message having arrived: an attempt that nobody tells of
-// ends by itself. Of one pair of devices there is never more than one attempt.
+// ends by itself. Of one pair of devices there is never more than one attempt. A path that was made before the surrogate began is
+// known again when both devices tell of it.
 //
 // # When
 //

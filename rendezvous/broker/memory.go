@@ -64,6 +64,9 @@ type memory map[memoKey]memo
 
 // worked takes that an attempt led to a path, by the word of both devices.
 func (m memory) worked(now time.Time, a *attempt) {
+	if a.memo == (memoKey{}) {
+		return // adopted: nobody knows how it worked
+	}
 	if len(m) >= maxMemory {
 		m.forget(now)
 	}

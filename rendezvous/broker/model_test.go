@@ -431,7 +431,14 @@ func (c *core) audit() error {
 	if names != len(c.attempts) {
 		return fmt.Errorf("%d attempts, %d names", names, len(c.attempts))
 	}
+	words := map[id]int{}
+	for _, w := range c.words {
+		words[w.who]++
+	}
 	for who, d := range c.devices {
+		if d.words != words[who] || d.words > maxPaths {
+			return fmt.Errorf("%s has %d words on its account, %d in all", who, d.words, words[who])
+		}
 		if d.attempts != attempts[who] || d.wide != many[who] || d.paths != paths[who] || d.pairs != pairs[who] {
 			return fmt.Errorf("%s has %d attempts, %d wide, %d paths, %d pairs on its account", who, d.attempts, d.wide, d.paths, d.pairs)
 		}

@@ -112,7 +112,11 @@ func (a *attempt) fresh() bool { return a.methods[0] == punch.Guess || a.methods
 // punched takes what a device says of an attempt.
 func (c *core) punched(now time.Time, who id, m control.Punched) {
 	p := c.attempts[m.Attempt]
-	if p == nil || !p.has(who) {
+	if p == nil {
+		c.adopt(now, who, m)
+		return
+	}
+	if !p.has(who) {
 		return
 	}
 	a, side := p.attempt, p.side(who)

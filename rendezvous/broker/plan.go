@@ -21,10 +21,7 @@ const (
 func (c *core) begin(now time.Time, m *match) []order {
 	p := m.pair
 	if p == nil {
-		p = &pair{key: key{m.a.id, m.b.id}}
-		c.pairs[p.key] = p
-		m.a.pairs++
-		m.b.pairs++
+		p = c.pair(m.a, m.b)
 	}
 	if p.attempt != nil { // a path, for other torrents
 		p.attempt.outcome = Replaced

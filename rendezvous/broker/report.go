@@ -104,6 +104,8 @@ func (c *core) route(now time.Time, d, e *device, p *pair, t torrent) Route {
 		r.State = Trying
 	case c.linked(d, e, t):
 		r.State = Linked
+	case !d.line.observed.IsValid() || !e.line.observed.IsValid():
+		// They have just come.
 	case m[0] == punch.Hopeless || m[1] == punch.Hopeless:
 		r.State = Hopeless
 	case p != nil && now.Before(p.next):
