@@ -277,33 +277,37 @@ func TestALyingUPnPGatewayIsNotBelieved(t *testing.T) {
 }
 
 func TestOnlyPermanentLeasesAreLookedAfterAndRemoved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fake{t: t, ssdp: located("192.168.1.1:1900", "http://192.168.1.1:5000/root.xml")}
-		var actions []string
-		f.web = func(c net.Conn, _ string) {
-			b := make([]byte, 4<<10)
-			n, _ := c.Read(b)
-			request := string(b[:n])
-			answer := ok + service("", "/ctl") + "<NewExternalIPAddress>198.18.1.2</NewExternalIPAddress>"
-			if strings.Contains(request, "<NewLeaseDuration>7200<") {
-				answer = "HTTP/1.1 500 No\r\n\r\n<errorCode>725</errorCode>"
-			}
-			if _, name, found := strings.Cut(request, "Connection:1#"); found {
-				name, _, _ = strings.Cut(name, "\"")
-				actions = append(actions, name)
-			}
-			io.WriteString(c, answer)
-		}
-		left, exit := f.runFor(30 * time.Minute)
-		want := Mapping{Port{UDP, 6882}, netip.MustParseAddrPort("198.18.1.2:6882"), 0, "upnp"}
-		if len(left) != 1 || left[0] != want || exit != 0 {
-			t.Errorf("%v, %v to end", left, exit)
-		}
-		got := strings.Join(actions, " ")
-		if got != "GetExternalIPAddress GetExternalIPAddress AddPortMapping AddPortMapping DeletePortMapping" {
-			t.Errorf("%s", got)
-		}
-	})
+	for code, why := range map[string]string{"725": "IGD:1", "402": "an older one", "501": "another"} {
+		t.Run(why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{t: t, ssdp: located("192.168.1.1:1900", "http://192.168.1.1:5000/root.xml")}
+				var actions []string
+				f.web = func(c net.Conn, _ string) {
+					b := make([]byte, 4<<10)
+					n, _ := c.Read(b)
+					request := string(b[:n])
+					answer := ok + service("", "/ctl") + "<NewExternalIPAddress>198.18.1.2</NewExternalIPAddress>"
+					if strings.Contains(request, "<NewLeaseDuration>7200<") {
+						answer = "HTTP/1.1 500 No\r\n\r\n<errorCode>" + code + "</errorCode>"
+					}
+					if _, name, found := strings.Cut(request, "Connection:1#"); found {
+						name, _, _ = strings.Cut(name, "\"")
+						actions = append(actions, name)
+					}
+					io.WriteString(c, answer)
+				}
+				left, exit := f.runFor(30 * time.Minute)
+				want := Mapping{Port{UDP, 6882}, netip.MustParseAddrPort("198.18.1.2:6882"), 0, "upnp"}
+				if len(left) != 1 || left[0] != want || exit != 0 {
+					t.Errorf("%v, %v to end", left, exit)
+				}
+				got := strings.Join(actions, " ")
+				if got != "GetExternalIPAddress GetExternalIPAddress AddPortMapping AddPortMapping DeletePortMapping" {
+					t.Errorf("%s", got)
+				}
+			})
+		})
+	}
 }
 
 func TestPortsThatCannotBeAreRefused(t *testing.T) {

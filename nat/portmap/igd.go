@@ -114,9 +114,17 @@ func soapProtocol(p Port) string { return strings.ToUpper(p.Protocol.String()) }
 
 // UPnP errors that something can be done about (WANIPConnection section 2.4.16).
 const (
+	upnpInvalid       = 402 // arguments
+	upnpFailed        = 501
 	upnpConflict      = 718 // another device has the external port
 	upnpOnlyPermanent = 725 // leases without end only
 )
+
+// mayTakePermanent reports whether a lease without end may be granted where one with an end was not: routers that are older
+// than the code for it refuse the argument, or fail.
+func (e *resultError) mayTakePermanent() bool {
+	return e.code == upnpOnlyPermanent || e.code == upnpInvalid || e.code == upnpFailed
+}
 
 // parseSOAP reads the answer to an action: the value of one element ("" if the action returns nothing), or what was refused.
 func parseSOAP(status int, b []byte, element string) (string, error) {

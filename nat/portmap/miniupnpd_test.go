@@ -1,6 +1,7 @@
 package portmap
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -73,12 +74,7 @@ func (h *home) reach(external, internal netip.AddrPort) {
 		h.t.Fatal(err)
 	}
 	defer u.Close()
-	u.Write([]byte("hello"))
-	buf := make([]byte, 16)
-	pc.SetDeadline(time.Now().Add(5 * time.Second))
-	if n, from, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "hello" || from.String() != u.LocalAddr().String() {
-		h.t.Errorf("UDP: %q from %v, %v", buf[:n], from, err)
-	}
+	h.datagram(u, pc)
 	c, err := h.outside.DialContext(h.t.Context(), "tcp", external.String())
 	if err != nil {
 		h.t.Errorf("TCP: %v", err)
@@ -92,6 +88,25 @@ func (h *home) reach(external, internal netip.AddrPort) {
 		return
 	}
 	in.Close()
+}
+
+// datagram sends a datagram until it arrives: the gateway's daemon adds the rule that lets it in after the one that shows.
+func (h *home) datagram(from net.Conn, to net.PacketConn) {
+	h.t.Helper()
+	buf := make([]byte, 16)
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		// An ICMP message that the one before met is reported here.
+		_, _ = from.Write([]byte("hello"))
+		to.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		n, seen, err := to.ReadFrom(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) {
+			continue
+		}
+		if err != nil || string(buf[:n]) != "hello" || seen.String() != from.LocalAddr().String() {
+			h.t.Errorf("UDP: %q from %v, %v", buf[:n], seen, err)
+		}
+		return
+	}
 }
 
 func TestWhatAnotherDeviceHasIsMappedElsewhere(t *testing.T) {

@@ -211,6 +211,9 @@ func (s *schedule) done(now time.Time, a action, o outcome) {
 	case ask:
 		p := s.port(a.port)
 		p.asking = false
+		if errors.Is(o.err, errMoved) {
+			return // it tells nothing of the gateway that there is now
+		}
 		if o.err == nil {
 			o.err = o.acceptable(s.ipv6)
 			m.err = o.err

@@ -17,7 +17,7 @@ import (
 //	want [ipv6] PORT …                        begins; the lease asked for is 2 hours
 //	found METHOD [epoch=N]                    a search ends
 //	absent METHOD
-//	elsewhere METHOD                          it was of another gateway
+//	elsewhere METHOD|PORT                     it was of another gateway
 //	grant PORT EXTERNAL LIFETIME [epoch=N]    a request ends
 //	refuse PORT
 //	removed PORT

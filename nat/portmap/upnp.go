@@ -136,7 +136,7 @@ func (g *gate) addPortMapping(ctx context.Context, a action, at wanService) (uin
 			return external, lifetime, nil
 		case !errors.As(err, &refused):
 			return 0, 0, err
-		case refused.code == upnpOnlyPermanent && lifetime != 0:
+		case refused.mayTakePermanent() && lifetime != 0:
 			lifetime = 0
 		case refused.code == upnpConflict:
 			external = uint16(1024 + rand.IntN(1<<16-1024))
