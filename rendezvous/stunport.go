@@ -65,18 +65,25 @@ func newSTUNPort(conn *net.UDPConn, shared bool) (p *stunPort, err error) {
 // maxSTUN is a byte more than a question that is answered can have.
 const maxSTUN = 2048 + 1
 
+// maxSTUNFailures is how often receiving may fail in a row before the socket counts as broken.
+const maxSTUNFailures = 100
+
 // read answers what arrives until the socket is closed.
 func (p *stunPort) read() error {
 	b, controls := make([]byte, maxSTUN), make([]byte, 128)
-	for {
+	for failures := 0; ; {
 		n, c, _, from, err := p.conn.ReadMsgUDPAddrPort(b, controls)
 		switch {
 		case err == nil:
+			failures = 0
 			p.answer(time.Now(), from, b[:n], controls[:c])
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		default:
-			return fmt.Errorf("STUN at port %d: %w", p.bound.Port(), err)
+			// Some are of somebody's answer that met an ICMP message, or of memory that is short for a moment.
+			if failures++; failures > maxSTUNFailures {
+				return fmt.Errorf("STUN at port %d: %w", p.bound.Port(), err)
+			}
 		}
 	}
 }
