@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/nat/stun"
 	"simplebit/nat/udpmux"
 )
 
@@ -86,5 +87,27 @@ func TestAServerThatDoesNotAnswerKeepsNobodyListening(t *testing.T) {
 	defer stop()
 	if a, err := d.Reflexive(ctx, silent(t)); err == nil || len(d.ears) != 0 {
 		t.Errorf("%s, %v, %d listening", a, err, len(d.ears))
+	}
+}
+
+func TestAServerThatDoesNotAnswerIsAskedTwice(t *testing.T) {
+	d := loopback(t)
+	server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if a, err := d.Reflexive(t.Context(), server.LocalAddr().(*net.UDPAddr).AddrPort()); !errors.Is(err, stun.ErrNoAnswer) {
+		t.Errorf("%s, %v", a, err)
+	}
+	asked := 0
+	for b := make([]byte, 100); ; asked++ {
+		server.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // all were sent
+		if _, _, err := server.ReadFromUDPAddrPort(b); err != nil {
+			break
+		}
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
 	}
 }

@@ -126,10 +126,14 @@ func (d *Discoverer) Discover(ctx context.Context, c Config, first func(Result))
 	return r.loop(ctx, first)
 }
 
-// Reflexive asks one server, which Discover has asked before, where it sees the main socket now. It may run beside Discover.
+// glance asks twice: whoever wants to know asks again after some time anyway.
+var glance = stun.Profile{First: 500 * time.Millisecond, Longest: 500 * time.Millisecond, Last: 1500 * time.Millisecond, Tries: 2}
+
+// Reflexive asks one server, which Discover has asked before, where it sees the main socket now: with one datagram, or two
+// where the first one is not answered within half a second; it gives up after 2 s. It may run beside Discover.
 func (d *Discoverer) Reflexive(ctx context.Context, server netip.AddrPort) (netip.AddrPort, error) {
 	main := d.set.Main()
-	client := stun.NewClient(main, stun.Quick)
+	client := stun.NewClient(main, glance)
 	deafen := d.listen(main, func(now time.Time, from netip.AddrPort, b []byte) { client.Receive(now, from, b) })
 	defer deafen()
 	r, err := client.Binding(ctx, server, stun.Options{})
