@@ -121,6 +121,41 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 	}
 }
 
+// A device that stays for weeks meets many that come and go: what is remembered of them makes way.
+func TestDevicesThatAreGoneMakeWay(t *testing.T) {
+	lines := map[id]line{}
+	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
+	now := noon.Add(settling)
+	come := func(who id, host byte) {
+		lines[who] = line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, host}), 6882), 0}
+		c.connected(now, who, true)
+		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
+		c.progress(now, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
+	}
+	come("stays", 1)
+	for i := range 3 * maxPairs {
+		who := id([]byte{'g', byte(i)})
+		come(who, byte(2+i%200))
+		orders := c.poll(now)
+		if len(orders) != 2 {
+			t.Fatalf("the %dth is asked for %d attempts", i, len(orders)/2)
+		}
+		for _, o := range orders {
+			c.punched(now, o.to, control.Punched{Attempt: o.punch.Attempt, Outcome: control.PunchFailed})
+		}
+		c.gone(who, torrent{1})
+		now = now.Add(maxRest)
+		c.poll(now)
+		if i%2 == 0 { // the others stay, with nothing in common
+			delete(lines, who)
+			c.connected(now, who, false)
+		}
+	}
+	if err := c.audit(); err != nil || len(c.pairs) > 4 {
+		t.Errorf("%d pairs are remembered, %v", len(c.pairs), err)
+	}
+}
+
 // fillCounting returns a source of what nobody can guess, for tests.
 func fillCounting() func([]byte) {
 	var n uint32

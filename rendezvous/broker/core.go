@@ -71,6 +71,7 @@ type core struct {
 	attempts map[[8]byte]*pair
 	words    map[[8]byte]word // of one device so far
 	memory   memory
+	tidied   time.Time
 }
 
 func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string, joined func(id) time.Time) *core {
@@ -160,6 +161,7 @@ func (c *core) gone(who id, t torrent) {
 
 // tidy forgets devices that are not connected and that no pair knows, and pairs that have nothing to remember.
 func (c *core) tidy(now time.Time) {
+	c.tidied = now
 	known := map[id]bool{}
 	for k, p := range c.pairs {
 		idle := p.attempt == nil && !now.Before(p.next) && now.Sub(p.ended) > maxRest
@@ -193,6 +195,9 @@ func (c *core) glances() {
 // poll ends what is over and returns the attempts that begin now.
 func (c *core) poll(now time.Time) (orders []order) {
 	c.glances()
+	if now.Sub(c.tidied) >= maxRest {
+		c.tidy(now)
+	}
 	for _, p := range c.sorted() {
 		if p.attempt != nil {
 			c.expire(now, p)
