@@ -40,6 +40,7 @@ type punching struct {
 	changed signal // there are outcomes for the surrogate
 
 	idle, lookEvery time.Duration // default pathIdle and lookEvery
+	now             func() time.Time
 
 	plans    chan plan
 	arrivals chan arrival
@@ -77,14 +78,14 @@ func newPunching(cfg Config, p *ports, greet func(infoHash) (h peer.Handshake, o
 	return &punching{
 		ports: p, dialer: dial.Dialer{NoTCP: true, Encryption: cfg.Encryption, Connect: callTime}, greet: greet, take: take,
 		log: cfg.Log, changed: make(signal, 1), plans: make(chan plan, maxAttempts), arrivals: make(chan arrival, maxArrivals),
-		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery,
+		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery, now: time.Now,
 	}
 }
 
 // begin makes an attempt. It does not wait.
 func (p *punching) begin(m control.Punch) {
 	select {
-	case p.plans <- plan{m, time.Now()}:
+	case p.plans <- plan{m, p.now()}:
 	default:
 		p.tell(control.Punched{Attempt: m.Attempt, Outcome: control.PunchBusy, Why: "other attempts are waiting"})
 	}

@@ -139,7 +139,7 @@ func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path)
 func (w *puncher) call(ctx context.Context, p *path, c *call) {
 	ours, runs := w.greet(c.torrent)
 	if !runs {
-		c.later(time.Now())
+		c.later(w.now())
 		return
 	}
 	d := w.dialer

@@ -37,18 +37,18 @@ func (p *punching) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		w.drive(ctx, time.Now())
+		w.drive(ctx, w.now())
 		timer.Stop()
 		if at := w.wake(); !at.IsZero() {
-			timer.Reset(max(time.Until(at), time.Millisecond))
+			timer.Reset(max(at.Sub(w.now()), time.Millisecond))
 		}
 		select {
 		case m := <-p.plans:
-			w.start(time.Now(), m)
+			w.start(w.now(), m)
 		case a := <-p.arrivals:
 			w.hear(a)
 		case a := <-w.answered:
-			w.called(time.Now(), a)
+			w.called(w.now(), a)
 		case <-timer.C:
 		case <-ctx.Done():
 			return nil
@@ -98,7 +98,7 @@ func (w *puncher) start(now time.Time, m plan) {
 // hear takes a datagram, and all that wait.
 func (w *puncher) hear(a arrival) {
 	for {
-		now := time.Now()
+		now := w.now()
 		if at := w.attempts[a.name]; at != nil {
 			if n := at.number(a.via); n >= 0 {
 				at.machine.Receive(now, n, a.from, a.data)
