@@ -231,12 +231,22 @@ func TestOutsideNamespacesNewFailsAndAvailableTellsWhatIsMissing(t *testing.T) {
 func TestOrphansAreReaped(t *testing.T) {
 	natlab.Require(t)
 	for range 3 {
-		if err := exec.Command("sh", "-c", "(sleep 0.05 &) ; (true &)").Run(); err != nil {
+		out, err := exec.Command("sh", "-c", "(sleep 0.05 >/dev/null 2>&1 & echo $!) ; (true >/dev/null 2>&1 & echo $!)").Output()
+		if err != nil {
 			t.Fatal(err)
 		}
+		orphans := strings.Fields(string(out))
+		if len(orphans) != 2 {
+			t.Fatalf("sh says %q", out)
+		}
+		for _, pid := range orphans {
+			// Who has ended and was not reaped is still there, as a zombie.
+			waitFor(t, "an orphan has ended and was reaped", func() bool {
+				_, err := os.Stat("/proc/" + pid)
+				return errors.Is(err, os.ErrNotExist)
+			})
+		}
 	}
-	time.Sleep(60 * time.Millisecond)
-	waitFor(t, "no zombies", func() bool { return zombies() == 0 })
 }
 
 // TestOrdinaryUserHasTheSameLabs runs all tests again as a user without any rights.
