@@ -126,7 +126,9 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 		"the path was lost": Punched{
 			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: PunchLost, Remote: addr("192.168.1.7:6882"), LAN: true, Socket: 3, Why: "silent for 15 s",
 		},
-		"a used invite": Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
+		"the router has got another address": Observed{addr("203.0.113.8:40112")},
+		"seen by IPv6":                       Observed{addr("[2001:db8::7]:6882")},
+		"a used invite":                      Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
 		"a download from one peer": Progress{
 			ID: id, Generation: 3, State: StateDownloading, Size: 1 << 20, Have: 1 << 18, Downloaded: 300000, Uploaded: 16384,
 			DownRate: 125000, UpRate: 2048, Partial: 37856,
@@ -214,7 +216,7 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 var wireTypes = []any{
 	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, fileRunWire{},
 	unassignWire{}, candidatesWire{}, candidateWire{}, unusableWire{}, unusablePeerWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
-	networkWire{}, networkCandidateWire{}, punchWire{}, behaviourWire{}, punchedWire{}, punchTryWire{},
+	networkWire{}, networkCandidateWire{}, punchWire{}, behaviourWire{}, punchedWire{}, punchTryWire{}, observedWire{},
 }
 
 // messageName is the type of message that w writes, or of the one that it is part of.

@@ -21,6 +21,7 @@ const (
 	typeNetwork      = 13
 	typePunch        = 14
 	typePunched      = 15
+	typeObserved     = 16
 )
 
 // The codec's settings never change, and building them costs more than a message does.
@@ -119,6 +120,8 @@ func ParseMessage(b []byte) (Message, error) {
 		return parse[punchWire](head.Type, b)
 	case typePunched:
 		return parse[punchedWire](head.Type, b)
+	case typeObserved:
+		return parse[observedWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}

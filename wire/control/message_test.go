@@ -196,6 +196,13 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"reason of 257 bytes":             "a3 " + punched + "09 79 0101 " + strings.Repeat("61", 257),
 		"reason with an escape":           "a3 " + punched + "09 62 1b 5b",
 		"method too long":                 "a3 " + punched + "08 78 41 " + strings.Repeat("61", 65),
+		"observed nowhere":                "a1 00 10",
+		"observed at null":                "a2 00 10 01 f6",
+		"observed at 5 bytes":             "a2 00 10 01 45 cb00710911",
+		"observed at port 0":              "a2 00 10 01 46 cb0071090000",
+		"observed at 0.0.0.0":             "a2 00 10 01 46 000000001ae1",
+		"observed at multicast":           "a2 00 10 01 52 ff020000000000000000000000000001 1ae1",
+		"observed at everybody":           "a2 00 10 01 46 ffffffff1ae1",
 		"no files":                        "a2 00 0b 01 80",
 		"513 files":                       "a2 00 0b 01 99 0201 " + strings.Repeat("a1 03 f5", 513),
 		"file of negative length":         "a2 00 0b 01 81 a2 01 61 61 02 20",
@@ -244,14 +251,15 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		"an outcome":          {"a3 " + punched + "02 09", Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: 9}},
 		"a key of a try": {"a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 18 40 a0",
 			Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Tries: []PunchTry{{Addr: addr("203.0.113.9:6881")}}}},
-		"keys in another order": {"a2 01 " + id20 + "00 06", Gone{testID}},
-		"IPv4 inside IPv6":      {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
+		"a key of where it is seen": {"a3 00 10 01 46 cb0071079cb0 18 40 a0", Observed{addr("203.0.113.7:40112")}},
+		"keys in another order":     {"a2 01 " + id20 + "00 06", Gone{testID}},
+		"IPv4 inside IPv6":          {"a2 00 02 04 52 00000000000000000000ffffcb007107 9cb0", Welcome{Observed: addr("203.0.113.7:40112")}},
 	} {
 		if m, err := ParseMessage(unhex(c.frame)); err != nil || !reflect.DeepEqual(m, c.want) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	for _, frame := range []string{"a1 00 10", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+	for _, frame := range []string{"a1 00 11", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
 		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
 			t.Errorf("type unknown: %v, %v", m, err)
 		}
@@ -437,6 +445,9 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
 		"result before the attempt": Punched{Attempt: [8]byte{1}, Took: -1},
 		"try of no address":         Punched{Attempt: [8]byte{1}, Tries: make([]PunchTry, 1)},
 		"path from socket 128":      Punched{Attempt: [8]byte{1}, Socket: 128},
+		"observed nowhere":          Observed{},
+		"observed at port 0":        Observed{addr("203.0.113.9:0")},
+		"observed at multicast":     Observed{addr("224.0.0.1:1")},
 		"pieces that do not fit":    LayoutHeader{PieceLength: 1, Length: 2, Files: 1, Pieces: 1},
 		"no files":                  LayoutFiles{},
 		"too many files":            LayoutFiles{make([]LayoutFile, MaxFrameFiles+1)},

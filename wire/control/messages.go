@@ -6,8 +6,8 @@ import (
 )
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
-// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, Punch, Punched, LayoutHeader and
-// LayoutFiles. Readers return values, never pointers.
+// Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, Punch, Punched, Observed,
+// LayoutHeader and LayoutFiles. Readers return values, never pointers.
 type Message interface {
 	// wire returns what is encoded, or says which field breaks which limit.
 	wire() (any, error)
@@ -34,6 +34,13 @@ type Welcome struct {
 	// ports above 0. An unspecified address stands for the one that the agent dialled, whatever its family: a surrogate
 	// need not know its own.
 	STUN []netip.AddrPort
+}
+
+// Observed tells the agent that the surrogate sees it at another address than it was told before, from the surrogate: the
+// router in between has got a new one, or the agent is on another network, and the connection has survived it. At most one
+// every few seconds.
+type Observed struct {
+	Addr netip.AddrPort // of one host, port above 0
 }
 
 // Refused answers a Hello, or ends a session later (a device is revoked while it is connected). The surrogate closes the

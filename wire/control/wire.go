@@ -92,6 +92,26 @@ func (w welcomeWire) message() (Message, error) {
 	return m, nil
 }
 
+type observedWire struct {
+	Type uint64          `cbor:"0,keyasint"`
+	Addr cbor.ByteString `cbor:"1,keyasint"`
+}
+
+func (m Observed) wire() (any, error) {
+	return observedWire{typeObserved, wireAddr(m.Addr)}, checkUnicast(m.Addr)
+}
+
+func (w observedWire) message() (Message, error) {
+	a, err := parseAddr(w.Addr)
+	if err == nil {
+		err = checkUnicast(a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Observed{a}, nil
+}
+
 type refusedWire struct {
 	Type   uint64      `cbor:"0,keyasint"`
 	Code   RefusedCode `cbor:"1,keyasint,omitempty"`
