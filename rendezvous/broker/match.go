@@ -165,26 +165,18 @@ func (c *core) linked(a, b *device, t torrent) bool {
 
 // exact reports whether one of the peers of a device is at an address of the other.
 func exact(peers []control.Peer, of, other *device) bool {
-	for _, p := range peers {
-		if p.Addr == other.line.observed {
-			return true
-		}
-		for _, candidate := range candidates(other, of) {
-			if p.Addr == candidate.Addr {
-				return true
-			}
-		}
-	}
-	return false
+	known := candidates(other, of)
+	return slices.ContainsFunc(peers, func(p control.Peer) bool {
+		return p.Addr == other.line.observed || slices.ContainsFunc(known, func(n nat.Candidate) bool { return n.Addr == p.Addr })
+	})
 }
 
 func (c *core) near(peers []control.Peer, of, other *device) bool {
+	known := candidates(other, of)
 	return slices.ContainsFunc(peers, func(p control.Peer) bool {
-		if p.Addr.Addr() != other.line.observed.Addr() &&
-			!slices.ContainsFunc(candidates(other, of), func(n nat.Candidate) bool { return n.Addr.Addr() == p.Addr.Addr() }) {
-			return false
-		}
-		return !c.claimed(of.id, other.id, p.Addr)
+		there := p.Addr.Addr() == other.line.observed.Addr() ||
+			slices.ContainsFunc(known, func(n nat.Candidate) bool { return n.Addr.Addr() == p.Addr.Addr() })
+		return there && !c.claimed(of.id, other.id, p.Addr)
 	})
 }
 
