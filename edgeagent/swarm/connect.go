@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -78,16 +77,18 @@ func (t *Torrent) admit(now time.Time, p *peerConn) error {
 		t.drop(now, q, errors.New("peer connected again"))
 		break
 	}
-	if p.entry != nil || t.takePlace(now) {
+	if p.entry != nil {
 		return nil
 	}
-	if q := t.leastUseful(now); q != nil && t.idle(now, q) {
-		t.drop(now, q, errTurnover)
-		if t.takePlace(now) {
-			return nil
-		}
+	host := p.host()
+	if !t.c.Shared.invite(host) {
+		return errCrowd
 	}
-	return fmt.Errorf("there is no place: %d peers are connected already", len(t.peers))
+	if p.guest = t.takePlace(now) || t.makeRoom(now, host); !p.guest {
+		t.c.Shared.dismiss(host)
+		return errNoPlace
+	}
+	return nil
 }
 
 // prefer reports whether a new connection replaces the old one to the same peer. When both sides dialled at once, both
@@ -112,6 +113,9 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	t.peers = slices.DeleteFunc(t.peers, func(q *peerConn) bool { return q == p })
 	t.pick.Remove(p.pick)
 	t.c.Shared.give(t.place)
+	if p.guest {
+		t.c.Shared.dismiss(p.host())
+	}
 	if p.serve.grant != nil {
 		p.serve.grant.giveUp()
 	}

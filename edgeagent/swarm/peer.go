@@ -61,6 +61,7 @@ type peerConn struct {
 
 	batch *batch // being filled by the loop
 	dirty bool
+	guest bool // it connected to us, and counts against its host
 	gone  bool
 }
 

@@ -52,7 +52,7 @@ func (t *Torrent) obey(now time.Time) {
 		}
 	}
 	for limit := t.want.MaxPeers; limit > 0 && len(t.peers) > limit; {
-		t.drop(now, t.leastUseful(now), errFewer)
+		t.drop(now, leastUseful(now, t.peers, t.seeding()), errFewer)
 	}
 	for _, p := range t.peers {
 		t.updateInterest(p)

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -33,8 +34,9 @@ type Shared struct {
 
 	mu      sync.Mutex
 	members []*member
-	used    int // places
-	guesses int // dials of unverified addresses in progress
+	used    int                  // places
+	guests  map[netip.Prefix]int // connections that were made to us, by host
+	guesses int                  // dials of unverified addresses in progress
 	guessed time.Time
 }
 
@@ -49,7 +51,7 @@ func NewShared(c SharedConfig) *Shared {
 	if c.MaxPeers <= 0 {
 		c.MaxPeers = defaultMaxPeers
 	}
-	s := &Shared{maxPeers: c.MaxPeers}
+	s := &Shared{maxPeers: c.MaxPeers, guests: map[netip.Prefix]int{}}
 	s.down.set(c.Down)
 	s.up.set(c.Up)
 	return s

@@ -75,7 +75,8 @@ func TestAnIdlePeerCostsLittleMemory(t *testing.T) {
 	for i := range peers {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
-		n.Accept(&dial.Conn{Conn: ours, Peer: peer.Handshake{InfoHash: testHash, PeerID: [20]byte{byte(i), 1}}})
+		from := located{ours, net.TCPAddrFromAddrPort(addr(i))}
+		n.Accept(&dial.Conn{Conn: from, Peer: peer.Handshake{InfoHash: testHash, PeerID: [20]byte{byte(i), 1}}})
 	}
 	n.await(t, "connecting", func(s Status) bool { return len(s.Peers) == peers })
 	each := (inUse() - before) / peers

@@ -17,7 +17,7 @@ var (
 
 // turnover gives up places that others need more: other torrents, or candidates of this one that cannot be dialled.
 func (t *Torrent) turnover(now time.Time, waiting bool) {
-	p := t.leastUseful(now)
+	p := leastUseful(now, t.peers, t.seeding())
 	if p == nil {
 		return
 	}
@@ -50,11 +50,10 @@ func (t *Torrent) crowded() bool {
 }
 
 // leastUseful returns the peer that would be missed least, or nil if there is none.
-func (t *Torrent) leastUseful(now time.Time) *peerConn {
-	if len(t.peers) == 0 {
+func leastUseful(now time.Time, peers []*peerConn, seeding bool) *peerConn {
+	if len(peers) == 0 {
 		return nil
 	}
-	seeding := t.seeding()
 	use := func(p *peerConn) int {
 		n := 0
 		if p.interested {
@@ -65,7 +64,7 @@ func (t *Torrent) leastUseful(now time.Time) *peerConn {
 		}
 		return n
 	}
-	return slices.MinFunc(t.peers, func(a, b *peerConn) int {
+	return slices.MinFunc(peers, func(a, b *peerConn) int {
 		aGave, aTook := a.tally.recent(now)
 		bGave, bTook := b.tally.recent(now)
 		if seeding {
