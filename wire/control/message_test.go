@@ -354,29 +354,6 @@ func TestLargestPunchAndPunchedFitInAFrame(t *testing.T) {
 	}
 }
 
-func TestWhatAnAttemptTellsIsCutToTheLimits(t *testing.T) {
-	at := addr("203.0.113.9:6881")
-	told := Punched{
-		Attempt: [8]byte{1}, RTT: time.Hour, Took: time.Hour, Method: strings.Repeat("m", MaxName+1), Why: strings.Repeat("w", MaxWhy) + "\n",
-		Tries: slicesOf(PunchTry{Addr: at, Began: time.Hour, Heard: -time.Hour, Answered: 1999 * time.Microsecond}, MaxTries+1),
-	}
-	want := Punched{
-		Attempt: [8]byte{1}, RTT: MaxPunchTime, Took: MaxPunchTime, Method: strings.Repeat("m", MaxName), Why: strings.Repeat("w", MaxWhy),
-		Tries: slicesOf(PunchTry{Addr: at, Began: MaxPunchTime, Heard: PunchNever, Answered: time.Millisecond}, MaxTries),
-	}
-	if got, err := ParseMessage(mustAppend(t, told)); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-func TestOutcomesHaveNames(t *testing.T) {
-	for o, want := range map[PunchOutcome]string{0: "unknown", PunchConnected: "connected", PunchBusy: "busy", 6: "unknown", 255: "unknown"} {
-		if o.String() != want {
-			t.Errorf("%d: %s", uint8(o), o)
-		}
-	}
-}
-
 func TestALifetimeIsALowerBoundOfWholeSeconds(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{
 		time.Second - 1: 0, 119*time.Second + 999*time.Millisecond: 119 * time.Second, 48 * time.Hour: MaxLifetime, math.MaxInt64: MaxLifetime,
