@@ -42,6 +42,8 @@ func (b Behaviour) openness(s string) string {
 		return fmt.Sprintf("let%s everybody connect to it", s)
 	case b.Mapping == EndpointIndependent:
 		return fmt.Sprintf("allow%s direct connections", s)
+	case b.Mapping == Unknown && b.Preserved == Yes:
+		return fmt.Sprintf("keep%s ports: direct connections probably work", s)
 	case b.Mapping != AddressDependent && b.Mapping != AddressAndPortDependent:
 		return fmt.Sprintf("show%s too little to tell whether direct connections work", s)
 	case b.Step != 0:

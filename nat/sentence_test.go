@@ -35,6 +35,7 @@ func TestOnePlainSentenceSaysWhatADeviceSitsBehind(t *testing.T) {
 	}{
 		// Every kind of router of the test networks, and carriers.
 		{"no NAT", Behaviour{Public: Yes, Mapping: EndpointIndependent, Filtering: EndpointIndependent, Preserved: Yes, Hairpin: Yes, Double: No, Reachable: Yes}, open},
+		{"asked by one address", behaviour(func(b *Behaviour) { b.Mapping = Unknown }), "behind a home router that keeps ports: direct connections probably work"},
 		{"full cone", behaviour(func(b *Behaviour) { b.Filtering, b.Reachable = EndpointIndependent, Yes }), everyone},
 		{"full cone, hairpin", behaviour(func(b *Behaviour) { b.Filtering, b.Reachable, b.Hairpin = EndpointIndependent, Yes, Yes }), everyone},
 		{"address restricted", behaviour(func(b *Behaviour) { b.Filtering = AddressDependent }), direct},

@@ -118,7 +118,7 @@ func networkWord(d apiclient.Device) string {
 		return "open NAT"
 	case n.Mapping == byAddress, n.Mapping == byPort:
 		return "strict NAT"
-	case n.Mapping == independent:
+	case n.Mapping == independent, n.Mapping == "unknown" && n.PortPreserved == "yes":
 		return choose(n.Double == "yes", "double NAT", "moderate NAT")
 	}
 	return "unclear"

@@ -88,7 +88,7 @@ func hideFromOneAddress(b *nat.Behaviour) {
 	if b.Filtering != nat.AddressAndPortDependent {
 		b.Filtering, b.Reachable = nat.Unknown, nat.Unsure
 	}
-	if b.Mapping != nat.AddressAndPortDependent && b.Preserved == nat.No {
+	if b.Mapping != nat.AddressAndPortDependent && b.Public != nat.Yes {
 		b.Mapping = nat.Unknown
 	}
 }

@@ -22,7 +22,7 @@ func (m *machine) verdict() nat.Behaviour {
 		Preserved: kept.most(),
 		Hairpin:   answer(t[hairpin].reply),
 	}
-	b.Mapping = mapping(m.compare(map2), m.compareEither(map3, map4), kept.all())
+	b.Mapping = mapping(m.compare(map2), m.compareEither(map3, map4), b.Public == nat.Yes)
 	if b.Preserved == nat.No {
 		b.Step = step(m.ports(b.Mapping))
 	}
@@ -64,13 +64,13 @@ func (m *machine) compareEither(t, otherwise test) likeness {
 }
 
 // mapping judges by what another port of the server sees, and another address (RFC 5780 section 4.3). With one address
-// alone the two that are kind to the second port look the same, unless the router keeps the devices' own ports, which do
-// not depend on where packets go.
-func mapping(port, addr likeness, kept bool) nat.Dependence {
+// alone the two that are kind to the second port look the same, also of a router that keeps the devices' own ports: it may
+// do that for the first address only. Without address translation there is nothing that could depend on anything.
+func mapping(port, addr likeness, public bool) nat.Dependence {
 	switch {
 	case port == different:
 		return nat.AddressAndPortDependent
-	case addr == same, addr == unseen && port == same && kept:
+	case addr == same, addr == unseen && port == same && public:
 		return nat.EndpointIndependent
 	case addr == different && port == same:
 		return nat.AddressDependent
@@ -198,9 +198,6 @@ func (s sample) most() nat.Answer {
 	}
 	return yesIf(s.yes > s.no)
 }
-
-// all reports whether it holds for enough to be no chance.
-func (s sample) all() bool { return s.no == 0 && s.yes >= 3 }
 
 func yesIf(b bool) nat.Answer {
 	if b {

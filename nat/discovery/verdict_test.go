@@ -15,14 +15,14 @@ func TestMappingIsWhatTheServersSee(t *testing.T) {
 	)
 	for _, c := range []struct {
 		port, addr likeness
-		kept       bool
+		public     bool
 		want       nat.Dependence
 	}{
 		{same, same, true, ei},
 		{same, same, false, ei},
 		{same, different, true, ad},
 		{same, different, false, ad},
-		{same, unseen, true, ei}, // ports that are kept do not depend on anything
+		{same, unseen, true, ei}, // nothing is translated
 		{same, unseen, false, nat.Unknown},
 		{different, same, false, apd},
 		{different, different, false, apd},
@@ -32,8 +32,8 @@ func TestMappingIsWhatTheServersSee(t *testing.T) {
 		{unseen, different, false, nat.Unknown}, // by the address, or by the port as well
 		{unseen, unseen, true, nat.Unknown},
 	} {
-		if got := mapping(c.port, c.addr, c.kept); got != c.want {
-			t.Errorf("other port %d, other address %d, ports kept %t: %s, want %s", c.port, c.addr, c.kept, got, c.want)
+		if got := mapping(c.port, c.addr, c.public); got != c.want {
+			t.Errorf("other port %d, other address %d, public %t: %s, want %s", c.port, c.addr, c.public, got, c.want)
 		}
 	}
 }
