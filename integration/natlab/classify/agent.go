@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 
 	"simplebit/integration/natlab"
@@ -19,6 +20,9 @@ import (
 
 // taskEnv makes the program a device of a lab: it holds the task, as JSON.
 const taskEnv = "CLASSIFY_DEVICE"
+
+// foundNothing is the exit status of a device that failed, and neither panicked nor was killed.
+const foundNothing = 1
 
 // task is what the device is to do.
 type task struct {
@@ -36,7 +40,7 @@ func Enter() {
 	}
 	if err := device(text); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(foundNothing)
 	}
 	os.Exit(0)
 }
@@ -85,7 +89,13 @@ func (s *scene) agent(ctx context.Context, u *surrogate) (v Verdict, err error) 
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return v, fmt.Errorf("our agent's discovery: %w: %s", err, strings.Join(strings.Fields(said.String()), " "))
+		exit := new(exec.ExitError)
+		lost := errors.As(err, &exit) && exit.ExitCode() == foundNothing
+		err = fmt.Errorf("our agent's discovery: %w: %s", err, strings.Join(strings.Fields(said.String()), " "))
+		if lost {
+			err = silent(ourAgent, err)
+		}
+		return v, err
 	}
 	return v, json.Unmarshal(out, &v.Behaviour)
 }

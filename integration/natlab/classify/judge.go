@@ -25,10 +25,14 @@ func (r *Row) judge() {
 			r.explainCoturn(&got)
 		}
 		if got != r.Expect {
+			r.suspects = append(r.suspects, c.who)
 			r.Wrong = append(r.Wrong, fmt.Sprintf("%s says %s, natlab %s", c.who, Brief(c.Behaviour), Brief(r.Expect)))
 		}
 	}
 }
+
+// ourAgent is the name of the witness that is to be tested.
+const ourAgent = "agent"
 
 type column struct {
 	who string
@@ -36,7 +40,7 @@ type column struct {
 }
 
 func (r *Row) columns() []column {
-	return []column{{"kernel", r.Kernel}, {"virtual", r.Virtual}, {"agent", r.Agent}, {"coturn", r.Coturn}}
+	return []column{{"kernel", r.Kernel}, {"virtual", r.Virtual}, {ourAgent, r.Agent}, {"coturn", r.Coturn}}
 }
 
 // explainCoturn fills in what coturn's tool cannot tell.

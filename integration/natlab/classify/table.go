@@ -28,19 +28,24 @@ type Row struct {
 	Coturn  Verdict       // turnutils_natdiscovery in a lab, against the same server
 	// Explained is why some differ though nothing is wrong, Wrong what should not differ.
 	Explained, Wrong []string
-	// Before is what was wrong when the row was done before: what nobody says again was for want of answers in time.
+	// Before is what was wrong when the row was done before, or why a witness said nothing: what nobody says again was for want
+	// of answers in time. Again counts for each witness how often the row was done again for its sake.
 	Before []string
+	Again  map[string]int
+
+	suspects []string // of Wrong
 }
 
-// attempts is how often a row is done that has something wrong.
+// attempts is how often a row is done that has something wrong, or a witness that says nothing.
 const attempts = 3
 
 // sideBySide is how many labs Table has at a time: they mostly wait.
 const sideBySide = 10
 
 // Table finds out about the kinds of these names, or all, and returns a row for each. It builds labs, so Enter must have
-// been called. A row with something wrong is done up to three times. It takes about 10 s for each ten rows, and fails for names that there are not, if labs cannot be built, and
-// if ctx ends.
+// been called. A row with something wrong, or a witness that says nothing, is done up to three times. It takes about 10 s for
+// each ten rows, and fails for names that there are not, if labs cannot be built, if a witness never says anything, and if
+// ctx ends.
 func Table(ctx context.Context, names ...string) ([]Row, error) {
 	if len(names) == 0 {
 		names = Names()
@@ -59,7 +64,7 @@ func Table(ctx context.Context, names ...string) ([]Row, error) {
 		turns <- struct{}{}
 		running.Go(func() {
 			defer func() { <-turns }()
-			if rows[i], errs[i] = p.settle(ctx); errs[i] != nil {
+			if rows[i], errs[i] = settle(ctx, p.row); errs[i] != nil {
 				errs[i] = fmt.Errorf("classify %s: %w", names[i], errs[i])
 			}
 			rows[i].Name = names[i]
@@ -69,18 +74,47 @@ func Table(ctx context.Context, names ...string) ([]Row, error) {
 	return rows, errors.Join(errs...)
 }
 
-// settle finds out about one place, again if something is wrong: a busy machine loses answers.
-func (p place) settle(ctx context.Context) (r Row, err error) {
-	var before []string
-	for range attempts {
-		r, err = p.row(ctx)
-		r.Before = before
-		if err != nil || len(r.Wrong) == 0 {
-			break
-		}
-		before = append(slices.Clip(before), r.Wrong...)
+// silentError is of a witness that said nothing, most often for want of answers.
+type silentError struct {
+	who string
+	err error
+}
+
+func (e *silentError) Error() string { return e.who + ": " + e.err.Error() }
+
+func (e *silentError) Unwrap() error { return e.err }
+
+// silent is the error of a witness, nil where there is none.
+func silent(who string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return r, err
+	return &silentError{who, err}
+}
+
+// settle finds out about one place, again if something is wrong: a busy machine loses answers.
+func settle(ctx context.Context, row func(context.Context) (Row, error)) (r Row, err error) {
+	var before []string
+	again := make(map[string]int)
+	for attempt := 1; ; attempt++ {
+		r, err = row(ctx)
+		r.Before, r.Again = before, again
+		var quiet *silentError
+		lines, suspects := r.Wrong, r.suspects
+		switch {
+		case errors.As(err, &quiet):
+			lines, suspects = []string{err.Error()}, []string{quiet.who}
+		case err != nil || len(r.Wrong) == 0:
+			return r, err
+		}
+		if attempt == attempts || ctx.Err() != nil {
+			return r, err
+		}
+		before = append(slices.Clip(before), lines...)
+		for _, who := range suspects {
+			again[who]++
+		}
+	}
 }
 
 // row finds out about one place, once.
@@ -117,7 +151,7 @@ func (p place) row(ctx context.Context) (r Row, err error) {
 	}
 	both.Go(func() { r.Coturn, errCoturn = s.coturn(ctx, u) })
 	both.Wait()
-	if err := errors.Join(errAgent, errCoturn); err != nil {
+	if err := errors.Join(errAgent, silent("coturn", errCoturn)); err != nil {
 		return r, err
 	}
 	r.judge()
@@ -130,5 +164,5 @@ func (s *scene) kernelVerdict(ctx context.Context) (v Verdict, err error) {
 		return v, err
 	}
 	v.Behaviour, err = Classify(ctx, k)
-	return v, errors.Join(err, k.Close())
+	return v, errors.Join(silent("kernel", err), k.Close())
 }

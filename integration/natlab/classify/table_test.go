@@ -3,6 +3,11 @@
 package classify
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +32,78 @@ func TestAllWitnessesAgreeOrTheDifferenceIsExplained(t *testing.T) {
 	for _, r := range rows {
 		for _, wrong := range r.Wrong {
 			t.Errorf("%s: %s", r.Name, wrong)
+		}
+	}
+	for _, s := range repeated(rows) {
+		t.Error(s)
+	}
+}
+
+// repeated says what was done again too often for chance.
+func repeated(rows []Row) (complaints []string) {
+	var again []string
+	for _, r := range rows {
+		if len(r.Before) > 0 {
+			again = append(again, fmt.Sprintf("%s: %q", r.Name, r.Before))
+		}
+		if n := r.Again[ourAgent]; n > 1 {
+			complaints = append(complaints, fmt.Sprintf("%s was done again %d times for our agent's sake", r.Name, n))
+		}
+	}
+	if len(again) > 1 {
+		complaints = append(complaints, fmt.Sprintf("%d rows were done again, at most one may be: %s", len(again), strings.Join(again, "; ")))
+	}
+	return complaints
+}
+
+func TestARowIsDoneAgainWhereAWitnessMayHaveLostAnswers(t *testing.T) {
+	good := Row{Explained: []string{"why"}}
+	wrong := Row{Wrong: []string{"agent says no", "coturn says no"}, suspects: []string{ourAgent, "coturn"}}
+	lost, broken := silent("kernel", errors.New("server 2 does not answer, others do")), errors.New("no lab")
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	type try struct {
+		Row
+		error
+	}
+	for name, c := range map[string]struct {
+		ctx    context.Context
+		tries  []try
+		before []string
+		again  map[string]int
+		err    error
+	}{
+		"good":                {t.Context(), []try{{good, nil}}, nil, map[string]int{}, nil},
+		"lost answers":        {t.Context(), []try{{Row{}, lost}, {good, nil}}, []string{lost.Error()}, map[string]int{"kernel": 1}, nil},
+		"both":                {t.Context(), []try{{wrong, nil}, {Row{}, lost}, {good, nil}}, []string{"agent says no", "coturn says no", lost.Error()}, map[string]int{ourAgent: 1, "coturn": 1, "kernel": 1}, nil},
+		"always silent":       {t.Context(), []try{{Row{}, lost}, {Row{}, lost}, {Row{}, lost}}, []string{lost.Error(), lost.Error()}, map[string]int{"kernel": 2}, lost},
+		"always wrong":        {t.Context(), []try{{wrong, nil}, {wrong, nil}, {wrong, nil}}, slices.Repeat(wrong.Wrong, 2), map[string]int{ourAgent: 2, "coturn": 2}, nil},
+		"no lab":              {t.Context(), []try{{Row{}, broken}}, nil, map[string]int{}, broken},
+		"ended while it asks": {ended, []try{{Row{}, lost}}, nil, map[string]int{}, lost},
+	} {
+		n := 0
+		r, err := settle(c.ctx, func(context.Context) (Row, error) {
+			n++
+			return c.tries[n-1].Row, c.tries[n-1].error
+		})
+		if n != len(c.tries) || err != c.err || !slices.Equal(r.Before, c.before) || !maps.Equal(r.Again, c.again) || !slices.Equal(r.Wrong, c.tries[n-1].Wrong) {
+			t.Errorf("%s: %d times, %v, before %q, again %v, wrong %q", name, n, err, r.Before, r.Again, r.Wrong)
+		}
+	}
+}
+
+func TestARepetitionIsChanceButNotTwo(t *testing.T) {
+	once := Row{Name: "full-cone", Before: []string{"odd"}, Again: map[string]int{ourAgent: 1}}
+	twice := Row{Name: "cgnat", Before: []string{"odd", "odd"}, Again: map[string]int{ourAgent: 2}}
+	other := Row{Name: "cgnat", Before: []string{"odd", "odd"}, Again: map[string]int{"coturn": 2}}
+	for _, c := range []struct {
+		rows []Row
+		want int
+	}{
+		{[]Row{{}, {}}, 0}, {[]Row{once, {}}, 0}, {[]Row{other}, 0}, {[]Row{twice}, 1}, {[]Row{once, other}, 1}, {[]Row{once, twice}, 2},
+	} {
+		if got := repeated(c.rows); len(got) != c.want {
+			t.Errorf("%v: %q", c.rows, got)
 		}
 	}
 }
