@@ -8,16 +8,21 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"golang.org/x/sys/unix"
 
 	"simplebit/wire/control"
 )
 
 const (
 	welcomeTime = 10 * time.Second // from dialling to Welcome
+	silentTime  = 5 * time.Second  // without any answer to dialling
 	frameTime   = 15 * time.Second // for one frame to be taken by QUIC's send buffer
 )
 
@@ -82,7 +87,7 @@ func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKe
 	}
 	conn, err := by.transport.Dial(ctx, net.UDPAddrFromAddrPort(addr), tlsConfig, quicConfig())
 	if err != nil {
-		return nil, fmt.Errorf("surrogate %s: %w", home.Addr, err)
+		return nil, unreached(home.Addr, addr, err)
 	}
 	c := &connection{conn: conn}
 	if err := c.greet(ctx, hello); err != nil {
@@ -90,9 +95,24 @@ func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKe
 		if errors.As(err, new(control.Refused)) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("surrogate %s: %w", home.Addr, err)
+		return nil, unreached(home.Addr, addr, err)
 	}
 	return c, nil
+}
+
+// unreached says why the surrogate, which was looked up to be at, was not reached, and what to do about it.
+func unreached(home string, at netip.AddrPort, err error) error {
+	switch {
+	case errors.As(err, new(*quic.IdleTimeoutError)):
+		return fmt.Errorf("surrogate %s: no answer in %v: check that it runs, and that UDP to port %d passes the firewalls on the way", home, silentTime, at.Port())
+	case errors.As(err, new(*quic.HandshakeTimeoutError)), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("surrogate %s: not connected in %v: check that it has not too much to do, and that UDP to port %d passes the way there and back in packets of 1280 bytes", home, welcomeTime, at.Port())
+	case failedWith(err, unix.ENETUNREACH), failedWith(err, unix.EHOSTUNREACH):
+		return fmt.Errorf("surrogate %s: this device has no route to %v: check its network", home, at.Addr())
+	case failedWith(err, unix.EPERM), failedWith(err, unix.EACCES):
+		return fmt.Errorf("surrogate %s: this device's firewall forbids UDP to port %d: allow it", home, at.Port())
+	}
+	return fmt.Errorf("surrogate %s: %w", home, err)
 }
 
 func (c *connection) greet(ctx context.Context, hello control.Hello) (err error) {
@@ -119,6 +139,13 @@ func (c *connection) greet(ctx context.Context, hello control.Hello) (err error)
 	return fmt.Errorf("answered hello with %T", first)
 }
 
+// failedWith says whether sending failed so. Of an error of the socket quic-go hands on no more than the text.
+func failedWith(err error, reason syscall.Errno) bool {
+	local := (*quic.TransportError)(nil)
+	return errors.Is(err, reason) ||
+		errors.As(err, &local) && !local.Remote && local.ErrorCode == quic.InternalError && strings.HasSuffix(local.ErrorMessage, ": "+reason.Error())
+}
+
 // resolve looks up the surrogate's UDP address.
 func resolve(ctx context.Context, hostPort string) (addr netip.AddrPort, err error) {
 	host, port, err := net.SplitHostPort(hostPort)
@@ -139,7 +166,7 @@ func resolve(ctx context.Context, hostPort string) (addr netip.AddrPort, err err
 // quicConfig caps what the surrogate can make this device buffer.
 func quicConfig() *quic.Config {
 	return &quic.Config{
-		HandshakeIdleTimeout:           5 * time.Second,
+		HandshakeIdleTimeout:           silentTime,
 		MaxIdleTimeout:                 75 * time.Second,
 		KeepAlivePeriod:                25 * time.Second,
 		MaxIncomingStreams:             -1,
