@@ -57,7 +57,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 update-golden: ## rewrite the golden files of tests that have them; review the diff as behaviour
-	go test ./cmd/simplebit ./rendezvous/tracker ./rendezvous/dht ./edgeagent/picker ./edgeagent/choker ./wire/utp ./nat/stun ./nat/portmap -update
+	go test ./cmd/simplebit ./rendezvous/tracker ./rendezvous/dht ./edgeagent/picker ./edgeagent/choker ./wire/utp ./nat/stun ./nat/portmap ./nat/discovery ./nat/punch ./rendezvous/broker -update
 
 deps: ## the programs that tests and the demo run, by apt where root
 	@sh .ci/deps
