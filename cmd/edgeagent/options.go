@@ -22,11 +22,11 @@ type options struct {
 	state, dir, listen, name string
 	memory                   size
 	up, down                 rate
-	maxPeers                 int
+	maxPeers                 count
 	transport                dial.Transports
 	encryption               mse.Policy
-	portMapping              bool
-	verbose, json            bool
+	portMapping              choice
+	verbose, json            choice
 	arg                      string // what follows the flags
 }
 
@@ -51,17 +51,18 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 		f.Var(&o.memory, "memory", "budget for blocks in memory, as 4MiB, from 1MiB to 16GiB")
 		f.Var(&o.up, "up", "send at most `RATE` a second, as 500K, 2M or 1.5MiB; 0 for no limit")
 		f.Var(&o.down, "down", "receive at most `RATE` a second; 0 for no limit")
-		f.IntVar(&o.maxPeers, "max-peers", 40, "connections of all torrents together")
+		f.Var(&o.maxPeers, "max-peers", "`N` connections of all torrents together, from 1 to 1000")
 		f.TextVar(&o.transport, "transport", dial.Both, "`WHICH` transports to use with peers: both, tcp or utp")
 		f.TextVar(&o.encryption, "encryption", mse.Prefer, "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off")
-		f.BoolVar(&o.portMapping, "port-mapping", true, "ask the router to forward the peer port (PCP, NAT-PMP, UPnP)")
-		f.BoolVar(&o.verbose, "verbose", false, "log what happens to single peers too")
+		o.portMapping = true
+		f.Var(&o.portMapping, "port-mapping", "ask the router to forward the peer port (PCP, NAT-PMP, UPnP)")
+		f.Var(&o.verbose, "verbose", "log what happens to single peers too")
 	}
 	if command == "join" {
 		f.StringVar(&o.name, "name", "", "wished device name (default: this host's name)")
 	}
 	if command == "status" {
-		f.BoolVar(&o.json, "json", false, "print JSON")
+		f.Var(&o.json, "json", "print JSON")
 	}
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -82,9 +83,6 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 	}
 	if o.memory < minMemory || o.memory > maxMemory {
 		return nil, usageError{fmt.Errorf("--memory %s: want %s to %s", o.memory, minMemory, maxMemory)}
-	}
-	if o.maxPeers < 1 || o.maxPeers > 1000 {
-		return nil, usageError{fmt.Errorf("--max-peers %d: want 1 to 1000", o.maxPeers)}
 	}
 	return o, nil
 }
@@ -178,7 +176,7 @@ func defaultState() string {
 func (o *options) config() edgeagent.Config {
 	return edgeagent.Config{
 		State: o.state, Dir: o.dir, Listen: o.listen, Name: o.name,
-		Memory: int64(o.memory), MaxPeers: o.maxPeers, Up: int64(o.up), Down: int64(o.down), Software: "SimpleBit " + version,
-		Transports: o.transport, Encryption: o.encryption, NoPortMapping: !o.portMapping,
+		Memory: int64(o.memory), MaxPeers: int(o.maxPeers), Up: int64(o.up), Down: int64(o.down), Software: "SimpleBit " + version,
+		Transports: o.transport, Encryption: o.encryption, NoPortMapping: !bool(o.portMapping),
 	}
 }
