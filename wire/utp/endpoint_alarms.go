@@ -18,10 +18,10 @@ type alarms struct {
 type alarm struct {
 	at    time.Time // guarded by alarms.mu
 	index int       // in the heap, from 1; 0: not in it. Guarded by alarms.mu
-	armed time.Time // as at, for whoever holds the connection's mutex; zero: not in the heap
+	armed time.Time // as at, for whoever holds the connection's mutex; zero: it was driven since, and may be in the heap or not
 }
 
-// arm makes c due at the given time, or earlier if it already is. The caller holds c's mutex.
+// arm makes c due at the given time, or earlier if it already is and was not driven since. The caller holds c's mutex.
 func (t *alarms) arm(c *Conn, at time.Time) {
 	if !c.alarm.armed.IsZero() && !c.alarm.armed.After(at) {
 		return
@@ -34,6 +34,7 @@ func (t *alarms) arm(c *Conn, at time.Time) {
 		c.alarm.index = len(t.heap)
 	}
 	t.up(c.alarm.index)
+	t.down(c.alarm.index) // if it was armed again between due and tick, it may become later now
 	first := c.alarm.index == 1
 	t.mu.Unlock()
 	if first {

@@ -49,6 +49,25 @@ func TestAlarmsGoOffInOrder(t *testing.T) {
 	}
 }
 
+// Between the timer's taking a connection out of the heap and its driving it, somebody else may have armed it.
+func TestAlarmMayBecomeLaterOnceDriven(t *testing.T) {
+	a := alarms{kick: make(chan struct{}, 1)}
+	begin := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	first, second := new(Conn), new(Conn)
+	a.arm(first, at(10))
+	if a.due(at(10)) != first {
+		t.Fatal("nothing is due")
+	}
+	a.arm(first, at(9))
+	a.arm(second, at(11))
+	first.alarm.armed = time.Time{} // as the timer leaves it
+	a.arm(first, at(60_000))
+	if got := a.next(); !got.Equal(at(11)) {
+		t.Errorf("the first is due at %v, want %v", got, at(11))
+	}
+}
+
 func TestOnlyAnEarlierFirstAlarmDisturbsTheTimer(t *testing.T) {
 	a := alarms{kick: make(chan struct{}, 1)}
 	begin := time.Unix(1000, 0)
