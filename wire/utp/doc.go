@@ -25,6 +25,7 @@
 //
 //	setup, teardown    the SYN and its answer; the FIN of each direction, RESET
 //	cookie             what proves that a SYN came from where it says, without keeping anything for it
+//	limit              how often a stranger is answered
 //	send, run          the stream cut into packets, in runs of one size for UDP_SEGMENT; the peer's window
 //	receive, reorder   the stream put together, what came early, the window
 //	loss, sack, rtt    acknowledgements, what is lost and when

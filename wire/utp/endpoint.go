@@ -65,7 +65,7 @@ type Endpoint struct {
 	mu      sync.Mutex
 	sockets []*socket // never changed, only replaced
 	table   map[key]*Conn
-	reply   replyLimit
+	reply   replies
 
 	counters struct{ accepted, dialled, syns, refusedSYNs, resets, unknown, malformed atomic.Int64 }
 }
@@ -83,7 +83,7 @@ type Stats struct {
 	Memory            int64 // bytes of buffer held now
 	Dialled, Accepted int64 // connections that were opened
 	SYNs              int64 // connection requests that were answered; from whom, nothing proves
-	RefusedSYNs       int64 // connection requests, and first packets after them, that were ignored because there were too many
+	RefusedSYNs       int64 // connection requests, and first packets after them, that were ignored because there were too many, or too many from there
 	Resets            int64 // RESETs in answer to packets that belong to no connection
 	Unknown           int64 // packets that belong to no connection
 	Malformed         int64 // packets that could not be parsed
@@ -101,6 +101,7 @@ func New(c Config) *Endpoint {
 		ended:   make(chan struct{}),
 		runs:    sync.Pool{New: func() any { b := make([]byte, 0, maxRun); return &b }},
 		table:   make(map[key]*Conn),
+		reply:   newReplies(time.Now()),
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 type socket struct {
 	endpoint *Endpoint
 	mux      *udpmux.Socket
-	secret   secret
+	secrets  secrets // belong to the read loop
 	touched  []*Conn // got packets of the batch at hand; belongs to the read loop
 	answer   []byte  // belongs to the read loop
 	detached bool    // guarded by the endpoint's mutex
 }
 
 func newSocket(e *Endpoint, s *udpmux.Socket) *socket {
-	return &socket{endpoint: e, mux: s, secret: newSecret(), answer: make([]byte, 0, headerLen)}
+	return &socket{endpoint: e, mux: s, secrets: newSecrets(time.Now()), answer: make([]byte, 0, headerLen)}
 }
 
 // socketTo is the first socket that reaches the address's family; nil if none does.
@@ -34,6 +34,7 @@ func (e *Endpoint) socketTo(a netip.Addr) *socket {
 // receive takes a batch of runs from the socket's read loop. Connections only take notes at first; each is driven once, when
 // all of its packets are in, so that a batch is acknowledged once and wakes a reader once.
 func (s *socket) receive(now time.Time, runs []udpmux.Run) {
+	s.secrets.renew(now)
 	for _, r := range runs {
 		s.run(now, r)
 	}
@@ -85,6 +86,9 @@ func (s *socket) find(now time.Time, from netip.AddrPort, p *packet) *Conn {
 	e.mu.Lock()
 	c, what := s.look(now, from, p)
 	e.mu.Unlock()
+	if what == unmet {
+		c, what = s.meet(now, from, p)
+	}
 	switch what {
 	case greeting:
 		e.counters.syns.Add(1)
@@ -110,9 +114,10 @@ const (
 	refusal           // it asks for a connection, and there are too many
 	unknown           // it is no packet of ours, and gets no answer
 	rejection         // nor is this, and it gets a RESET
+	unmet             // to be seen by meet
 )
 
-// look is find, short of what goes out. e.mu is held.
+// look is find, short of what goes out and what takes long. e.mu is held.
 func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, verdict) {
 	e := s.endpoint
 	if s.detached {
@@ -126,7 +131,7 @@ func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, ver
 			return nil, nothing
 		case deaf:
 			return nil, e.reject(now, key{s, from, p.connID})
-		case e.full():
+		case e.full() || !e.reply.greet(now, from.Addr()):
 			return nil, refusal
 		}
 		return nil, greeting
@@ -142,21 +147,35 @@ func (s *socket) look(now time.Time, from netip.AddrPort, p *packet) (*Conn, ver
 	if deaf {
 		return nil, e.reject(now, key{s, from, p.connID})
 	}
-	if s.secret.opens(from, p) {
+	return nil, unmet
+}
+
+// meet decides about a packet that opens a connection or belongs to none. Everybody else's packets do not wait for the hash that
+// tells.
+func (s *socket) meet(now time.Time, from netip.AddrPort, p *packet) (*Conn, verdict) {
+	after := s.secrets.follows(from, p)
+	e := s.endpoint
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c, what := s.look(now, from, p); what != unmet { // it became another meanwhile
+		return c, what
+	}
+	switch after {
+	case 0:
+		return nil, e.reject(now, key{s, from, p.connID})
+	case 1:
 		if c := s.admit(now, from, p); c != nil {
+			e.reply.proved(from.Addr())
 			return c, nothing
 		}
 		return nil, refusal // the peer will send it again
 	}
-	if s.secret.overtook(from, p) {
-		return nil, unknown
-	}
-	return nil, e.reject(now, key{s, from, p.connID})
+	return nil, unknown // it overtook the first
 }
 
 // reject is a RESET, if no more than enough were sent. e.mu is held.
 func (e *Endpoint) reject(now time.Time, k key) verdict {
-	if e.reply.allow(now, k) {
+	if e.reply.reset(now, k) {
 		return rejection
 	}
 	return unknown
@@ -165,13 +184,13 @@ func (e *Endpoint) reject(now time.Time, k key) verdict {
 // wasReset notes that c's peer is being told of its end.
 func (e *Endpoint) wasReset(now time.Time, c *Conn) {
 	e.mu.Lock()
-	e.reply.allow(now, key{c.socket, c.remote, c.id})
+	e.reply.ended(now, key{c.socket, c.remote, c.id})
 	e.mu.Unlock()
 }
 
 // greet answers a SYN.
 func (s *socket) greet(now time.Time, to netip.AddrPort, syn *packet) {
-	answer := answerSYN(now, syn, s.secret.seq(to, syn.connID, syn.seq), s.endpoint.firstWindow())
+	answer := answerSYN(now, syn, s.secrets.seq(to, syn.connID, syn.seq), s.endpoint.firstWindow())
 	s.answer = answer.appendMarshal(s.answer[:0])
 	_ = s.mux.Send(to, s.answer, len(s.answer)) // the SYN comes again if this gets lost
 }
@@ -196,24 +215,4 @@ func (s *socket) reset(to netip.AddrPort, p *packet) {
 	answer := packet{typ: stReset, connID: p.connID, seq: random16(), ack: p.seq}
 	s.answer = answer.appendMarshal(s.answer[:0])
 	_ = s.mux.Send(to, s.answer, len(s.answer)) // like any datagram, it may get lost
-}
-
-// replyLimit bounds the RESETs that strangers can make us send: so many a second, and one a second for each connection, of which
-// more packets may have been on their way.
-type replyLimit struct {
-	second int64
-	told   map[key]bool // who was sent a RESET in this second
-}
-
-const repliesPerSecond = 100
-
-func (r *replyLimit) allow(now time.Time, k key) bool {
-	if s := now.Unix(); s != r.second || r.told == nil {
-		r.second, r.told = s, make(map[key]bool)
-	}
-	if r.told[k] || len(r.told) >= repliesPerSecond {
-		return false
-	}
-	r.told[k] = true
-	return true
 }

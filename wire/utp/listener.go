@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Accept waits for a connection that came in. Its address is proven: a packet from there acknowledged what we had sent there.
+// Accept waits for a connection that came in. Its address is proven, as far as 15 bits can: a packet from there acknowledged what we
+// had sent there within four minutes before. Who saw that packet can open the connection once more in that time.
 // The error is [net.ErrClosed].
 func (e *Endpoint) Accept() (net.Conn, error) {
 	for {
