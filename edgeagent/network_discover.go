@@ -69,7 +69,10 @@ func (r *round) note(now time.Time, f finding) {
 		r.err = f.err.Error()
 		r.log.Debug("network not found out", "err", f.err)
 	default:
-		r.result, r.checked, r.err = f.result, now, ""
+		r.result, r.err = f.result, ""
+		if !f.ended || r.checked.IsZero() {
+			r.checked = now // the end of a discovery only adds how long mappings live
+		}
 		r.glanceAt = now.Add(glanceEvery)
 		if f.ended {
 			r.log.Debug("network found out", "datagrams", f.result.Datagrams, "lifetime", f.result.Behaviour.Lifetime.String())
