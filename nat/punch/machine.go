@@ -99,7 +99,10 @@ func New(now time.Time, p Plan, seed [32]byte) (*Machine, error) {
 	r := rand.New(rand.NewChaCha8(seed))
 	m := &Machine{
 		plan: p, method: p.Method(), codec: newCodec(&p), made: now, start: p.Start, hold: p.Hold, current: -1,
-		budget: budget{observed: p.Observed.Addr(), spent: make(map[netip.Addr]int)},
+		budget: budget{spent: make(map[netip.Addr]int)},
+	}
+	if m.method > Direct {
+		m.budget.observed = p.Observed.Addr()
 	}
 	binary.BigEndian.PutUint64(m.nonce[:], r.Uint64())
 	m.hold += patienceOf(&p)
