@@ -25,7 +25,8 @@ func classifyCommand() *cli.Command {
 		Name: "classify", Usage: "find out what each kind of NAT does", ArgsUsage: "[KIND…]", Action: classifyKinds,
 		Description: `Prints for each KIND, or all, what four witnesses say of it: a classifier in a lab
 of the kernel, the same in a model of the NAT, SimpleBit's agent, and coturn's
-turnutils_natdiscovery where it is installed. The exit status is 1 if something is
+turnutils_natdiscovery where it is installed. Carriers are classified by themselves,
+as cgnat and cgnat-hairpin: KIND@NAME is not taken. The exit status is 1 if something is
 not as it should be.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 	}
@@ -59,6 +60,10 @@ func classifyKinds(c *cli.Context) error {
 // classifiable returns what to classify: the names, all of which there must be, or everything that this machine can do.
 func classifiable(names []string) ([]string, error) {
 	for _, name := range names {
+		kind, _, behind := strings.Cut(name, "@")
+		if behind && slices.Contains(classify.Names(), kind) {
+			return nil, fmt.Errorf("%s: carriers are classified by themselves: want %s, and %s or %s for the carrier", name, kind, classify.CGNAT, classify.CGNATHairpin)
+		}
 		if !slices.Contains(classify.Names(), name) {
 			return nil, fmt.Errorf("there is no NAT of kind %q; `natlab list` prints the kinds", name)
 		}
@@ -86,26 +91,34 @@ func classifiable(names []string) ([]string, error) {
 
 // verify fails if a kind of the plan's homes is not what it says.
 func (p plan) verify(ctx context.Context) error {
-	var names []string
-	for _, h := range p.homes {
-		name := string(h.kind)
-		switch {
-		case strings.HasSuffix(h.carrier, hairpinSuffix):
-			name = classify.CGNATHairpin
-		case h.carrier != "":
-			name = classify.CGNAT
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	rows, err := classify.Table(ctx, names...)
+	rows, err := classify.Table(ctx, p.kinds()...)
 	for _, r := range rows {
 		if len(r.Wrong) > 0 {
 			err = errors.Join(err, fmt.Errorf("%s is not what it says: %s", r.Name, strings.Join(r.Wrong, "; ")))
 		}
 	}
 	return err
+}
+
+// kinds is what classify knows the plan's homes and their carriers by, each once.
+func (p plan) kinds() (names []string) {
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, h := range p.homes {
+		if h.carrier == "" || h.kind != natlab.PortRestricted { // which is what is behind classify's carriers
+			add(string(h.kind))
+		}
+		switch {
+		case strings.HasSuffix(h.carrier, hairpinSuffix):
+			add(classify.CGNATHairpin)
+		case h.carrier != "":
+			add(classify.CGNAT)
+		}
+	}
+	return names
 }
 
 // missing returns what this machine lacks for what classify knows by that name.

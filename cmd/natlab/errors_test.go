@@ -35,12 +35,17 @@ func TestMistakesAreOneLineAndStatusTwo(t *testing.T) {
 		{"run --nat none --pcap /nonexistent/x.pcap -- true", "/nonexistent/x.pcap: no such file or directory"},
 		{"run --nat none --pcap / -- true", "is a directory"},
 		{"run --nat none --pcap /run/x.pcap -- true", "choose another folder"},
-		{"run --nat none --loss 101 -- true", "--loss 101"},
-		{"run --nat none --loss NaN -- true", "--loss NaN"},
-		{"run --nat none --latency 11s -- true", "--latency 11s"},
-		{"run --nat none --latency -1s -- true", "--latency -1s"},
-		{"run --nat none --latency 20 -- true", `"20"`},
-		{"run --nat none --udp-timeout 1ms -- true", "--udp-timeout 1ms"},
+		{"run --nat none --loss 101 -- true", `--loss "101": want 0 to 100 percent`},
+		{"run --nat none --loss NaN -- true", `--loss "NaN": want 0 to 100 percent`},
+		{"run --nat none --loss much -- true", `--loss "much": want 0 to 100 percent`},
+		{"run --nat none --latency 11s -- true", `--latency "11s": want 0s to 10s`},
+		{"run --nat none --latency -1s -- true", `--latency "-1s": want 0s to 10s`},
+		{"run --nat none --latency 20 -- true", `--latency "20": want 0s to 10s, as 20ms`},
+		{"run --nat none --udp-timeout 1ms -- true", `--udp-timeout "1ms": want whole seconds from 1s to 24h`},
+		{"run --nat none --udp-timeout 1.5s -- true", `--udp-timeout "1.5s": want whole seconds`},
+		{"run --nat none --udp-timeout 25h -- true", "from 1s to 24h"},
+		{"run --nat none --udp-timeout 99999999h -- true", "from 1s to 24h"},
+		{"run --nat none --udp-timeout 30 -- true", "want whole seconds from 1s to 24h, as 30s"},
 		{"run --nat none --rate 3X -- true", `--rate "3X"`},
 		{"run --nat none --rate -1K -- true", `--rate "-1K"`},
 		{"run --nat none@server -- true", `carrier "server"`},
@@ -50,6 +55,8 @@ func TestMistakesAreOneLineAndStatusTwo(t *testing.T) {
 		{"shell --nat none sh", `"sh" is one argument too many`},
 		{"list foo", `"foo" is one argument too many`},
 		{"classify foo", `no NAT of kind "foo"`},
+		{"classify foo@isp", `no NAT of kind "foo@isp"`},
+		{"classify symmetric@isp", "symmetric@isp: carriers are classified by themselves: want symmetric, and cgnat or cgnat-hairpin for the carrier"},
 		{"frobnicate", `no command "frobnicate"`},
 	} {
 		usage(t, finish(t, command(t, exe, nil, strings.Fields(c.args)...)), c.want)
@@ -81,7 +88,7 @@ func TestWhatTheMachineLacksIsNamed(t *testing.T) {
 	usage(t, masked(t, exe, "/usr/sbin/miniupnpd", "/dev/null", "run", "--nat", "mapping", "--", "true"), "install package miniupnpd-nftables")
 }
 
-func TestTheSwitchAgainstUserNamespacesIsNamed(t *testing.T) {
+func TestTheSwitchAgainstEachNamespaceIsNamed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // only root can pretend that it is off; natlab's own tests have the rest
 	}
@@ -89,8 +96,34 @@ func TestTheSwitchAgainstUserNamespacesIsNamed(t *testing.T) {
 	if err := os.WriteFile(off, []byte("0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	by := []string{"unshare", "--mount", "--", "sh", "-c", `mount --bind "$1" /proc/sys/user/max_user_namespaces && shift && exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"`, "sh", off}
-	usage(t, finish(t, command(t, exe, by, "run", "--nat", "none", "--", "true")), "sysctl -w user.max_user_namespaces=10000")
+	for _, kind := range []string{"user", "net", "mnt", "pid"} {
+		name := "max_" + kind + "_namespaces"
+		by := []string{"unshare", "--mount", "--", "sh", "-c",
+			`mount --bind "$1" "$2" && shift 2 && exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"`, "sh", off, "/proc/sys/user/" + name}
+		usage(t, finish(t, command(t, exe, by, "run", "--nat", "none", "--", "true")), "sysctl -w user."+name+"=10000")
+	}
+}
+
+// noMore lets users of a new user namespace make no more namespaces of the kind, for real.
+func noMore(kind string) []string {
+	return []string{"unshare", "--user", "--map-root-user", "--", "sh", "-c",
+		`echo 0 >/proc/sys/user/max_` + kind + `_namespaces && exec "$@"`, "sh"}
+}
+
+func TestTheSwitchIsNamedToRootToo(t *testing.T) {
+	exe := program(t)
+	for _, kind := range []string{"net", "mnt", "pid"} {
+		r := finish(t, command(t, exe, noMore(kind), "run", "--nat", "none", "--", "true"))
+		usage(t, r, "sysctl -w user.max_"+kind+"_namespaces=10000")
+		if strings.Contains(r.stderr, "run as root") {
+			t.Errorf("root is told %q", r.stderr)
+		}
+	}
+}
+
+func TestALimitThatIsUsedUpIsNamed(t *testing.T) {
+	by := []string{"unshare", "--user", "--map-root-user", "--net", "--", "sh", "-c", `echo 1 >/proc/sys/user/max_net_namespaces && exec "$@"`, "sh"}
+	usage(t, finish(t, command(t, program(t), by, "run", "--nat", "none", "--", "true")), "raise user.max_mnt_namespaces, user.max_pid_namespaces or user.max_net_namespaces")
 }
 
 func TestRatesAreReadInBinaryUnits(t *testing.T) {

@@ -189,10 +189,24 @@ func TestProgramsBeginWhenTheServerListens(t *testing.T) {
 	}
 }
 
-func TestAServerThatFailsIsTold(t *testing.T) {
-	r := finish(t, command(t, program(t), nil, "run", "--nat", "none", "--server", "echo no; exit 4", "--", "true"))
-	if r.code != 0 || r.stdout != "server | no\n" || r.stderr != "natlab: the server ended: exit status 4\n" {
-		t.Errorf("got %+v", r)
+func TestAServerThatFailsIsToldAndFailsTheRun(t *testing.T) {
+	exe := program(t)
+	for name, c := range map[string]struct {
+		server, program string
+		want            result
+	}{
+		"before the program":  {"echo no; exit 4", "true", result{"server | no\n", "natlab: the server ended: exit status 4\n", 4}},
+		"as the program does": {"exit 4", "exit 5", result{"", "natlab: the server ended: exit status 4\n", 5}},
+		"killed":              {"kill -9 $$", "true", result{"", "natlab: the server ended: exit status 137\n", 137}},
+		"done early":          {"true", "true", result{}},
+		"ended by natlab":     {"exec sleep 100", "true", result{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if r := finish(t, command(t, exe, nil, "run", "--nat", "none", "--server", c.server, "--", "sh", "-c", c.program)); r != c.want {
+				t.Errorf("got %+v, want %+v", r, c.want)
+			}
+		})
 	}
 }
 
@@ -221,6 +235,28 @@ func TestAllWitnessesAgreeForEveryUser(t *testing.T) {
 				t.Errorf("got %+v", r)
 			}
 		})
+	}
+}
+
+func TestHomesAndTheirCarriersAreVerified(t *testing.T) {
+	for names, want := range map[string]string{
+		"port-restricted port-restricted":      "port-restricted",
+		"cgnat port-restricted@isp":            "cgnat",
+		"symmetric@isp full-cone@isp":          "symmetric cgnat full-cone",
+		"symmetric@a-hairpin cgnat-hairpin":    "symmetric cgnat-hairpin",
+		"cgnat-hairpin port-restricted@second": "cgnat-hairpin cgnat",
+	} {
+		var p plan
+		for _, name := range strings.Fields(names) {
+			h, err := parseHome(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.homes = append(p.homes, h)
+		}
+		if got := strings.Join(p.kinds(), " "); got != want {
+			t.Errorf("%s: %s are verified, want %s", names, got, want)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 
 // maxHomes is how many homes one lab of this command has at most: fewer than a carrier holds.
 const maxHomes = 40
+
+// maxTimeout is the longest that UDP mappings may live: longer than any test.
+const maxTimeout = 24 * time.Hour
 
 // hairpinSuffix ends the names of carriers that lead packets between their homes back.
 const hairpinSuffix = "hairpin"
@@ -47,10 +51,10 @@ type plan struct {
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "nat", Usage: "a home behind a router of this `KIND` (see `natlab list`), once for each home; KIND@NAME puts it behind the carrier NAME, which leads packets back to its homes if the name ends in hairpin"},
-		&cli.DurationFlag{Name: "latency", Usage: "`TIME` that a packet takes through the internet, one way"},
-		&cli.Float64Flag{Name: "loss", Usage: "`PERCENT` of the packets that the internet loses"},
+		&cli.StringFlag{Name: "latency", Usage: "`TIME` that a packet takes through the internet, one way, as 20ms", Value: "0s"},
+		&cli.StringFlag{Name: "loss", Usage: "`PERCENT` of the packets that the internet loses", Value: "0"},
 		&cli.StringFlag{Name: "rate", Usage: "limit of each home's line, each way, in `BYTES` a second: 500K, 2M"},
-		&cli.DurationFlag{Name: "udp-timeout", Usage: "`TIME` without traffic that a UDP mapping lives, whole seconds", Value: 2 * time.Minute},
+		&cli.StringFlag{Name: "udp-timeout", Usage: "`TIME` without traffic that a UDP mapping lives, whole seconds", Value: "2m"},
 		&cli.StringFlag{Name: "pcap", Usage: "write what crosses the internet to `FILE`"},
 	}
 }
@@ -71,14 +75,17 @@ func newPlan(c *cli.Context) (p plan, err error) {
 		}
 		p.homes = append(p.homes, h)
 	}
-	p.timeout, p.latency, p.loss = c.Duration("udp-timeout"), c.Duration("latency"), c.Float64("loss")
-	switch {
-	case p.timeout < time.Second:
-		return p, usagef("--udp-timeout %v: want one second at least", p.timeout)
-	case p.latency < 0 || p.latency > natlab.MaxLatency:
-		return p, usagef("--latency %v: want 0 to %v", p.latency, natlab.MaxLatency)
-	case !(p.loss >= 0 && p.loss <= 100):
-		return p, usagef("--loss %v: want 0 to 100 percent", p.loss)
+	text := c.String("udp-timeout")
+	if p.timeout, err = time.ParseDuration(text); err != nil || p.timeout < time.Second || p.timeout > maxTimeout || p.timeout%time.Second != 0 {
+		return p, usagef("--udp-timeout %q: want whole seconds from 1s to %.0fh, as 30s", text, maxTimeout.Hours())
+	}
+	text = c.String("latency")
+	if p.latency, err = time.ParseDuration(text); err != nil || p.latency < 0 || p.latency > natlab.MaxLatency {
+		return p, usagef("--latency %q: want 0s to %v, as 20ms", text, natlab.MaxLatency)
+	}
+	text = c.String("loss")
+	if p.loss, err = strconv.ParseFloat(text, 64); err != nil || !(p.loss >= 0 && p.loss <= 100) {
+		return p, usagef("--loss %q: want 0 to 100 percent, as 1.5", text)
 	}
 	if p.rate, err = parseRate(c.String("rate")); err != nil {
 		return p, usageError{err}

@@ -34,7 +34,8 @@ the home's name before each line. Addresses are in its environment:
    NATLAB_SERVER, NATLAB_SERVER_2, NATLAB_SERVER6
                                  addresses of a host on the internet, see --server
 
-The exit status is that of the first CMD that failed.`,
+The exit status is that of the first CMD that failed, or else that with which the
+--server's COMMAND ended by itself.`,
 		Flags: append(planFlags(),
 			&cli.StringFlag{Name: "server", Usage: "a shell `COMMAND` that runs on the internet's host meanwhile"},
 			&cli.BoolFlag{Name: "verify", Usage: "before that, have natlab classify look at these kinds, which takes some seconds"}),
@@ -71,8 +72,11 @@ func run(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer end()
-	return s.everywhere(ctx, c.Args().Slice())
+	err = s.everywhere(ctx, c.Args().Slice())
+	if served := end(); err == nil {
+		err = served
+	}
+	return err
 }
 
 // everywhere runs a program in each home and returns the status of the first that failed.
@@ -92,29 +96,35 @@ func (s *street) everywhere(ctx context.Context, args []string) error {
 	return first
 }
 
-// serve starts a command on the server, if there is one, waits a little for it to listen, and returns how to end it.
-func (s *street) serve(ctx context.Context, command string) (end func(), err error) {
+// serve starts a command on the server, if there is one, waits a little for it to listen, and returns how to end it. That
+// returns the failure of a command that ended before it was asked to, which has been told by then.
+func (s *street) serve(ctx context.Context, command string) (end func() error, err error) {
 	if command == "" {
-		return func() {}, nil
+		return func() error { return nil }, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := s.server.Command(ctx, "sh", "-c", command)
 	cmd.Env = s.environment(0)
-	ended := make(chan struct{})
+	ended, failure := make(chan struct{}), error(nil)
 	go func() {
 		defer close(ended)
 		if err := s.runPrefixed(cmd, serverName); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(os.Stderr, "natlab: the server ended:", err)
+			failure = err
 		}
 	}()
-	end = func() {
+	end = func() error {
 		cancel()
 		<-ended
+		return failure
 	}
 	for deadline := time.Now().Add(grace); time.Now().Before(deadline); {
 		listens, err := s.server.Listens()
-		if err != nil || listens {
-			return end, err
+		if err != nil {
+			return nil, errors.Join(err, end())
+		}
+		if listens {
+			return end, nil
 		}
 		select {
 		case <-ended:

@@ -44,7 +44,7 @@ func shell(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer end() // that the server failed has been told; the status is the shell's
 	program := os.Getenv("SHELL")
 	if program == "" {
 		program = "sh"

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotEntered is returned by New in a process that Enter did not start.
@@ -20,12 +22,18 @@ var packages = []struct{ tool, debian string }{
 	{"sh", "dash"}, {"mount", "mount"},
 }
 
-// switches are the kernel settings that keep an ordinary user from making namespaces. A kernel need not have them all.
-var switches = []struct{ file, forbids, allow string }{
-	{"/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces=10000"},
-	{"/proc/sys/user/max_net_namespaces", "0", "user.max_net_namespaces=10000"},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"},
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"},
+// switches are the kernel settings that keep users from making namespaces, root as well where it needs them. A kernel need
+// not have them all.
+var switches = []struct {
+	file, forbids, allow string
+	root                 bool
+}{
+	{"/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces=10000", false},
+	{"/proc/sys/user/max_mnt_namespaces", "0", "user.max_mnt_namespaces=10000", true},
+	{"/proc/sys/user/max_pid_namespaces", "0", "user.max_pid_namespaces=10000", true},
+	{"/proc/sys/user/max_net_namespaces", "0", "user.max_net_namespaces=10000", true},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1", false},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0", false},
 }
 
 // Available returns nil if labs can be built: always so inside Enter, else if Enter would succeed. The error names the
@@ -40,12 +48,13 @@ func Available() error {
 			return fmt.Errorf("natlab: %s is missing: install package %s", p.tool, p.debian)
 		}
 	}
-	if os.Geteuid() != 0 {
-		for _, s := range switches {
-			value, err := os.ReadFile(s.file)
-			if err == nil && strings.TrimSpace(string(value)) == s.forbids {
-				return fmt.Errorf("natlab: this kernel keeps namespaces from ordinary users: run as root, or sysctl -w %s", s.allow)
-			}
+	for _, s := range switches {
+		value, err := os.ReadFile(s.file)
+		switch off := err == nil && strings.TrimSpace(string(value)) == s.forbids; {
+		case off && s.root:
+			return fmt.Errorf("natlab: this kernel allows nobody to make namespaces: sysctl -w %s", s.allow)
+		case off && os.Geteuid() != 0:
+			return fmt.Errorf("natlab: this kernel keeps namespaces from ordinary users: run as root, or sysctl -w %s", s.allow)
 		}
 	}
 	return trial()
@@ -68,6 +77,9 @@ func trial() error {
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		return errors.New("natlab: this kernel allows no more namespaces: raise user.max_mnt_namespaces, user.max_pid_namespaces or user.max_net_namespaces with sysctl -w (as an ordinary user also user.max_user_namespaces), or end programs that hold some")
 	}
 	said := strings.Join(strings.Fields(string(out)), " ")
 	if said == "" {
