@@ -45,6 +45,7 @@ type greeting struct {
 	surrogate netip.AddrPort   // as it was dialled; not valid: there is no connection
 	stun      []netip.AddrPort // where it answers STUN
 	observed  netip.AddrPort   // where it sees the device
+	moved     bool             // which it told later: the connection has survived
 }
 
 // known is what is known.
@@ -72,6 +73,11 @@ func (n *network) greet(g greeting) {
 	}
 	g.observed = netip.AddrPortFrom(g.observed.Addr().Unmap(), g.observed.Port())
 	n.tell(func(t *told) { t.greeting = g })
+}
+
+// observed notes that the surrogate sees the device elsewhere while it is connected.
+func (n *network) observed(a netip.AddrPort) {
+	n.tell(func(t *told) { t.greeting.observed, t.greeting.moved = a, true })
 }
 
 // part notes that the connection has ended.
@@ -173,9 +179,16 @@ func (r *round) hear(now time.Time) {
 		r.greeting = g
 		switch a := g.observed.Addr(); {
 		case a != was.observed.Addr() && a != r.result.Reflexive.Addr(): // a glance may have shown it before
-			r.leave(now)
+			if g.moved { // most often the same router's: how it behaves is told as it was until it is found out anew
+				r.result.Reflexive = netip.AddrPort{}
+				r.move(now)
+			} else {
+				r.leave(now)
+			}
 		case !slices.Equal(g.stun, was.stun):
 			r.lookout.stir(now)
+		case g.moved && g.observed != was.observed && g.observed != r.result.Reflexive:
+			r.glanceSoon() // another port
 		}
 		r.meet()
 		r.servers = chooseServers(g.stun, g.surrogate, routed)
@@ -201,8 +214,8 @@ func (r *round) lookAround(now time.Time) {
 	six := len(r.servers) > 0 && r.servers[0].Addr().Is6()
 	if r.around.moved(was, six) {
 		r.leave(now)
-	} else if soon := r.glanced.Add(glanceLeast); soon.Before(r.glanceAt) {
-		r.glanceAt = soon // a network may look like another from inside
+	} else {
+		r.glanceSoon() // a network may look like another from inside
 	}
 }
 

@@ -13,6 +13,13 @@ const (
 	glanceLeast = 10 * time.Second
 )
 
+// glanceSoon has the next glance as soon as there may be one.
+func (r *round) glanceSoon() {
+	if soon := r.glanced.Add(glanceLeast); soon.Before(r.glanceAt) {
+		r.glanceAt = soon
+	}
+}
+
 // glance asks where the surrogate sees the device, when it is time to.
 func (r *round) glance(ctx context.Context, now time.Time) {
 	if r.glanceAt.IsZero() || now.Before(r.glanceAt) || !r.canAsk() {

@@ -85,6 +85,15 @@ func (s *session) note(l link) {
 	s.link = l
 }
 
+// seen takes that the surrogate sees the device at another address.
+func (s *session) seen(at netip.AddrPort) {
+	s.cfg.Log.Debug("the surrogate sees the device elsewhere", "observed", at)
+	s.mu.Lock()
+	s.link.Observed = at
+	s.mu.Unlock()
+	s.network.observed(at)
+}
+
 // run connects again and again until ctx ends or the surrogate refuses the
 // device for good.
 func (s *session) run(ctx context.Context, by road) error {
@@ -250,6 +259,8 @@ func (s *session) obey(ctx context.Context, c *connection, answers chan<- contro
 			s.set.candidates(m)
 		case control.Punch:
 			s.punching.begin(m)
+		case control.Observed:
+			s.seen(m.Addr)
 		case control.Refused:
 			return m
 		default:
