@@ -81,6 +81,9 @@ func (w wishes) Connected(d control.DeviceID, online bool) {
 	w.broker.Connected(d, online)
 }
 
+// Moved passes on that a device is seen at another address.
+func (w wishes) Moved(d control.DeviceID) { w.jobs.Moved(d) }
+
 // Network passes on what a device says of its network.
 func (w wishes) Network(d control.DeviceID, n nat.Network) { w.broker.Network(d, n) }
 

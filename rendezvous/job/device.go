@@ -84,6 +84,13 @@ func (m *Manager) Connected(device control.DeviceID) {
 	}
 }
 
+// Moved takes that a connected device is seen at another address.
+func (m *Manager) Moved(device control.DeviceID) {
+	for _, j := range m.on(string(device)) {
+		j.post(j.moved)
+	}
+}
+
 // Revoked takes that the device's key was revoked: removals need not wait for it.
 func (m *Manager) Revoked(ctx context.Context, device string) {
 	for _, j := range m.on(device) {

@@ -71,7 +71,7 @@ func TestAddressesGoOnlyToADeviceThatUsesThem(t *testing.T) {
 	}
 }
 
-func TestAJobKeepsItsPlaceInTheSwarmWhileTheDeviceIsAway(t *testing.T) {
+func TestAJobKeepsItsPlaceInTheSwarmWhileTheDeviceIsAwayOrMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.endpoint = netip.MustParseAddrPort("198.18.9.9:6882")
@@ -99,6 +99,14 @@ func TestAJobKeepsItsPlaceInTheSwarmWhileTheDeviceIsAway(t *testing.T) {
 		synctest.Wait()
 		if s.now().offers != offers+1 || s.now().endpoint != home || !s.now().hungry || len(w.members) != 1 {
 			t.Errorf("when it is back the job is %+v", s.now())
+		}
+		offers = s.now().offers
+		moved := netip.MustParseAddrPort("198.18.9.10:6882")
+		w.locked(func() { w.endpoint = moved })
+		m.Moved(attic)
+		synctest.Wait()
+		if s.now().offers != offers || s.now().endpoint != moved || !s.now().hungry {
+			t.Errorf("when it is seen elsewhere the job is %+v", s.now())
 		}
 	})
 }

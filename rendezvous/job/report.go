@@ -64,10 +64,15 @@ func (j *job) settle() {
 func (j *job) connected() {
 	// State, rates and peers are of the moment: nobody vouches for them until the next report.
 	j.progress.State, j.progress.DownRate, j.progress.UpRate, j.progress.Peers = 0, 0, 0, nil
+	j.moved()
+	j.steer(false)
+}
+
+// moved takes that the device accepts peers elsewhere.
+func (j *job) moved() {
 	if j.part != nil {
 		j.part.Endpoint(j.cfg.Devices.Endpoint(j.rec.DeviceID))
 	}
-	j.steer(false)
 }
 
 // unusable takes addresses that the device found to be of no use.

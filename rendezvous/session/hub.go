@@ -51,6 +51,8 @@ type Jobs interface {
 	Punched(control.DeviceID, control.Punched)
 	// Connected tells that the device's session began or ended.
 	Connected(device control.DeviceID, online bool)
+	// Moved tells that a connected device is seen at another address (see Hub.Endpoint), at most every few seconds.
+	Moved(control.DeviceID)
 }
 
 // Layout is a torrent as it is sent to a device.
@@ -74,6 +76,7 @@ type Config struct {
 
 	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
 	writeTime   time.Duration // for one frame to be taken by QUIC's send buffer; default 15 s
+	seenEvery   time.Duration // between two looks whether a device is seen elsewhere; default 5 s
 }
 
 // Hub knows the sessions of all connected devices. Its methods may be called
@@ -96,6 +99,7 @@ func NewHub(cfg Config) *Hub {
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	cfg.layoutAgain = cmp.Or(cfg.layoutAgain, time.Minute)
 	cfg.writeTime = cmp.Or(cfg.writeTime, 15*time.Second)
+	cfg.seenEvery = cmp.Or(cfg.seenEvery, 5*time.Second)
 	return &Hub{
 		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
 		admissions: admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}},
@@ -200,7 +204,7 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 	}
 	stream.SetDeadline(time.Time{})
 	return &session{
-		cfg: h.cfg, heard: h.heard, device: device, name: name, hello: hello,
+		cfg: h.cfg, heard: h.heard, device: device, name: name, hello: hello, seen: welcome.Observed,
 		conn: conn, stream: stream, frames: frames, book: newBook(),
 		changed:    make(signal, 1),
 		revoked:    make(signal, 1),

@@ -35,7 +35,7 @@ type world struct {
 	desired map[infoHash]Desired
 	layouts int      // asked for
 	broken  int      // of them, the first that fail
-	events  chan any // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected
+	events  chan any // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected, netip.AddrPort of Moved
 
 	client   *quic.Config // of devices
 	servers  func(end netip.AddrPort) []netip.AddrPort
@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.addr = ln.Addr()
 	w.servers = func(netip.AddrPort) []netip.AddrPort { return nil }
-	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond})
+	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan struct{})
 	go func() { defer close(served); w.hub.Serve(ctx, ln) }()
@@ -143,6 +143,8 @@ func (w *world) Gone(_ control.DeviceID, id [20]byte)            { w.events <- i
 func (w *world) Connected(_ control.DeviceID, online bool)       { w.events <- online }
 func (w *world) Unusable(_ control.DeviceID, u control.Unusable) { w.events <- u }
 func (w *world) Punched(_ control.DeviceID, p control.Punched)   { w.events <- p }
+
+func (w *world) Moved(device control.DeviceID) { w.events <- w.hub.Endpoint(device) }
 
 func (w *world) Network(_ control.DeviceID, n nat.Network) {
 	w.locked(func() { w.networks = append(w.networks, n) })

@@ -22,6 +22,19 @@ func (h *Hub) Network(device control.DeviceID) Network {
 	return h.networks[device]
 }
 
+// tellSeen tells a device where it is seen, once that is elsewhere: QUIC survives another address of a router (RFC 9000
+// section 9), of which a device behind it cannot know.
+func (s *session) tellSeen() error {
+	at := remote(s.conn)
+	if at == s.seen {
+		return nil
+	}
+	s.cfg.Log.Debug("device seen elsewhere", "device", s.name, "was", s.seen, "is", at)
+	s.seen = at
+	s.cfg.Jobs.Moved(s.device)
+	return s.send(control.Observed{Addr: at})
+}
+
 // heard keeps what the device of a session has told: one Network for each device, whatever it sends. A session that was
 // replaced or revoked meanwhile has nothing more to say.
 func (h *Hub) heard(s *session, now time.Time, m control.Network) bool {

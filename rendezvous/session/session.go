@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type session struct {
 	device control.DeviceID
 	name   string
 	hello  control.Hello
+	seen   netip.AddrPort // where the device was told that it is
 	conn   *quic.Conn
 	stream *quic.Stream
 	frames *control.Reader
@@ -77,6 +79,8 @@ func (s *session) run(ctx context.Context) error {
 	received := make(chan control.Message)
 	lost := make(chan error, 1)
 	s.helpers.Go(func() { lost <- s.receive(ctx, received) })
+	glance := time.NewTicker(s.cfg.seenEvery)
+	defer glance.Stop()
 	for {
 		select {
 		case m := <-received:
@@ -107,6 +111,12 @@ func (s *session) run(ctx context.Context) error {
 			continue
 		case m := <-s.punches:
 			if err := s.send(m); err != nil {
+				s.close(closeLost, "")
+				return err
+			}
+			continue
+		case <-glance.C:
+			if err := s.tellSeen(); err != nil {
 				s.close(closeLost, "")
 				return err
 			}
