@@ -15,8 +15,11 @@ func (p *program) showCommand() *cli.Command {
 }
 
 func (p *program) show(c *cli.Context) error {
-	_, job, err := p.namedJob(c)
+	client, job, err := p.namedJob(c)
 	if err != nil {
+		return err
+	}
+	if job, err = client.Job(c.Context, job.ID); err != nil { // has more than a list of jobs
 		return err
 	}
 	if wantsJSON(c) {

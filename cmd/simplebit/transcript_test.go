@@ -115,6 +115,7 @@ func (w *world) replay(transcript string) string {
 		}
 		if isCommand {
 			b.WriteString("----\n")
+			w.fake.next = newSurrogate().next // each command sees the job from the beginning
 			stdout, stderr, status := w.run(w.t.Context(), split(strings.NewReplacer("DIR", w.dir, "http://surrogate", w.url).Replace(command))...)
 			b.WriteString(w.plain(stdout))
 			for line := range strings.Lines(w.plain(stderr)) {
