@@ -22,7 +22,7 @@ type Config struct {
 	Data            string          // folder for all durable state; default "rendezvous-data"
 	HTTP            string          // host:port of the HTTP API; default 127.0.0.1:8080
 	Control         string          // host:port for devices, UDP (QUIC and STUN); default :4433
-	STUNAlt         string          // :port at which STUN is answered as well, UDP, on the host that Control has; default, and where it is Control's: none
+	STUNAlt         string          // :port at which STUN is answered as well, UDP, on the host that Control has, and not Control's; default: none
 	Peer            string          // host:port for peers (TCP, uTP) and the DHT (UDP), the port is announced; default :6881
 	NoDHT           bool            // keep out of the DHT
 	DHTBootstrap    []string        // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
@@ -48,9 +48,6 @@ func (c Config) withDefaults() Config {
 	c.HTTP = cmp.Or(c.HTTP, "127.0.0.1:8080")
 	c.Control = cmp.Or(c.Control, ":4433")
 	c.Peer = cmp.Or(c.Peer, ":6881")
-	if isControlPort(c.STUNAlt, c.Control) {
-		c.STUNAlt = ""
-	}
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return c
@@ -79,7 +76,17 @@ func (c Config) check() error {
 	if err := checkSTUNAlt(c.STUNAlt, c.Control); err != nil {
 		return err
 	}
+	if isControlPort(c.STUNAlt, c.Control) {
+		return fmt.Errorf("--stun-alt %q is the port of --control, where STUN is answered anyway: choose another, or none with --stun-alt=", c.STUNAlt)
+	}
 	if err := checkPublic(c.Public); err != nil {
+		return err
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	if err := checkSecond(publicAddrs(c.Public), c.Control, own); err != nil {
 		return err
 	}
 	if c.NATSReplicas < 0 || c.NATSReplicas > 5 {

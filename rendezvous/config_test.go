@@ -39,7 +39,9 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"public with port 0":        {Config{Public: []string{"example.org:0"}}, "--public"},
 		"public":                    {Config{Public: []string{"example.org:4433"}}, ""},
 		"public, the second wrong":  {Config{Public: []string{"example.org", ":1"}}, `--public ":1"`},
-		"public, two of each":       {Config{Public: []string{"example.org", "192.0.2.1", "192.0.2.2", "192.0.2.1:1", "2001:db8::1", "2001:db8::2"}}, ""},
+		"public, names":             {Config{Control: "192.0.2.1:4433", Public: []string{"192.0.2.1:1", "192.0.2.1", "one.example.org", "two.example.org", "2001:db8::1"}}, ""},
+		"public, of others":         {Config{Public: []string{"127.0.0.1", "203.0.113.99"}}, "--public 203.0.113.99: with 127.0.0.1 as well it must be an address of this machine"},
+		"public, at one host":       {Config{Control: "127.0.0.1:4433", Public: []string{"127.0.0.1", "203.0.113.99"}}, `--control "127.0.0.1:4433": with --public 127.0.0.1 and 203.0.113.99 it listens on both: want :4433`},
 		"public, three":             {Config{Public: []string{"192.0.2.1", "192.0.2.2", "::ffff:192.0.2.3"}}, "--public"},
 		"STUN":                      {Config{STUNAlt: ":4434"}, ""},
 		"STUN at any port":          {Config{STUNAlt: ":0", Control: ":0"}, ""},
@@ -47,7 +49,7 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"STUN at another host":      {Config{STUNAlt: "192.0.2.2:4434", Control: "192.0.2.1:4433"}, "--stun-alt"},
 		"STUN without a port":       {Config{STUNAlt: "4434"}, "--stun-alt"},
 		"STUN at a port of letters": {Config{STUNAlt: ":stun"}, "--stun-alt"},
-		"STUN at the control port":  {Config{STUNAlt: ":4433"}, ""},
+		"STUN at the control port":  {Config{STUNAlt: ":4433"}, `--stun-alt ":4433" is the port of --control`},
 	} {
 		err := c.cfg.withDefaults().check()
 		switch {
@@ -71,6 +73,28 @@ func addrs(t *testing.T, prefixes ...string) []net.Addr {
 		all = append(all, network)
 	}
 	return all
+}
+
+func TestTwoPublicAddressesAreThisMachinesAndListenedOn(t *testing.T) {
+	own := addrs(t, "127.0.0.1/8", "192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64")
+	for _, c := range []struct{ public, control, want string }{
+		{"", "192.0.2.1:4433", ""},
+		{"192.0.2.1 2001:db8::1", "192.0.2.1:4433", ""},
+		{"198.51.100.1 2001:db8:7::7", ":4433", ""}, // one of each, which may be a router's
+		{"192.0.2.1 192.0.2.2 2001:db8:7::7", ":4433", ""},
+		{"192.0.2.1 192.0.2.2", "0.0.0.0:4433", ""},
+		{"192.0.2.1 192.0.2.2", "[::]:4433", ""},
+		{"192.0.2.1 192.0.2.2", "192.0.2.1:4433", "--control"},
+		{"192.0.2.1 192.0.2.2", "example.org:4433", "--control"},
+		{"192.0.2.1 192.0.2.3", ":4433", "--public 192.0.2.3"},
+		{"192.0.2.3 192.0.2.1", ":4433", "--public 192.0.2.3"},
+		{"2001:db8::1 2001:db8::2", ":4433", "--public 2001:db8::2"},
+	} {
+		err := checkSecond(publicAddrs(strings.Fields(c.public)), c.control, own)
+		if (err == nil) != (c.want == "") || err != nil && (!strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("--public %s --control %s: %v, want %q", c.public, c.control, err, c.want)
+		}
+	}
 }
 
 func TestInvitesNameWhereDevicesReachTheSurrogate(t *testing.T) {

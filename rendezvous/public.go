@@ -34,6 +34,28 @@ func checkPublic(publics []string) error {
 	return nil
 }
 
+// checkSecond refuses two addresses of one family with which the surrogate could not do what they are for: to answer STUN
+// from each of them. own is the machine's.
+func checkSecond(publics []netip.Addr, control string, own []net.Addr) error {
+	for _, a := range publics {
+		other := slices.IndexFunc(publics, func(o netip.Addr) bool { return o != a && o.Is4() == a.Is4() })
+		if other < 0 {
+			continue
+		}
+		host, port, _ := net.SplitHostPort(control)
+		if bound, err := netip.ParseAddr(host); host != "" && (err != nil || !bound.IsUnspecified()) {
+			return fmt.Errorf("--control %q: with --public %v and %v it listens on both: want :%s, or leave one of them out", control, a, publics[other], port)
+		}
+		if !slices.ContainsFunc(own, func(o net.Addr) bool {
+			p, err := netip.ParsePrefix(o.String())
+			return err == nil && p.Addr().Unmap() == a
+		}) {
+			return fmt.Errorf("--public %v: with %v as well it must be an address of this machine: add it, or leave one of them out", a, publics[other])
+		}
+	}
+	return nil
+}
+
 // publicAddrs is those of --public that are addresses and not names, each once.
 func publicAddrs(publics []string) (list []netip.Addr) {
 	for _, p := range publics {

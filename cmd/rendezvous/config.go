@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -75,8 +76,12 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 	if err != nil {
 		return rendezvous.Config{}, fmt.Errorf("--encryption: %w", err)
 	}
+	alt := c.String("stun-alt")
+	if _, port, err := net.SplitHostPort(c.String("control")); err == nil && alt == ":"+port && !c.IsSet("stun-alt") {
+		alt = "" // the default would be in the way of what was asked for
+	}
 	return rendezvous.Config{
-		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), STUNAlt: c.String("stun-alt"), Peer: c.String("peer"), Public: c.StringSlice("public"),
+		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), STUNAlt: alt, Peer: c.String("peer"), Public: c.StringSlice("public"),
 		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
 		Transports: transports, Encryption: encryption,

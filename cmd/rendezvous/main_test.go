@@ -72,6 +72,24 @@ func TestDefaultsServeThisMachineOnly(t *testing.T) {
 	}
 }
 
+func TestTheDefaultSecondSTUNPortMakesWayForTheControlPort(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--control", ":4434"}, ""},
+		{[]string{"--control", "192.0.2.1:4434"}, ""},
+		{[]string{"--control", ":4434", "--stun-alt", ":4434"}, ":4434"}, // which is refused then
+		{[]string{"--config", configFile(t, "control: \":4434\"\nstun-alt: \":4434\"\n")}, ":4434"},
+		{[]string{"--config", configFile(t, "control: \":4434\"\n")}, ""},
+		{[]string{"--control", ":4435"}, ":4434"},
+	} {
+		if got, _, err := run(append([]string{"serve"}, c.args...)...); err != nil || got.STUNAlt != c.want {
+			t.Errorf("%q: the second STUN port is %q, %v, want %q", c.args, got.STUNAlt, err, c.want)
+		}
+	}
+}
+
 func TestAnEmptyConfigurationFileChangesNothing(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		if got, _, err := run("serve", "--config", configFile(t, text)); err != nil || got.HTTP != "127.0.0.1:8080" {
