@@ -106,7 +106,7 @@ func unreached(home string, at netip.AddrPort, err error) error {
 	case errors.As(err, new(*quic.IdleTimeoutError)):
 		return fmt.Errorf("surrogate %s: no answer in %v: check that it runs, and that UDP to port %d passes the firewalls on the way", home, silentTime, at.Port())
 	case errors.As(err, new(*quic.HandshakeTimeoutError)), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("surrogate %s: not connected in %v: check that it has not too much to do, and that UDP to port %d passes the way there and back in packets of 1280 bytes", home, welcomeTime, at.Port())
+		return fmt.Errorf("surrogate %s: not connected in %v: check that it has not too much to do, and that UDP to port %d passes the way there and back in packets of 1280 bytes (MTU)", home, welcomeTime, at.Port())
 	case failedWith(err, unix.ENETUNREACH), failedWith(err, unix.EHOSTUNREACH):
 		return fmt.Errorf("surrogate %s: this device has no route to %v: check its network", home, at.Addr())
 	case failedWith(err, unix.EPERM), failedWith(err, unix.EACCES):
