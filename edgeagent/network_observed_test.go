@@ -73,12 +73,12 @@ func TestTheStatusShowsWhereTheSurrogateSeesTheDeviceNow(t *testing.T) {
 	cfg := joined(t, h)
 	start(t, cfg)
 	g := h.greetWith(nil)
-	since := func() (s time.Time) {
+	var connected time.Time
+	eventually(t, "it is shown as connected", func() bool {
 		st, err := ReadStatus(cfg.State)
-		ok(t, err)
-		return st.Since
-	}
-	connected := since()
+		connected = st.Since
+		return err == nil && st.Connected
+	})
 	g.send(control.Observed{Addr: at("20.0.0.2:7000")})
 	eventually(t, "the new address is shown", func() bool {
 		st, err := ReadStatus(cfg.State)
@@ -87,7 +87,7 @@ func TestTheStatusShowsWhereTheSurrogateSeesTheDeviceNow(t *testing.T) {
 	})
 	for !slices.Contains(g.network().Candidates, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: at("20.0.0.2:7000")}) {
 	}
-	if since() != connected {
-		t.Error("it is another connection")
+	if st, err := ReadStatus(cfg.State); err != nil || st.Since != connected {
+		t.Errorf("it is another connection: %v", err)
 	}
 }
