@@ -102,6 +102,7 @@ func short(d nat.Dependence) string {
 	return "?"
 }
 
+// String returns what Print puts into the table: why there is no verdict, or the verdict in Brief's letters.
 func (v Verdict) String() string {
 	if v.Missing != "" {
 		return v.Missing
