@@ -31,11 +31,35 @@ func processes(s string) (n int) {
 	return n
 }
 
-// alive counts the threads that are in one of the namespaces.
-func alive(ids map[string]bool) (n int) {
+// inhabitants are the processes in the namespaces, by number and start: the kernel gives the numbers of namespaces that have
+// ended to others', and labs of other tests come and go meanwhile.
+func inhabitants(ids map[string]bool) map[string]bool {
+	found := map[string]bool{}
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/*")
 	for _, link := range links {
 		if target, err := os.Readlink(link); err == nil && ids[target] {
+			if name := life(strings.Split(link, "/")[2]); name != "" {
+				found[name] = true
+			}
+		}
+	}
+	return found
+}
+
+// life names a process so that no later one has the same name, or returns "" when it has ended.
+func life(pid string) string {
+	stat, _ := os.ReadFile("/proc/" + pid + "/stat")
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return ""
+	}
+	return pid + " " + fields[19] // starttime, proc(5)
+}
+
+// remain counts those that have not ended.
+func remain(lives map[string]bool) (n int) {
+	for name := range lives {
+		if pid, _, _ := strings.Cut(name, " "); life(pid) == name {
 			n++
 		}
 	}
@@ -96,15 +120,16 @@ func TestKilledNatlabLeavesNothingForEveryUser(t *testing.T) {
 					ids[line] = true
 				}
 			}
-			if len(ids) != 4 || alive(ids) == 0 {
-				t.Fatalf("namespaces %v with %d processes", ids, alive(ids))
-			}
 			waitFor(t, "all programs", func() bool { return processes("sleep\x00"+sleep) == 6 })
+			lives := inhabitants(ids)
+			if len(ids) != 4 || remain(lives) < 6 {
+				t.Fatalf("namespaces %v with processes %v", ids, lives)
+			}
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			cmd.Wait()
-			waitFor(t, "no process, no namespace", func() bool { return processes(sleep) == 0 && alive(ids) == 0 })
+			waitFor(t, "no process", func() bool { return processes(sleep) == 0 && remain(lives) == 0 })
 			if after := fmt.Sprint(files(t, temporary)); after != before {
 				t.Errorf("left: %s, before: %s", after, before)
 			}
