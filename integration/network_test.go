@@ -5,7 +5,6 @@ package integration
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,31 +21,17 @@ import (
 func newSuburb(t *testing.T) *scene {
 	t.Helper()
 	programs.Require(t)
-	dir, err := os.MkdirTemp("", "sb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			keepLogs(t, dir)
-		}
-		os.RemoveAll(dir)
-	})
-	lab, err := natlab.New(natlab.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { lab.Close() })
-	s := &scene{T: t, lab: lab, dir: dir}
+	s := emptyScene(t)
 	host := s.host("surrogate")
 	second := host.Addr().Next()
 	if out, err := host.Command(t.Context(), "ip", "address", "add", second.String()+"/24", "dev", "eth0").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	s.surrogate, err = programs.StartSurrogate(t.Context(), programs.OursConfig{
-		Host: host, Bin: bin(t), Dir: filepath.Join(dir, "s"), Args: []string{"--public", second.String()},
+	surrogate, err := programs.StartSurrogate(t.Context(), programs.OursConfig{
+		Host: host, Bin: bin(t), Dir: filepath.Join(s.dir, "s"), Args: []string{"--public", second.String()},
 	})
 	s.ok(err)
+	s.surrogate = surrogate
 	return s
 }
 

@@ -64,9 +64,9 @@ type scene struct {
 	surrogate *programs.Surrogate
 }
 
-func newScene(t *testing.T, needs ...string) *scene {
+// emptyScene is a lab and a folder, both gone after the test; the logs of one that failed are kept.
+func emptyScene(t *testing.T) *scene {
 	t.Helper()
-	programs.Require(t, append(needs, programs.Opentracker, programs.Mktorrent)...)
 	dir, err := os.MkdirTemp("", "sb")
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +82,17 @@ func newScene(t *testing.T, needs ...string) *scene {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { lab.Close() })
-	s := &scene{T: t, lab: lab, dir: dir}
-	s.tracker, err = programs.StartTracker(t.Context(), programs.TrackerConfig{Host: s.host("tracker"), Dir: filepath.Join(dir, "t")})
+	return &scene{T: t, lab: lab, dir: dir}
+}
+
+func newScene(t *testing.T, needs ...string) *scene {
+	t.Helper()
+	programs.Require(t, append(needs, programs.Opentracker, programs.Mktorrent)...)
+	s := emptyScene(t)
+	var err error
+	s.tracker, err = programs.StartTracker(t.Context(), programs.TrackerConfig{Host: s.host("tracker"), Dir: filepath.Join(s.dir, "t")})
 	s.ok(err)
-	s.surrogate, err = programs.StartSurrogate(t.Context(), programs.OursConfig{Host: s.host("surrogate"), Bin: bin(t), Dir: filepath.Join(dir, "s")})
+	s.surrogate, err = programs.StartSurrogate(t.Context(), programs.OursConfig{Host: s.host("surrogate"), Bin: bin(t), Dir: filepath.Join(s.dir, "s")})
 	s.ok(err)
 	return s
 }

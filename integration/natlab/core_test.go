@@ -28,25 +28,7 @@ const slack = 5 * time.Millisecond
 // newCore makes a lab with a core in user space and some hosts.
 func newCore(t *testing.T, c natlab.CoreConfig, names ...string) (*natlab.Lab, []*natlab.Host) {
 	t.Helper()
-	natlab.Require(t)
-	lab, err := natlab.New(natlab.Config{Core: &c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lab.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	var hosts []*natlab.Host
-	for _, name := range names {
-		h, err := lab.Host(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hosts = append(hosts, h)
-	}
-	return lab, hosts
+	return newLabOf(t, natlab.Config{Core: &c}, names...)
 }
 
 // echo makes the host send back what it gets, and returns where.

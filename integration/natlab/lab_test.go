@@ -40,8 +40,14 @@ func TestMain(m *testing.M) {
 // newLab makes a lab with the named hosts, closed at the end of the test.
 func newLab(t *testing.T, names ...string) (*natlab.Lab, []*natlab.Host) {
 	t.Helper()
+	return newLabOf(t, natlab.Config{}, names...)
+}
+
+// newLabOf is newLab with a configuration.
+func newLabOf(t *testing.T, c natlab.Config, names ...string) (*natlab.Lab, []*natlab.Host) {
+	t.Helper()
 	natlab.Require(t)
-	lab, err := natlab.New(natlab.Config{})
+	lab, err := natlab.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
