@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"wire/mse":      {},
 	"wire/utp":      {"nat/udpmux"},
 	"wire/dial":     {"wire/peer", "wire/mse", "wire/utp"},
+	"wire/link":     {},
 	"nat":           {},
 	"nat/udpmux":    {},
 	"nat/stun":      {},

@@ -22,6 +22,7 @@ const (
 	typePunch        = 14
 	typePunched      = 15
 	typeObserved     = 16
+	typeRelay        = 17
 )
 
 // The codec's settings never change, and building them costs more than a message does.
@@ -122,6 +123,8 @@ func ParseMessage(b []byte) (Message, error) {
 		return parse[punchedWire](head.Type, b)
 	case typeObserved:
 		return parse[observedWire](head.Type, b)
+	case typeRelay:
+		return parse[relayWire](head.Type, b)
 	default:
 		return nil, ErrUnknownType
 	}

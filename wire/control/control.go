@@ -13,10 +13,13 @@
 // Versions grow by new types and new keys: readers skip what they do not know, as long as every frame of every version
 // keeps to the limits of one decoder: at most 1024 elements an array, 64 pairs a map, 8 levels.
 //
-// The session stream (bidirectional, opened by the agent) begins with Hello, answered by Welcome or Refused. A layout has
-// a unidirectional stream of its own, opened by the surrogate:
+// The session stream (opened by the agent) begins with Hello, answered by Welcome or Refused. A layout has a stream of its
+// own, opened by the surrogate, on which the agent writes nothing:
 //
 //	LayoutHeader | LayoutFiles ... (until all files are named) | Pieces × 20 bytes of SHA-1 | end of stream
+//
+// So has each relayed connection with a peer: Relay, and then what the peer sends, as it is; likewise in the other direction,
+// without the frame.
 //
 // docs/control.cddl documents every message, with examples.
 package control

@@ -21,11 +21,17 @@ type Invite struct {
 	Addr  string // host:port of the surrogate's control endpoint
 	Pin   Pin    // of the deployment key
 	Token string // a secret: 1 to MaxToken letters, digits and "-._~"
+	TCP   uint16 // port of the same host for control over TCP, where UDP does not work; 0: none
 }
 
-// String returns the invite as a URL, simplebit://HOST:PORT/?pin=…&token=…. It holds the secret: not for logs.
+// String returns the invite as a URL, simplebit://HOST:PORT/?pin=…&token=… and &tcp=PORT if it has that. It holds the secret:
+// not for logs.
 func (i Invite) String() string {
-	return "simplebit://" + i.Addr + "/?pin=" + i.Pin.String() + "&token=" + url.QueryEscape(i.Token)
+	s := "simplebit://" + i.Addr + "/?pin=" + i.Pin.String() + "&token=" + url.QueryEscape(i.Token)
+	if i.TCP != 0 {
+		s += "&tcp=" + strconv.Itoa(int(i.TCP))
+	}
+	return s
 }
 
 // ParseInvite is the inverse of String; it ignores white space around the text and parameters it does not know. The error
@@ -62,7 +68,13 @@ func ParseInvite(s string) (Invite, error) {
 	if token == "" || len(token) > MaxToken || strings.Trim(token, tokenAlphabet) != "" {
 		return Invite{}, badInvite("the token is garbled")
 	}
-	return Invite{addr, pin, token}, nil
+	var tcp uint64
+	if q.Has("tcp") {
+		if tcp, err = strconv.ParseUint(q.Get("tcp"), 10, 16); err != nil || tcp == 0 || len(q["tcp"]) != 1 {
+			return Invite{}, badInvite("the TCP port is not 1 to 65535")
+		}
+	}
+	return Invite{addr, pin, token, uint16(tcp)}, nil
 }
 
 const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"

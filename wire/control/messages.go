@@ -7,7 +7,7 @@ import (
 
 // Message is one frame. The types of this package that have a number in docs/control.cddl are all there are: Hello,
 // Welcome, Refused, Progress, Synced, Gone, Assign, Unassign, Candidates, Unusable, Network, Punch, Punched, Observed,
-// LayoutHeader and LayoutFiles. Readers return values, never pointers.
+// Relay, LayoutHeader and LayoutFiles. Readers return values, never pointers.
 type Message interface {
 	// wire returns what is encoded, or says which field breaks which limit.
 	wire() (any, error)
@@ -34,6 +34,8 @@ type Welcome struct {
 	// ports above 0. An unspecified address stands for the one that the agent dialled, whatever its family: a surrogate
 	// need not know its own.
 	STUN []netip.AddrPort
+
+	TCP uint16 // port of the same host where the surrogate takes this protocol over TCP, for when UDP does not work; 0: nowhere
 }
 
 // Observed tells the agent that the surrogate sees it at another address than it was told before, from the surrogate: the
@@ -118,7 +120,7 @@ func (s State) String() string {
 type Peer struct {
 	Addr      netip.AddrPort // zero where there is none to show
 	Client    string         // human name of its program, at most MaxName bytes
-	Transport string         // "tcp", "utp"
+	Transport string         // "tcp", "utp"; of a relayed one "quic" or "tcp", what the agent's connection to the surrogate runs over
 	Path      string         // "dialled", "accepted", "punched", "relayed"
 	Down, Up  int64          // payload bytes/s, from and to it
 }

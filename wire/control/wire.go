@@ -47,13 +47,14 @@ type welcomeWire struct {
 	Observed cbor.ByteString `cbor:"4,keyasint,omitempty"`
 
 	STUN []cbor.ByteString `cbor:"5,keyasint,omitempty"`
+	TCP  uint16            `cbor:"6,keyasint,omitempty"`
 }
 
 func (m Welcome) wire() (any, error) {
 	servers := m.STUN[:min(len(m.STUN), MaxSTUN)]
 	w := welcomeWire{
 		typeWelcome, m.Version, clip(m.Software, MaxName), clip(m.Name, MaxName), wireAddr(m.Observed),
-		make([]cbor.ByteString, len(servers)),
+		make([]cbor.ByteString, len(servers)), m.TCP,
 	}
 	for i, a := range servers {
 		if err := checkServer(a); err != nil {
@@ -78,7 +79,7 @@ func (w welcomeWire) message() (Message, error) {
 	if len(w.STUN) > MaxSTUN {
 		return nil, fmt.Errorf("%d STUN servers, the limit is %d", len(w.STUN), MaxSTUN)
 	}
-	m := Welcome{w.Version, w.Software, w.Name, observed, nil}
+	m := Welcome{w.Version, w.Software, w.Name, observed, nil, w.TCP}
 	for _, s := range w.STUN {
 		a, err := parseAddr(s)
 		if err == nil {
