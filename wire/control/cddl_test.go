@@ -81,12 +81,13 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 	id := testID
 	want := map[string]Message{
 		"an agent joins":             Hello{1, "edgeagent 0.1", "attic", "k7f2.x5qd", 6882},
-		"seen at 203.0.113.7:40112":  Welcome{1, "rendezvous 0.1", "attic-2", addr("203.0.113.7:40112"), nil},
-		"seen at [2001:db8::7]:6882": Welcome{1, "rendezvous 0.1", "attic", addr("[2001:db8::7]:6882"), nil},
+		"seen at 203.0.113.7:40112":  Welcome{1, "rendezvous 0.1", "attic-2", addr("203.0.113.7:40112"), nil, 0},
+		"seen at [2001:db8::7]:6882": Welcome{1, "rendezvous 0.1", "attic", addr("[2001:db8::7]:6882"), nil, 0},
 		"two addresses that answer STUN at two ports": Welcome{1, "rendezvous 0.1", "attic", addr("203.0.113.7:40112"), []netip.AddrPort{
-			addr("198.51.100.1:4433"), addr("198.51.100.1:4434"), addr("198.51.100.2:4433"), addr("198.51.100.2:4434")}},
+			addr("198.51.100.1:4433"), addr("198.51.100.1:4434"), addr("198.51.100.2:4433"), addr("198.51.100.2:4434")}, 0},
 		"STUN at two ports of the address that the agent dialled": Welcome{1, "rendezvous 0.1", "attic", addr("203.0.113.7:40112"),
-			[]netip.AddrPort{addr("0.0.0.0:4433"), addr("0.0.0.0:4434")}},
+			[]netip.AddrPort{addr("0.0.0.0:4433"), addr("0.0.0.0:4434")}, 0},
+		"over TCP at port 443 as well": Welcome{1, "rendezvous 0.1", "attic", addr("203.0.113.7:40112"), nil, 443},
 		"behind a router that counts up its ports": Network{
 			Behaviour: nat.Behaviour{
 				Public: nat.No, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent, Preserved: nat.No,
@@ -127,6 +128,8 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: PunchLost, Remote: addr("192.168.1.7:6882"), LAN: true, Socket: 3, Why: "silent for 15 s",
 		},
 		"the router has got another address": Observed{addr("203.0.113.8:40112")},
+		"attic, which waits to be called":    Relay{id, DeviceIDOf(publicOf(keyOf("device"))), "attic", addr("203.0.113.7:40112"), true},
+		"a device that will call":            Relay{id, DeviceIDOf(publicOf(keyOf("device"))), "", addr("[2001:db8::7]:6882"), false},
 		"seen by IPv6":                       Observed{addr("[2001:db8::7]:6882")},
 		"a used invite":                      Refused{RefusedInvite, "the invite was used by another device: ask for a new one"},
 		"a download from one peer": Progress{
@@ -216,7 +219,7 @@ func TestDocumentNamesEveryFieldOnce(t *testing.T) {
 var wireTypes = []any{
 	helloWire{}, welcomeWire{}, refusedWire{}, progressWire{}, peerWire{}, syncedWire{}, goneWire{}, assignWire{}, fileRunWire{},
 	unassignWire{}, candidatesWire{}, candidateWire{}, unusableWire{}, unusablePeerWire{}, layoutHeaderWire{}, layoutFilesWire{}, layoutFileWire{},
-	networkWire{}, networkCandidateWire{}, punchWire{}, behaviourWire{}, punchedWire{}, punchTryWire{}, observedWire{},
+	networkWire{}, networkCandidateWire{}, punchWire{}, behaviourWire{}, punchedWire{}, punchTryWire{}, observedWire{}, relayWire{},
 }
 
 // messageName is the type of message that w writes, or of the one that it is part of.

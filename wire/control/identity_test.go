@@ -101,13 +101,15 @@ func TestPinIsReadAsItWasWritten(t *testing.T) {
 func TestInviteIsReadAsItWasWritten(t *testing.T) {
 	pin := PinOf(publicOf(keyOf("deployment")))
 	for _, a := range []string{"203.0.113.1:4433", "[2001:db8::1]:4433", "surrogate.example.org:1", "box:65535"} {
-		i := Invite{a, pin, "k7f2.x5-d_~Q"}
-		got, err := ParseInvite(" " + i.String() + "\r\n")
-		if err != nil || got != i {
-			t.Errorf("%s: %v, %v", a, got, err)
+		for _, tcp := range []uint16{0, 1, 443, 65535} {
+			i := Invite{a, pin, "k7f2.x5-d_~Q", tcp}
+			got, err := ParseInvite(" " + i.String() + "\r\n")
+			if err != nil || got != i {
+				t.Errorf("%s: %v, %v", a, got, err)
+			}
 		}
 	}
-	line := Invite{"203.0.113.1:4433", pin, "k7f2.x5qd"}.String()
+	line := Invite{"203.0.113.1:4433", pin, "k7f2.x5qd", 0}.String()
 	if want := "simplebit://203.0.113.1:4433/?pin=" + pin.String() + "&token=k7f2.x5qd"; line != want {
 		t.Errorf("an invite is written %s", line)
 	}
@@ -142,6 +144,10 @@ func TestGarbledInviteIsRefusedWithoutShowingItsToken(t *testing.T) {
 		"simplebit://203.0.113.1:4433/?pin=" + pin + ";token=" + token,
 		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "%0a",
 		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "&token=x",
+		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "&tcp=0",
+		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "&tcp=65536",
+		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "&tcp=",
+		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=" + token + "&tcp=443&tcp=444",
 		"simplebit://203.0.113.1:4433/?pin=" + pin + "&token=",
 		"simplebit://203.0.113.1:4433/?pin=" + pin,
 		"simplebit://203.0.113.1:4433/?token=" + token,

@@ -125,6 +125,12 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"unusable with port 0":            "a3 00 0c 01 " + id20 + "02 81 a1 01 46 cb0071090000",
 		"unusable without info-hash":      "a2 00 0c 02 80",
 		"candidate with port 0":           "a3 00 09 01 " + id20 + "02 81 a1 01 46 cb0071090000",
+		"relay with nobody":               "a2 00 11 01 " + id20,
+		"relay without info-hash":         "a2 00 11 02 61 64",
+		"relay with a long device":        "a3 00 11 01 " + id20 + "02 78 41 " + strings.Repeat("61", 65),
+		"relay with a number":             "a3 00 11 01 " + id20 + "02 05",
+		"relay with a garbled address":    "a4 00 11 01 " + id20 + "02 61 64 04 45 0102030405",
+		"TCP port beyond 16 bits":         "a2 00 02 06 1a 00010000",
 		"array of 1025 in an unknown key": "a2 00 05 18 40 99 0401 " + strings.Repeat("00", 1025),
 		"map of 65 in an unknown key":     "a2 00 05 18 40 b8 41 " + pairs(65),
 		"9 levels in an unknown key":      "a2 00 05 18 40 " + strings.Repeat("81", 8) + "00",
@@ -248,6 +254,7 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 		"a dependence":        {"a2 00 0d 03 18 ff", Network{Behaviour: nat.Behaviour{Mapping: 255}}},
 		"a kind of address":   {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 02 09", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881"), Kind: 9}}}},
 		"a key of an address": {"a2 00 0d 0b 81 a2 01 46 cb0071091ae1 18 40 a0", Network{Candidates: []nat.Candidate{{Addr: addr("203.0.113.9:6881")}}}},
+		"a key of a relay":    {"a4 00 11 01 " + id20 + "02 61 64 18 40 a0", Relay{Torrent: testID, Device: "d"}},
 		"an outcome":          {"a3 " + punched + "02 09", Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: 9}},
 		"a key of a try": {"a3 " + punched + "0a 81 a2 01 46 cb0071091ae1 18 40 a0",
 			Punched{Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Tries: []PunchTry{{Addr: addr("203.0.113.9:6881")}}}},
@@ -259,7 +266,7 @@ func TestLaterVersionsMayAddKeysAndTypes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	for _, frame := range []string{"a1 00 11", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
+	for _, frame := range []string{"a1 00 12", "a1 00 1b ffffffffffffffff", "a2 00 18 63 01 99 0100" + strings.Repeat("00", 256)} {
 		if m, err := ParseMessage(unhex(frame)); !errors.Is(err, ErrUnknownType) || m != nil {
 			t.Errorf("type unknown: %v, %v", m, err)
 		}
@@ -318,7 +325,7 @@ func TestLargestNetworkAndWelcomeFitInAFrame(t *testing.T) {
 		Candidates: slicesOf(nat.Candidate{Kind: 255, Addr: far, TCP: true}, nat.MaxCandidates),
 	}
 	long := strings.Repeat("w", MaxName)
-	welcome := Welcome{math.MaxUint64, long, long, far, slicesOf(far, MaxSTUN)}
+	welcome := Welcome{math.MaxUint64, long, long, far, slicesOf(far, MaxSTUN), math.MaxUint16}
 	for _, m := range []Message{network, welcome} {
 		if got, err := ParseMessage(mustAppend(t, m)); err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%T came back as %+v, %v", m, got, err)
@@ -422,6 +429,8 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsSent(t *testing.T) {
 		"result before the attempt": Punched{Attempt: [8]byte{1}, Took: -1},
 		"try of no address":         Punched{Attempt: [8]byte{1}, Tries: make([]PunchTry, 1)},
 		"path from socket 128":      Punched{Attempt: [8]byte{1}, Socket: 128},
+		"relay with nobody":         Relay{Torrent: testID},
+		"relay with a line break":   Relay{Torrent: testID, Device: "a\n"},
 		"observed nowhere":          Observed{},
 		"observed at port 0":        Observed{addr("203.0.113.9:0")},
 		"observed at multicast":     Observed{addr("224.0.0.1:1")},
