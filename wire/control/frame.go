@@ -76,30 +76,35 @@ func (r *Reader) frame() ([]byte, error) {
 	return frame, nil
 }
 
-// length reads a frame's length: LEB128 in its shortest form, 1 to MaxFrame, hence at most three bytes.
 func (r *Reader) length() (int, error) {
-	n := 0
-	for i := 0; ; i++ {
-		c, err := r.r.ReadByte()
+	n, size, err := readLength(r.r)
+	r.read += int64(size)
+	return n, err
+}
+
+// readLength reads a frame's length, which takes so many bytes: LEB128 in its shortest form, 1 to MaxFrame, hence at most three.
+func readLength(r io.ByteReader) (n, size int, err error) {
+	for {
+		c, err := r.ReadByte()
 		if err != nil {
-			if i > 0 {
+			if size > 0 {
 				err = noEOF(err)
 			}
-			return 0, err
+			return 0, size, err
 		}
-		r.read++
-		n |= int(c&0x7f) << (7 * i)
+		n |= int(c&0x7f) << (7 * size)
+		size++
 		switch {
-		case n > MaxFrame, i == 2 && c >= 0x80:
-			return 0, ErrFrameTooLarge
+		case n > MaxFrame, size == 3 && c >= 0x80:
+			return 0, size, ErrFrameTooLarge
 		case c >= 0x80:
 			continue
-		case c == 0 && i > 0:
-			return 0, malformed("a frame's length is not in its shortest form")
+		case c == 0 && size > 1:
+			return 0, size, malformed("a frame's length is not in its shortest form")
 		case n == 0:
-			return 0, malformed("empty frame")
+			return 0, size, malformed("empty frame")
 		}
-		return n, nil
+		return n, size, nil
 	}
 }
 
