@@ -15,6 +15,10 @@ import (
 type Acceptor struct {
 	// Answer returns our handshake for a torrent; ok is false where the torrent is not served.
 	Answer func(infoHash [20]byte) (ours peer.Handshake, ok bool)
+	// Admit says why a peer that has sent its handshake, for a torrent that is served, is not to be answered. Default: all are.
+	Admit func(theirs peer.Handshake) error
+	// Relayed is what carries the connection where the surrogate relays it: QUIC or TCP. Default Any: it is not relayed.
+	Relayed Transport
 	// Find returns the info-hash of the torrent whose mse.ReqHash it is given: encrypted connections name theirs like that.
 	// Nil finds none.
 	Find func(req2 [20]byte) (infoHash [20]byte, ok bool)
@@ -27,7 +31,7 @@ type Acceptor struct {
 	Encryption mse.Policy
 }
 
-// FirstByte is how long an incoming peer may say nothing at all, by either transport. Who dials speaks first: aria2 and rtorrent
+// FirstByte is how long an incoming peer may say nothing at all, by either transport, unless it is relayed. Who dials speaks first: aria2 and rtorrent
 // do so at once and Transmission within half a second, so this leaves time for two packets that get lost.
 const FirstByte = 3 * time.Second
 
@@ -35,12 +39,13 @@ var errSilent = fmt.Errorf("the peer said nothing for %v: %w", FirstByte, contex
 
 // Accept takes over the incoming connection c: it reads the peer's handshake, asks for ours and sends it. It returns within
 // [DefaultTimeout], within [FirstByte] if nothing comes, or when ctx ends, and aborts c (see [Abort]) unless it succeeds. The
-// transport is uTP if c says that its network is "utp" or "udp".
+// transport is uTP if c says that its network is "utp" or "udp". A connection that is relayed needs deadlines and an Acceptor
+// of its own; the other end calls [Over], and has [DefaultTimeout] to begin.
 //
-// The error wraps [ErrUnwanted], [ErrSelf], [ErrInfoHash] where the encryption was for another torrent, mse.ErrPolicy where
-// the policy rules out what the peer wants, [peer.ErrHandshake] where it speaks another protocol, which encryption is with
-// mse.Off, [ErrBusy] where too many others want encryption, context.DeadlineExceeded after either timeout, the cause of
-// the end of ctx, or the error of the network.
+// The error wraps what Admit returned, [ErrUnwanted], [ErrSelf], [ErrInfoHash] where the encryption was for another torrent,
+// mse.ErrPolicy where the policy rules out what the peer wants, [peer.ErrHandshake] where it speaks another protocol, which
+// encryption is with mse.Off, [ErrBusy] where too many others want encryption, context.DeadlineExceeded after either timeout,
+// the cause of the end of ctx, or the error of the network.
 func Accept(ctx context.Context, c net.Conn, a Acceptor) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
@@ -49,7 +54,10 @@ func Accept(ctx context.Context, c net.Conn, a Acceptor) (*Conn, error) {
 	silence := time.AfterFunc(FirstByte, func() { giveUp(errSilent) })
 	defer silence.Stop()
 	conn := &Conn{Conn: c, Transport: TCP}
-	if network := c.LocalAddr().Network(); network == "utp" || network == "udp" {
+	if a.Relayed != Any {
+		conn.Transport, conn.Relayed = a.Relayed, true
+		silence.Stop()
+	} else if network := c.LocalAddr().Network(); network == "utp" || network == "udp" {
 		conn.Transport = UTP
 	}
 	err := withContext(ctx, c, func() error {
@@ -106,6 +114,10 @@ func (a *Acceptor) greet(ctx context.Context, conn *Conn, g greeting) (err error
 		return fmt.Errorf("%w: %x", ErrUnwanted, conn.Peer.InfoHash)
 	case conn.Peer.PeerID == ours.PeerID:
 		return ErrSelf
+	case a.Admit != nil:
+		if err := a.Admit(conn.Peer); err != nil {
+			return err
+		}
 	}
 	if _, err = conn.Write(ours.AppendMarshal(nil)); err != nil {
 		return err

@@ -38,18 +38,21 @@ var errTransports = errors.New("neither TCP nor uTP is available: allow one of t
 type Transport uint8
 
 const (
-	Any Transport = iota // not known
-	TCP                  // a TCP connection
-	UTP                  // a uTP connection (BEP 29)
+	Any  Transport = iota // not known
+	TCP                   // a TCP connection; of a relayed one: our connection to the surrogate is one
+	UTP                   // a uTP connection (BEP 29)
+	QUIC                  // only of a relayed connection: our connection to the surrogate is one
 )
 
-// String returns "tcp" or "utp", and "any" where it is not known.
+// String returns "tcp", "utp" or "quic", and "any" where it is not known.
 func (t Transport) String() string {
 	switch t {
 	case TCP:
 		return "tcp"
 	case UTP:
 		return "utp"
+	case QUIC:
+		return "quic"
 	}
 	return "any"
 }
@@ -89,13 +92,20 @@ type Dialer struct {
 type Conn struct {
 	net.Conn
 	Peer      peer.Handshake // theirs
-	Transport Transport      // TCP or UTP
+	Transport Transport      // TCP or UTP; TCP or QUIC where it is relayed
 	Encrypted bool           // message stream encryption was spoken, be it only to agree on plaintext
-	Outgoing  bool           // we dialled
+	Relayed   bool           // the surrogate passes on what is sent, so the peer may be reachable nowhere
+	Outgoing  bool           // we dialled, or did our part of the handshake first where it is relayed
 }
 
-// Way is how the connection came about, and how the peer may be reached once more if it can be dialled.
-func (c *Conn) Way() Way { return Way{c.Transport, c.Encrypted} }
+// Way is how the connection came about, and how the peer may be reached once more if it can be dialled. A relayed one says
+// nothing of that.
+func (c *Conn) Way() Way {
+	if c.Relayed {
+		return Way{}
+	}
+	return Way{c.Transport, c.Encrypted}
+}
 
 // Dial connects to addr, sends our handshake and reads the peer's. It returns within the timeout, or when ctx ends; nothing of
 // a try that has failed or lost is left behind then.
@@ -154,21 +164,26 @@ func (d *Dialer) try(ctx context.Context, addr netip.AddrPort, ours peer.Handsha
 		if conn.Conn, err = d.say(c, ours, encrypted); err != nil {
 			return err
 		}
-		if conn.Peer, err = readHandshake(conn.Conn); err != nil {
-			return err
-		}
-		switch {
-		case conn.Peer.InfoHash != ours.InfoHash:
-			return fmt.Errorf("%w: %x instead of %x", ErrInfoHash, conn.Peer.InfoHash, ours.InfoHash)
-		case conn.Peer.PeerID == ours.PeerID:
-			return ErrSelf
-		}
-		return nil
+		return conn.meet(ours)
 	})
 	if err != nil {
 		return nil, by, fmt.Errorf("handshake: %w", err)
 	}
 	return conn, by, nil
+}
+
+// meet reads the answer to our handshake.
+func (c *Conn) meet(ours peer.Handshake) (err error) {
+	if c.Peer, err = readHandshake(c.Conn); err != nil {
+		return err
+	}
+	switch {
+	case c.Peer.InfoHash != ours.InfoHash:
+		return fmt.Errorf("%w: %x instead of %x", ErrInfoHash, c.Peer.InfoHash, ours.InfoHash)
+	case c.Peer.PeerID == ours.PeerID:
+		return ErrSelf
+	}
+	return nil
 }
 
 // say sends our handshake, and returns the connection from which the peer's is to be read.
