@@ -18,7 +18,7 @@ import (
 // carry carries out an action. The error is the system's: a server's or a router's refusal is an outcome.
 func (r *run) carry(ctx context.Context, a action) (outcome, error) {
 	if a.test == hop {
-		return secondHop(ctx, a)
+		return climbTo(ctx, a)
 	}
 	from, err := r.socket(ctx, a.from)
 	if err != nil {

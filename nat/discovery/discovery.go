@@ -42,7 +42,12 @@ type Config struct {
 type Result struct {
 	Behaviour nat.Behaviour
 	Reflexive netip.AddrPort // where the first server sees the main socket; not valid: it did not answer
-	Datagrams int            // sent so far: at most MaxDatagrams
+
+	// OpenerTTL is the TTL of IPv4 datagrams that are to pass the device's own NATs, a carrier's included, and to end there: which
+	// router is the first with an address outside of private (RFC 1918) and shared (RFC 6598) networks. 0: none has told.
+	OpenerTTL int
+
+	Datagrams int // sent so far: at most MaxDatagrams
 }
 
 // Discoverer asks through a set of sockets. Discover is called by one goroutine at a time.
@@ -227,7 +232,7 @@ func (r *run) note(e ending) {
 	}
 	r.machine.done(time.Now(), e.test, e.outcome)
 	r.c.Log.Debug("network discovery", "test", e.test, "answered", e.outcome.reply == answered, "mapped", e.outcome.mapped,
-		"hop", e.outcome.hop.who, "sent", e.outcome.sent, "error", e.err)
+		"hop", e.outcome.hop.who, "ttl", e.outcome.hop.public, "sent", e.outcome.sent, "error", e.err)
 	if e.test == map1 {
 		// The server may have named others.
 		if err := r.route(); err != nil {

@@ -12,7 +12,8 @@
 //	3 silent   S1p1, once                             port preservation; step; lifetime, when the mapper has the answer sent
 //	                                                  to their ports (RESPONSE-PORT) after 25, 60 and 115 s
 //	mapper     the filterer's external endpoint       hairpinning
-//	its own    S1p1 with a TTL of 2                   double NAT, by who says that it was exceeded
+//	its own    S1p1 with TTLs from 2 on               double NAT, and where the device's own NATs end, by who says that a TTL
+//	                                                  was exceeded (RFC 792)
 //
 // S1p1 is the server's first address and port. The mapping is looked at first, since on some routers the packet of a stranger
 // changes what comes later. What is asked when is decided by a core without I/O (machine.go) and what it means by pure

@@ -18,6 +18,7 @@ type place struct {
 	want     nat.Behaviour
 	external netip.Addr
 	six      bool
+	ttl      int // of openers
 }
 
 // places makes a home of every kind, and some behind carriers.
@@ -25,10 +26,14 @@ func (s *street) places() (all []place) {
 	s.t.Helper()
 	add := func(name string, kind natlab.Kind, carrier *natlab.Carrier) {
 		r, pc := s.home(name, natlab.RouterConfig{Kind: kind, Carrier: carrier})
-		p := place{name, pc, r.Expect(), r.External(), kind == natlab.IPv6Open || kind == natlab.IPv6Firewalled}
+		p := place{name, pc, r.Expect(), r.External(), kind == natlab.IPv6Open || kind == natlab.IPv6Firewalled, 0}
+		if p.want.Public == nat.No && !p.six {
+			p.ttl = 2 // the core's
+		}
 		switch {
 		case carrier != nil:
 			p.external = carrier.External()
+			p.ttl = 3
 		case p.want.Public == nat.Yes && p.six:
 			p.external = pc.Addr6()
 		case p.want.Public == nat.Yes:
@@ -109,6 +114,9 @@ func (p place) check(t *testing.T, got report) {
 	if at := got.First.Reflexive; at.Addr() != p.external || p.want.Preserved == nat.Yes && at.Port() != got.Port {
 		t.Errorf("%s: the main socket, port %d, is seen at %s, want %s", p.name, got.Port, at, p.external)
 	}
+	if got.First.OpenerTTL != p.ttl {
+		t.Errorf("%s: openers live for %d, want %d", p.name, got.First.OpenerTTL, p.ttl)
+	}
 	if got.Final.Behaviour.Lifetime != 30*time.Millisecond {
 		t.Errorf("%s: mappings live for %s", p.name, got.Final.Behaviour.Lifetime)
 	}
@@ -121,6 +129,24 @@ func TestLifetimeIsTheLongestSilenceThatAMappingOutlives(t *testing.T) {
 	got := s.discover(pc, task{Silences: [3]time.Duration{500 * time.Millisecond, time.Second, 4 * time.Second}})
 	if got.First.Behaviour.Lifetime != 0 || got.Final.Behaviour.Lifetime != time.Second {
 		t.Errorf("first %s, then %s", got.First.Behaviour.Lifetime, got.Final.Behaviour.Lifetime)
+	}
+}
+
+// Without a word of routers there is a ladder of TTLs, see nat/punch.
+func TestOpenersTTLIsUnknownWhereRoutersAreSilent(t *testing.T) {
+	t.Parallel()
+	s := newStreet(t)
+	router, pc := s.home("home", natlab.RouterConfig{})
+	rules := "table ip deaf { chain in { type filter hook prerouting priority -300; icmp type time-exceeded drop; }; }"
+	if out, err := router.Command(t.Context(), "nft", rules).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	got := s.discover(pc, task{})
+	if got.First.OpenerTTL != 0 || got.First.Behaviour.Double != nat.Unsure || got.First.Behaviour.Mapping != nat.EndpointIndependent {
+		t.Errorf("found %+v", got.First)
+	}
+	if got.FirstAfter > 4*time.Second {
+		t.Errorf("the first verdict takes %s", got.FirstAfter)
 	}
 }
 

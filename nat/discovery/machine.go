@@ -107,8 +107,12 @@ type outcome struct {
 // 30, 60 or 120 s.
 var silences = [3]time.Duration{25 * time.Second, time.Minute, 115 * time.Second}
 
-// hopSeen is who said that the TTL of a datagram was exceeded, and from which address of the device that was sent.
-type hopSeen struct{ who, from netip.Addr }
+// hopSeen is what routers told of themselves, by saying that the TTL of a datagram was exceeded.
+type hopSeen struct {
+	who    netip.Addr // the second one
+	from   netip.Addr // the device's own address
+	public int        // which is the first one with a public address; 0: it is not known
+}
 
 // machine decides what is asked when. It has no clock and does no I/O.
 type machine struct {
@@ -174,7 +178,7 @@ func (m *machine) reserve(a *action) bool {
 // doubtful says whether silence would be a verdict.
 func (t test) doubtful() bool {
 	switch t {
-	case filterBoth, filterPort, reach, hairpin, hop, alive1, alive2, alive3:
+	case filterBoth, filterPort, reach, hairpin, alive1, alive2, alive3:
 		return true
 	}
 	return false
@@ -242,6 +246,7 @@ func (m *machine) result() Result {
 		return r
 	}
 	r.Behaviour = m.verdict()
+	r.OpenerTTL = m.hop.public
 	return r
 }
 

@@ -83,8 +83,10 @@ func (m *machine) due(now time.Time, t test) bool {
 		return m.over(before[t])
 	case quiet1:
 		return m.over(fresh)
-	case filterBoth, filterPort, hairpin, hop:
+	case filterBoth, filterPort, hairpin:
 		return m.over(fresh)
+	case hop: // takes a port of its own, and what datagrams are left
+		return m.over(quiet3)
 	case reach:
 		return m.over(fresh) && m.over(reflexive)
 	default: // alive
@@ -133,7 +135,8 @@ func (m *machine) action(t test) (action, bool) {
 		a.to, a.hears, a.profile = m.trials[fresh].mapped, filterer, someTimes
 		return a, ok && m.answered(fresh)
 	case hop:
-		a.hears, a.profile = a.from, someTimes
+		a.hears, a.profile = a.from, climbing
+		a.profile.First = min(max(a.profile.First, m.rtt*3/2), 500*time.Millisecond)
 		return a, ok && s.first.Addr().Is4() && m.public() == nat.No
 	default: // alive
 		i := t - alive1

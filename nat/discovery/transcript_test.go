@@ -18,7 +18,7 @@ import (
 //	begin one|two|learn [works] [own=ADDR] [met=ADDR]  the servers: one address, two, or one that tells of the other
 //	answer TEST PORT [local=PORT] [addr=ADDR] [sent=N] a question is answered: where the device is seen
 //	hear TEST [sent=N]                                 an answer without an address got through
-//	hop ADDR
+//	hop ADDR [ttl=N]                                   who is the second router, and which is the first with a public address
 //	silent TEST…
 //	refuse TEST…
 //	wait T                                             lets time pass
@@ -93,7 +93,7 @@ func (p *player) command(words []string) {
 	case "hear":
 		p.end(words[1], outcome{reply: answered}, options)
 	case "hop":
-		p.end("hop", outcome{reply: answered, hop: hopSeen{netip.MustParseAddr(words[1]), netip.MustParseAddr("192.168.1.10")}}, options)
+		p.end("hop", outcome{reply: answered, hop: hopSeen{netip.MustParseAddr(words[1]), netip.MustParseAddr("192.168.1.10"), p.number(cmp.Or(options["ttl"], "0"))}}, options)
 	case "silent":
 		for _, w := range words[1:] {
 			p.end(w, outcome{reply: silence}, map[string]string{"sent": "99"})
@@ -173,6 +173,6 @@ func (p *player) verdict(which string) {
 		p.printf("%s: blocked, %d datagrams", which, r.Datagrams)
 		return
 	}
-	p.printf("%s: mapping %s, filtering %s, public %s, preserved %s, step %d, hairpin %s, double %s, reachable %s, lifetime %s; main at %s; %d datagrams",
-		which, b.Mapping, b.Filtering, b.Public, b.Preserved, b.Step, b.Hairpin, b.Double, b.Reachable, b.Lifetime, r.Reflexive, r.Datagrams)
+	p.printf("%s: mapping %s, filtering %s, public %s, preserved %s, step %d, hairpin %s, double %s, reachable %s, lifetime %s; main at %s; openers live for %d; %d datagrams",
+		which, b.Mapping, b.Filtering, b.Public, b.Preserved, b.Step, b.Hairpin, b.Double, b.Reachable, b.Lifetime, r.Reflexive, r.OpenerTTL, r.Datagrams)
 }

@@ -95,7 +95,7 @@ func TestDoubleIsWhoTheSecondHopIs(t *testing.T) {
 	} {
 		seen := hopSeen{}
 		if c.who != "" {
-			seen = hopSeen{netip.MustParseAddr(c.who), netip.MustParseAddr(c.from)}
+			seen = hopSeen{who: netip.MustParseAddr(c.who), from: netip.MustParseAddr(c.from)}
 		}
 		if got := double(c.public, seen); got != c.want {
 			t.Errorf("%+v: %s", c, got)
