@@ -106,6 +106,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	network := newNetwork(cfg, ports)
+	punching.openerTTL = func() int { return network.current().OpenerTTL }
 	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, network: network, punching: punching, port: ports.number}
 	afloat, sink := context.WithCancel(context.WithoutCancel(ctx)) // the socket, until the surrogate has had its farewell
 	tasks.Go(func() error { return ports.socket.Run(afloat) })

@@ -52,6 +52,7 @@ type greeting struct {
 type known struct {
 	nat.Network
 	Reflexive netip.AddrPort
+	OpenerTTL int       // see discovery.Result
 	Checked   time.Time // when the behaviour was found out last; zero: never
 	Error     string    // why it was not, or not again
 }

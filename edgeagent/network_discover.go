@@ -82,7 +82,7 @@ func (r *round) note(now time.Time, f finding) {
 
 // publish shows others what is known, and tells those who want to know if it has changed.
 func (r *round) publish() {
-	f := known{Reflexive: r.result.Reflexive, Checked: r.checked, Error: r.err}
+	f := known{Reflexive: r.result.Reflexive, OpenerTTL: r.result.OpenerTTL, Checked: r.checked, Error: r.err}
 	f.Behaviour = judge(r.result, r.mappings)
 	seen := f.Reflexive
 	if !seen.IsValid() {

@@ -39,6 +39,8 @@ type punching struct {
 	log     *slog.Logger
 	changed signal // there are outcomes for the surrogate
 
+	openerTTL func() int // as nat/punch wants it; default: it is not known
+
 	idle, lookEvery time.Duration // default pathIdle and lookEvery
 	now             func() time.Time
 
@@ -79,6 +81,7 @@ func newPunching(cfg Config, p *ports, greet func(infoHash) (h peer.Handshake, o
 		ports: p, dialer: dial.Dialer{NoTCP: true, Encryption: cfg.Encryption, Connect: callTime}, greet: greet, take: take,
 		log: cfg.Log, changed: make(signal, 1), plans: make(chan plan, maxAttempts), arrivals: make(chan arrival, maxArrivals),
 		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery, now: time.Now,
+		openerTTL: func() int { return 0 },
 	}
 }
 

@@ -59,6 +59,7 @@ func (p *punching) run(ctx context.Context) error {
 // start begins an attempt, or tells why not.
 func (w *puncher) start(now time.Time, m plan) {
 	plan := m.punchPlan()
+	plan.OpenerTTL = w.openerTTL()
 	name := plan.Expect()
 	if w.attempts[name] != nil || w.paths[name] != nil {
 		return // it was sent twice
