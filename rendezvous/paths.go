@@ -1,7 +1,6 @@
 package rendezvous
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,14 +13,17 @@ import (
 // reach is how the broker reaches devices (broker.Sessions).
 type reach struct{ *devices }
 
-// Line tells where the device is seen, and how far away.
-func (r reach) Line(d control.DeviceID) (observed netip.AddrPort, rtt time.Duration, online bool) {
-	line, online := r.hub.Line(d)
-	return line.Observed, line.RTT, online
+// Line tells how the device is connected.
+func (r reach) Line(d control.DeviceID) (broker.Line, bool) {
+	l, online := r.hub.Line(d)
+	return broker.Line{Observed: l.Observed, RTT: l.RTT, UDP: true}, online
 }
 
 // Punch asks the device for an attempt.
 func (r reach) Punch(d control.DeviceID, m control.Punch) { r.hub.Punch(d, m) }
+
+// Relay is not called: the broker is told that nothing is relayed.
+func (r reach) Relay(a, b control.DeviceID, torrent [20]byte) {}
 
 // Name is what people call the device.
 func (r reach) Name(d control.DeviceID) string { return r.Lookup(string(d)).Name }

@@ -118,7 +118,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	}
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, Log: cfg.Log})
 	s.devices.hub = s.hub
-	s.broker = broker.New(reach{s.devices}, cfg.Log)
+	s.broker = broker.New(reach{s.devices}, broker.Config{NoRelays: true, Log: cfg.Log})
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -12,17 +13,40 @@ import (
 	"simplebit/wire/control"
 )
 
-// Sessions is how devices are reached. Its methods do not wait.
+// Line is what a device's session shows of the way to it.
+type Line struct {
+	Observed netip.AddrPort // where the device is seen
+	RTT      time.Duration  // 0: not known
+	UDP      bool           // the session runs over QUIC: where it has to use TCP, no UDP reaches the device
+}
+
+// Sessions is how devices are reached. Its methods do not wait, and must not call the Broker.
 type Sessions interface {
-	// Line tells where the device is seen on its session, and the round-trip time, 0 if that is not known; false: it is not
-	// connected.
-	Line(control.DeviceID) (observed netip.AddrPort, rtt time.Duration, online bool)
+	// Line tells how the device is connected; false: it is not.
+	Line(control.DeviceID) (l Line, online bool)
 	// Punch sends the message, if the device is connected. It may get lost.
 	Punch(control.DeviceID, control.Punch)
+	// Relay begins a relayed connection of two devices for a torrent; a sends its handshake first. Broker.Relayed must be
+	// called once for each, when it has ended or could not begin: until then it counts, and the two get no other one.
+	Relay(a, b control.DeviceID, torrent [20]byte)
 	// Name is the device's name, for people.
 	Name(control.DeviceID) string
 	// Joined is when the device was enrolled.
 	Joined(control.DeviceID) time.Time
+}
+
+// The most relayed connections at once, unless Config says otherwise. Agents accept as many each.
+const (
+	DefaultRelays       = 256
+	DefaultDeviceRelays = 4
+)
+
+// Config says how much is relayed. The zero value works.
+type Config struct {
+	NoRelays     bool // nothing is relayed: devices without a path stay without
+	Relays       int  // most relayed connections at once; 0: DefaultRelays
+	DeviceRelays int  // most of one device; 0: DefaultDeviceRelays
+	Log          *slog.Logger
 }
 
 // pace is the least time between two decisions: reports of many devices are looked at together.
@@ -32,27 +56,31 @@ const pace = 100 * time.Millisecond
 // for the network. Before Run has begun they wait for that, after it has ended they do nothing.
 type Broker struct {
 	sessions Sessions
+	config   Config
 	log      *slog.Logger
 	inbox    chan func(now time.Time)
 	ended    chan struct{}
 	core     *core // of Run's goroutine
 }
 
-// New returns a Broker that knows no device. A nil log is none.
-func New(s Sessions, log *slog.Logger) *Broker {
+// New returns a Broker that knows no device.
+func New(s Sessions, c Config) *Broker {
 	return &Broker{
-		sessions: s, log: cmp.Or(log, slog.New(slog.DiscardHandler)), inbox: make(chan func(time.Time)), ended: make(chan struct{}),
+		sessions: s, config: c, log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+		inbox: make(chan func(time.Time)), ended: make(chan struct{}),
 	}
 }
 
 // Run takes reports and sends attempts until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	defer close(b.ended)
-	look := func(who id) (line, bool) {
-		observed, rtt, ok := b.sessions.Line(who)
-		return line{netip.AddrPortFrom(observed.Addr().Unmap(), observed.Port()), rtt}, ok
+	look := func(who id) (Line, bool) {
+		l, ok := b.sessions.Line(who)
+		l.Observed = netip.AddrPortFrom(l.Observed.Addr().Unmap(), l.Observed.Port())
+		return l, ok
 	}
 	b.core = newCore(time.Now(), func(p []byte) { rand.Read(p) }, look, b.sessions.Name, b.sessions.Joined)
+	b.core.relays.limit(b.config)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time
@@ -67,6 +95,10 @@ func (b *Broker) Run(ctx context.Context) error {
 			for _, o := range b.core.poll(last) {
 				b.log.Debug("a path is tried", "device", b.sessions.Name(o.to), "peer", o.punch.Peer, "attempt", o.punch.Attempt, "try", o.punch.Try)
 				b.sessions.Punch(o.to, o.punch)
+			}
+			for _, w := range b.core.relay(last) {
+				b.log.Info("two devices are relayed", "device", b.sessions.Name(w.a), "peer", b.sessions.Name(w.b), "torrent", hex.EncodeToString(w.torrent[:]))
+				b.sessions.Relay(w.a, w.b, w.torrent)
 			}
 			if at := b.core.wake(last); !at.IsZero() {
 				timer.Reset(max(pace, at.Sub(last)))
@@ -119,6 +151,12 @@ func (b *Broker) Punched(device control.DeviceID, m control.Punched) {
 		}
 		b.core.punched(now, device, m)
 	})
+}
+
+// Relayed takes that what Sessions.Relay was asked for has ended, in either order of the two; err says why, nil: a device
+// ended it.
+func (b *Broker) Relayed(x, y control.DeviceID, torrent [20]byte, err error) {
+	b.post(func(now time.Time) { b.core.relayed(now, want{keyOf(x, y), torrent}, err) })
 }
 
 // Routes tells how the device stands to the others that hold the torrent, in the order of their ids.

@@ -18,19 +18,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeSessions has two devices that are connected.
 type fakeSessions struct {
-	mu   sync.Mutex
-	sent map[control.DeviceID][]control.Punch
+	mu     sync.Mutex
+	sent   map[control.DeviceID][]control.Punch
+	relays []want
 }
 
-func (f *fakeSessions) Line(d control.DeviceID) (netip.AddrPort, time.Duration, bool) {
+func (f *fakeSessions) Line(d control.DeviceID) (Line, bool) {
 	at := map[control.DeviceID]string{"attic": "[::ffff:198.51.100.1]:6882", "barn": "203.0.113.2:6882"}[d]
-	return netip.MustParseAddrPort(at), 40 * time.Millisecond, true
+	return Line{netip.MustParseAddrPort(at), 40 * time.Millisecond, true}, true
 }
 
 func (f *fakeSessions) Punch(d control.DeviceID, p control.Punch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent[d] = append(f.sent[d], p)
+}
+
+func (f *fakeSessions) Relay(a, b control.DeviceID, t torrent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.relays = append(f.relays, want{key{a, b}, t})
 }
 
 func (f *fakeSessions) Name(d control.DeviceID) string { return "the " + string(d) }
@@ -46,7 +53,7 @@ func (f *fakeSessions) took(d control.DeviceID) []control.Punch {
 func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSessions{sent: map[control.DeviceID][]control.Punch{}}
-		b := New(f, nil)
+		b := New(f, Config{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- b.Run(ctx) }()
@@ -87,14 +94,14 @@ func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
 
 // A surrogate has hundreds of devices on one torrent: decisions stay fast, and nobody gets more than its share.
 func TestACrowdIsNotTooMuch(t *testing.T) {
-	lines := map[id]line{}
-	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
+	lines := map[id]Line{}
+	c := newCore(noon, fillCounting(), func(who id) (Line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 	const crowd = 300
 	names := make([]id, crowd)
 	for i := range crowd {
 		who := id([]byte{'d', byte('0' + i/100), byte('0' + i/10%10), byte('0' + i%10)})
 		names[i] = who
-		lines[who] = line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882), 0}
+		lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882), 0, true}
 		c.connected(noon, who, true)
 		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
 		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
@@ -123,11 +130,11 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 
 // A device that stays for weeks meets many that come and go: what is remembered of them makes way.
 func TestDevicesThatAreGoneMakeWay(t *testing.T) {
-	lines := map[id]line{}
-	c := newCore(noon, fillCounting(), func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
+	lines := map[id]Line{}
+	c := newCore(noon, fillCounting(), func(who id) (Line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 	now := noon.Add(settling)
 	come := func(who id, host byte) {
-		lines[who] = line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, host}), 6882), 0}
+		lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, host}), 6882), 0, true}
 		c.connected(now, who, true)
 		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
 		c.progress(now, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})

@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"net/netip"
+	"slices"
 	"time"
 
 	"simplebit/nat"
@@ -20,12 +20,6 @@ type (
 	torrent = [20]byte
 )
 
-// line is how a device is connected now.
-type line struct {
-	observed netip.AddrPort
-	rtt      time.Duration
-}
-
 // device is a connected device, or one that some pair still counts on.
 type device struct {
 	id       id
@@ -34,7 +28,7 @@ type device struct {
 	from     time.Time // no attempt before: it may have one that the core does not know
 	told     bool      // it has told its network in this session
 	network  nat.Network
-	line     line
+	line     Line
 	shares   map[torrent]*share
 	silent   int       // attempts of this session of which it told nothing, in a row
 	deaf     time.Time // until when it is not asked, because of that
@@ -62,7 +56,7 @@ type order struct {
 type core struct {
 	began    time.Time
 	random   func([]byte)               // fills in what nobody can guess
-	look     func(id) (l line, ok bool) // where a device is seen now, if it is connected
+	look     func(id) (l Line, ok bool) // where a device is seen now, if it is connected
 	name     func(id) string
 	joined   func(id) time.Time
 	devices  map[id]*device
@@ -71,13 +65,15 @@ type core struct {
 	attempts map[[8]byte]*pair
 	words    map[[8]byte]word // of one device so far
 	memory   memory
+	relays   relays
 	tidied   time.Time
 }
 
-func newCore(now time.Time, random func([]byte), look func(id) (line, bool), name func(id) string, joined func(id) time.Time) *core {
+func newCore(now time.Time, random func([]byte), look func(id) (Line, bool), name func(id) string, joined func(id) time.Time) *core {
 	return &core{
 		began: now, random: random, look: look, name: name, joined: joined, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
 		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, words: map[[8]byte]word{}, memory: memory{},
+		relays: relays{known: map[want]*relay{}, most: DefaultRelays, each: DefaultDeviceRelays},
 	}
 }
 
@@ -140,10 +136,12 @@ func (c *core) progress(now time.Time, who id, m control.Progress) {
 		}
 		c.holders[m.ID][who] = d
 	}
-	s.lacks, s.have, s.peers = m.State == control.StateDownloading, m.Have, m.Peers
+	// What is relayed comes from the other device and is no way to it.
+	s.peers = slices.DeleteFunc(slices.Clone(m.Peers), func(p control.Peer) bool { return p.Path == relayedPath })
+	s.lacks, s.have = m.State == control.StateDownloading, m.Have
 	for other := range c.holders[m.ID] {
 		if p := c.pairs[keyOf(who, other)]; p != nil {
-			p.seen(who, m.Peers)
+			p.seen(who, s.peers)
 		}
 	}
 }
@@ -224,6 +222,11 @@ func (c *core) wake(now time.Time) (at time.Time) {
 			sooner(a.used.Add(unused))
 		} else {
 			sooner(p.next)
+		}
+	}
+	for w, r := range c.relays.known {
+		if !r.on {
+			sooner(c.relayAt(w, r))
 		}
 	}
 	for _, holders := range c.holders {

@@ -17,13 +17,13 @@ func FuzzCore(f *testing.F) {
 			return
 		}
 		now, seed := noon, byte(0)
-		lines := map[id]line{}
+		lines := map[id]Line{}
 		c := newCore(now, func(b []byte) {
 			for i := range b {
 				seed++
 				b[i] = seed
 			}
-		}, func(who id) (line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
+		}, func(who id) (Line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 		var names [][8]byte
 		hosts := []netip.Addr{
 			netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("192.168.1.3"),
@@ -36,7 +36,7 @@ func FuzzCore(f *testing.F) {
 			at := netip.AddrPortFrom(hosts[int(arg)%len(hosts)], uint16(more)+1)
 			switch what {
 			case 0:
-				lines[who] = line{at, time.Duration(more) * 17 * time.Millisecond}
+				lines[who] = Line{at, time.Duration(more) * 17 * time.Millisecond, more%5 > 0}
 				c.connected(now, who, true)
 			case 1:
 				delete(lines, who)
@@ -60,7 +60,7 @@ func FuzzCore(f *testing.F) {
 				c.routes(now, who, torrent{arg % 3})
 			case 8:
 				if _, ok := lines[who]; ok {
-					lines[who] = line{at, 0}
+					lines[who] = Line{at, 0, true}
 				}
 			}
 			orders := c.poll(now)

@@ -117,7 +117,12 @@ func (c *core) anew(now time.Time, m *match) {
 
 // ready reports whether the device can take part: what it sits behind is known, or will not be.
 func (d *device) ready(now time.Time) bool {
-	return d.online && !now.Before(d.from) && (d.told || !now.Before(d.since.Add(networkFor))) && !now.Before(d.deaf) && d.line.observed.IsValid()
+	return d.online && !now.Before(d.from) && d.informed(now) && !now.Before(d.deaf) && d.line.Observed.IsValid()
+}
+
+// informed reports whether all is known of the device's network that will be.
+func (d *device) informed(now time.Time) bool {
+	return d.told || !d.line.UDP || !now.Before(d.since.Add(networkFor))
 }
 
 // room reports whether the device can have one attempt more.
@@ -167,14 +172,14 @@ func (c *core) linked(a, b *device, t torrent) bool {
 func exact(peers []control.Peer, of, other *device) bool {
 	known := candidates(other, of)
 	return slices.ContainsFunc(peers, func(p control.Peer) bool {
-		return p.Addr == other.line.observed || slices.ContainsFunc(known, func(n nat.Candidate) bool { return n.Addr == p.Addr })
+		return p.Addr == other.line.Observed || slices.ContainsFunc(known, func(n nat.Candidate) bool { return n.Addr == p.Addr })
 	})
 }
 
 func (c *core) near(peers []control.Peer, of, other *device) bool {
 	known := candidates(other, of)
 	return slices.ContainsFunc(peers, func(p control.Peer) bool {
-		there := p.Addr.Addr() == other.line.observed.Addr() ||
+		there := p.Addr.Addr() == other.line.Observed.Addr() ||
 			slices.ContainsFunc(known, func(n nat.Candidate) bool { return n.Addr.Addr() == p.Addr.Addr() })
 		return there && !c.claimed(of.id, other.id, p.Addr)
 	})

@@ -20,9 +20,9 @@ type trait struct {
 }
 
 func (d *device) trait() trait {
-	b := d.network.Behaviour
+	b := d.behaviour()
 	b.Lifetime = 0 // is found out later than the rest
-	return trait{d.line.observed, b}
+	return trait{d.line.Observed, b}
 }
 
 // site is a network as it is remembered: what a household has from its provider, and how that treats UDP.

@@ -79,9 +79,9 @@ func (m *model) newCore() *core {
 			b[i] = byte(m.random.Uint32())
 		}
 	}
-	return newCore(m.now, fill, func(who id) (line, bool) {
+	return newCore(m.now, fill, func(who id) (Line, bool) {
 		a := m.agent(who)
-		return line{a.at(), time.Duration(10+a.host) * time.Millisecond}, a.session != 0
+		return Line{a.at(), time.Duration(10+a.host) * time.Millisecond, true}, a.session != 0
 	}, func(who id) string { return string(who) }, before)
 }
 

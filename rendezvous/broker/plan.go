@@ -84,7 +84,7 @@ func (c *core) cast(a *attempt, m *match) {
 	switch {
 	case m.known && a.try == 0:
 		a.controlling, a.patient = m.memo.controlling^flip, m.memo.patient
-	case m.b.line.rtt > m.a.line.rtt:
+	case m.b.line.RTT > m.a.line.RTT:
 		a.controlling = (1 + a.try) % 2
 	default:
 		a.controlling = a.try % 2
@@ -93,7 +93,7 @@ func (c *core) cast(a *attempt, m *match) {
 }
 
 // lag is how long it takes to tell the device something.
-func (l line) lag() time.Duration { return min(max(l.rtt, 0)/2, maxLag) }
+func (l Line) lag() time.Duration { return min(max(l.RTT, 0)/2, maxLag) }
 
 // methods is what each side does in an attempt; hopeless: there is no way.
 func methods(a, b *device) [2]punch.Method {
@@ -105,17 +105,25 @@ func methods(a, b *device) [2]punch.Method {
 // what behaviour is of: elsewhere neither is told that the other's change.
 func planFor(of, other *device) punch.Plan {
 	p := punch.Plan{
-		Self: of.line.observed.Addr(), Local: of.network.Behaviour, Peer: other.network.Behaviour, Remote: candidates(other, of),
+		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
-	if at := other.line.observed; nat.Public(at.Addr()) {
+	if at := other.line.Observed; nat.Public(at.Addr()) {
 		p.Observed = at
 	}
 	for _, d := range []*device{of, other} {
-		if at := d.line.observed.Addr(); !at.Is4() || !nat.Public(at) {
+		if at := d.line.Observed.Addr(); !at.Is4() || !nat.Public(at) {
 			p.Local, p.Peer = unguessed(p.Local), unguessed(p.Peer)
 		}
 	}
 	return p
+}
+
+// behaviour is how the device's network treats its UDP, by its word and by its session.
+func (d *device) behaviour() nat.Behaviour {
+	if !d.line.UDP {
+		return nat.Behaviour{Blocked: true}
+	}
+	return d.network.Behaviour
 }
 
 func unguessed(b nat.Behaviour) nat.Behaviour {
@@ -127,8 +135,8 @@ func unguessed(b nat.Behaviour) nat.Behaviour {
 
 // candidates are the addresses of a device that another one is told: those that it cannot lie about, or not with much effect.
 func candidates(of, to *device) (list []nat.Candidate) {
-	home := of.line.observed.Addr()
-	together := host(home) == host(to.line.observed.Addr())
+	home := of.line.Observed.Addr()
+	together := host(home) == host(to.line.Observed.Addr())
 	var elsewhere netip.Prefix // the host of the other family
 	for _, c := range of.network.Candidates {
 		ip := c.Addr.Addr()

@@ -1,10 +1,11 @@
 package broker
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
-	"simplebit/nat/punch"
+	"simplebit/nat"
 	"simplebit/wire/control"
 )
 
@@ -39,17 +40,19 @@ const (
 	Path                  // there is a path, as far as is known
 	Linked                // they are connected otherwise
 	Hopeless              // there is no way between their networks
+	Relayed               // they have no path, and a connection that the surrogate relays
 )
 
 // String returns the state in one lower-case word, for the API.
 func (s State) String() string {
-	return [...]string{"waiting", "trying", "path", "connected", "hopeless"}[s]
+	return [...]string{"waiting", "trying", "path", "connected", "hopeless", "relayed"}[s]
 }
 
 // Route is how a device and another one stand to each other, for one torrent.
 type Route struct {
 	Peer     control.DeviceID
 	State    State
+	Why      string    // it is so, in a few words for people, lower case; empty where the attempts say it
 	Next     time.Time // while waiting after a failure: no attempt comes before; else zero
 	Attempts []Attempt // the latest of those between the two, the oldest first
 }
@@ -97,21 +100,78 @@ func (c *core) route(now time.Time, d, e *device, p *pair, t torrent) Route {
 			r.Attempts = append(r.Attempts, p.attempt.report(side))
 		}
 	}
-	switch m := methods(d, e); {
-	case p != nil && p.attempt != nil && p.attempt.path:
+	linked, relayed := c.linked(d, e, t), c.relays.known[want{keyOf(d.id, e.id), t}]
+	switch {
+	case p != nil && p.attempt != nil && p.attempt.serves(t):
 		r.State = Path
+	case relayed != nil && relayed.on && !linked:
+		r.State = Relayed
+	case p != nil && p.attempt != nil && p.attempt.path:
+		r.State = Path // for another torrent
 	case p != nil && p.attempt != nil:
 		r.State = Trying
-	case c.linked(d, e, t):
+	case linked:
 		r.State = Linked
-	case !d.line.observed.IsValid() || !e.line.observed.IsValid():
+	case !d.line.Observed.IsValid() || !e.line.Observed.IsValid():
 		// They have just come.
-	case m[0] == punch.Hopeless || m[1] == punch.Hopeless:
+	case hopeless(d, e):
 		r.State = Hopeless
 	case p != nil && now.Before(p.next):
 		r.Next = p.next
 	}
+	r.Why = c.why(now, d, e, r.State, relayed)
 	return r
+}
+
+// why explains a state that no attempt's account explains.
+func (c *core) why(now time.Time, d, e *device, s State, r *relay) string {
+	var words string
+	switch {
+	case s != Relayed && s != Waiting && s != Hopeless || !d.line.Observed.IsValid() || !e.line.Observed.IsValid():
+		return ""
+	case hopeless(d, e):
+		words = despair(d, e)
+	case c.pairs[keyOf(d.id, e.id)] != nil:
+		words = fmt.Sprintf("no path found in %.1f s, tries go on", relayAfter.Seconds())
+	default:
+		words = "no try for a path has begun yet"
+	}
+	switch {
+	case s == Relayed || r == nil && c.relays.most > 0:
+		return words
+	case c.relays.most == 0:
+		return words + "; this surrogate relays nothing"
+	case now.Before(r.next) && r.why != nil:
+		return words + "; the relay ended: " + r.why.Error()
+	case now.Before(r.next):
+		return words + "; a device ended the relay"
+	case now.Before(c.relayAt(want{key: keyOf(d.id, e.id)}, r)):
+		return words
+	}
+	return words + "; as much is relayed already as may be"
+}
+
+// despair says why two have no way to each other.
+func despair(d, e *device) string {
+	x, y := d.behaviour(), e.behaviour()
+	switch {
+	case x.Blocked && y.Blocked:
+		return "UDP reaches neither device"
+	case x.Blocked:
+		return "UDP does not reach this device"
+	case y.Blocked:
+		return "UDP does not reach the other device"
+	case x.Step == 0 && y.Step == 0 && changes(x) && changes(y):
+		return "both routers pick a random port for every destination"
+	case changes(x) && changes(y):
+		return "one router picks a random port for every destination, the other one counts"
+	}
+	return "the surrogate sees no public address of the devices"
+}
+
+// changes reports whether the ports of a NAT depend on where packets go.
+func changes(b nat.Behaviour) bool {
+	return b.Mapping == nat.AddressDependent || b.Mapping == nat.AddressAndPortDependent
 }
 
 func (a *attempt) report(side int) Attempt {

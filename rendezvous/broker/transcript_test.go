@@ -28,7 +28,7 @@ import (
 //	routes NAME TORRENT
 func TestTranscripts(t *testing.T) {
 	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
-		s := &script{t: t, now: noon, lines: map[id]line{}, joined: map[id]time.Time{}}
+		s := &script{t: t, now: noon, lines: map[id]Line{}, joined: map[id]time.Time{}}
 		count := byte(0)
 		s.c = newCore(noon, func(b []byte) {
 			clear(b)
@@ -36,7 +36,7 @@ func TestTranscripts(t *testing.T) {
 				count++
 				b[0] = count
 			}
-		}, func(who id) (line, bool) { l, ok := s.lines[who]; return l, ok }, func(who id) string { return string(who) }, func(who id) time.Time { return s.joined[who] })
+		}, func(who id) (Line, bool) { l, ok := s.lines[who]; return l, ok }, func(who id) string { return string(who) }, func(who id) time.Time { return s.joined[who] })
 		return func(words []string) string {
 			s.out.Reset()
 			s.command(words[0], words[1:])
@@ -49,7 +49,7 @@ type script struct {
 	t      *testing.T
 	now    time.Time
 	c      *core
-	lines  map[id]line
+	lines  map[id]Line
 	joined map[id]time.Time
 	names  [][8]byte
 	out    strings.Builder
@@ -81,7 +81,7 @@ func (s *script) command(what string, args []string) {
 	case "device":
 		s.device(who, args[1:])
 	case "moved":
-		s.lines[who] = line{netip.MustParseAddrPort(args[1]), s.lines[who].rtt}
+		s.lines[who] = Line{netip.MustParseAddrPort(args[1]), s.lines[who].RTT, s.lines[who].UDP}
 	case "away":
 		delete(s.lines, who)
 		s.c.connected(s.now, who, false)
@@ -111,14 +111,14 @@ func (s *script) command(what string, args []string) {
 }
 
 func (s *script) device(who id, args []string) {
-	l, n, quiet := line{rtt: 20 * time.Millisecond}, nat.Network{Behaviour: behaviours["restricted"]}, false
+	l, n, quiet := Line{RTT: 20 * time.Millisecond, UDP: true}, nat.Network{Behaviour: behaviours["restricted"]}, false
 	kinds := map[string]nat.CandidateKind{"host": nat.HostCandidate, "mapped": nat.MappedCandidate, "reflexive": nat.ReflexiveCandidate, "odd": 77}
 	for _, a := range args {
 		switch key, value, _ := strings.Cut(a, "="); key {
 		case "at":
-			l.observed = netip.MustParseAddrPort(value)
+			l.Observed = netip.MustParseAddrPort(value)
 		case "rtt":
-			l.rtt = s.duration(value)
+			l.RTT = s.duration(value)
 		case "nat":
 			n.Behaviour = behaviours[value]
 		case "quiet":
