@@ -35,7 +35,7 @@ func (r reach) Joined(d control.DeviceID) time.Time { return (*r.known.Load())[s
 func (j jobs) apiPaths(device string, infoHash [20]byte) []apiclient.Path {
 	paths := []apiclient.Path{}
 	for _, r := range j.broker.Routes(control.DeviceID(device), infoHash) {
-		p := apiclient.Path{Device: j.devices.Lookup(string(r.Peer)).Name, State: r.State.String(), Attempts: []apiclient.Attempt{}}
+		p := apiclient.Path{Device: j.devices.Lookup(string(r.Peer)).Name, State: r.State.String(), Why: r.Why, Attempts: []apiclient.Attempt{}}
 		if !r.Next.IsZero() {
 			p.Next = r.Next.UTC().Truncate(time.Second)
 		}

@@ -52,7 +52,7 @@ func TestOutcomesAndStatesAreThoseOfTheAPI(t *testing.T) {
 	for o := broker.Pending; o <= broker.Replaced; o++ {
 		outcomes += "," + o.String()
 	}
-	for s := broker.Waiting; s <= broker.Hopeless; s++ {
+	for s := broker.Waiting; s <= broker.Relayed; s++ {
 		states += "," + s.String()
 	}
 	if got := enum(apiclient.Attempt{}, "Outcome"); got != outcomes[1:] {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -12,12 +13,13 @@ import (
 	"simplebit/rendezvous/apiclient"
 )
 
-// The prefix of the API, and the paths that need no token.
+// The prefix of the API, and what else is served.
 const (
 	prefix      = "/api/v1"
 	openAPIPath = prefix + "/openapi.json"
 	healthPath  = "/healthz"
 	readyPath   = "/readyz"
+	metricsPath = "/metrics"
 )
 
 // Config is what the API serves and whom it admits. Jobs, Devices and Invites are
@@ -36,6 +38,8 @@ type Config struct {
 	// Ready says why the surrogate cannot work now, for /readyz, in a line that
 	// anybody may read. Nil is always ready.
 	Ready func(ctx context.Context) error
+	// Metrics writes samples in Prometheus' text format, for /metrics. Nil: there is no such path.
+	Metrics func(w io.Writer)
 	// Log gets what users are not told. Nil logs nothing.
 	Log *slog.Logger
 }
@@ -47,8 +51,8 @@ type server struct {
 	document []byte // the OpenAPI document
 }
 
-// New returns the handler for /api/v1, /healthz and /readyz. It refuses every
-// other path with 404.
+// New returns the handler for /api/v1, /healthz, /readyz and /metrics. It refuses
+// every other path with 404.
 func New(c Config) http.Handler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -58,6 +62,9 @@ func New(c Config) http.Handler {
 	s.mux.HandleFunc("GET "+openAPIPath, s.openAPI)
 	s.mux.HandleFunc("GET "+healthPath, s.health)
 	s.mux.HandleFunc("GET "+readyPath, s.ready)
+	if c.Metrics != nil {
+		s.mux.HandleFunc("GET "+metricsPath, s.metrics)
+	}
 
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -167,6 +174,11 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	s.config.Metrics(w)
 }
 
 func refuse(w http.ResponseWriter, status int, line string) {

@@ -43,7 +43,7 @@ func ask(t *testing.T, h http.Handler, method, target, body string, headers ...s
 	return w.Result(), strings.TrimSpace(string(b))
 }
 
-const empty = `"size":0,"have":0,"selected":0,"selected_have":0,"checked":0,"downloaded":0,"uploaded":0,"down_rate":0,"up_rate":0,"error":"",` +
+const empty = `"size":0,"have":0,"selected":0,"selected_have":0,"checked":0,"downloaded":0,"uploaded":0,"down_rate":0,"up_rate":0,"relayed":{"down":0,"up":0},"error":"",` +
 	`"added":"2026-11-22T12:00:00Z","private":false,` +
 	`"options":{"down":0,"up":0,"max_peers":0,"sequential":false,"ratio":0,"seed_time":0},"known":0,"reachable":0,` +
 	`"dht":{"enabled":false,"nodes":0,"peers":0,"error":""},"peers":[],"trackers":[]}`
@@ -324,6 +324,31 @@ func TestHealthAndReadinessArePublic(t *testing.T) {
 	}
 }
 
+func TestMetricsNeedTheTokenAndAreText(t *testing.T) {
+	c := config(newBackend())
+	if response, _ := ask(t, api.New(c), "GET", "/metrics", ""); response.StatusCode != 404 {
+		t.Errorf("without any: %d", response.StatusCode)
+	}
+	c.Metrics = func(w io.Writer) { io.WriteString(w, "up 1\n") }
+	h := api.New(c)
+	for _, headers := range [][]string{{"Authorization", ""}, {"Authorization", "Bearer guess"}, {"Authorization", "", "X-Forwarded-For", "127.0.0.1"}} {
+		if response, reply := ask(t, h, "GET", "/metrics", "", headers...); response.StatusCode != 401 || strings.Contains(reply, "up 1") {
+			t.Errorf("with %q: %d %s", headers, response.StatusCode, reply)
+		}
+	}
+	response, reply := ask(t, h, "GET", "/metrics", "")
+	if response.StatusCode != 200 || reply != "up 1" || response.Header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("%d %s, %s", response.StatusCode, reply, response.Header.Get("Content-Type"))
+	}
+	if response, _ := ask(t, h, "POST", "/metrics", ""); response.StatusCode != 405 {
+		t.Errorf("posted: %d", response.StatusCode)
+	}
+	c.Local = true
+	if response, _ := ask(t, api.New(c), "GET", "/metrics", "", "Authorization", ""); response.StatusCode != 200 {
+		t.Errorf("at the administration socket: %d", response.StatusCode)
+	}
+}
+
 // OpenAPI 3.1.0 section 4.8: the document lists every path with its answers.
 func TestDocumentDescribesTheAPI(t *testing.T) {
 	response, reply := ask(t, api.New(config(newBackend())), "GET", "/api/v1/openapi.json", "", "Authorization", "")
@@ -351,7 +376,7 @@ func TestDocumentDescribesTheAPI(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("paths %v, want %v", got, want)
 	}
-	for _, name := range []string{"Job", "Peer", "Tracker", "Device", "Network", "Candidate", "Invite", "NewJob", "Options", "OptionsChange", "File", "Choice", "DHT", "Rename", "Error"} {
+	for _, name := range []string{"Job", "Peer", "Tracker", "Device", "Network", "Candidate", "Invite", "NewJob", "Options", "OptionsChange", "File", "Choice", "DHT", "Relayed", "Path", "Attempt", "Try", "Rename", "Error"} {
 		if document.Components.Schemas[name] == nil {
 			t.Errorf("no schema %s", name)
 		}

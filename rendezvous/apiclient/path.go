@@ -5,7 +5,8 @@ import "time"
 // Path is how a job's target and another device that holds the torrent stand to each other.
 type Path struct {
 	Device   string    `json:"device" doc:"the other device's name"`
-	State    string    `json:"state" enum:"waiting,trying,path,connected,hopeless" doc:"waiting for the next attempt or for what it needs; trying now; there is a path that was punched; connected otherwise; or no way between their networks"`
+	State    string    `json:"state" enum:"waiting,trying,path,connected,hopeless,relayed" doc:"waiting for the next attempt or for what it needs; trying now; there is a path that was punched; connected otherwise; no way between their networks; or the surrogate carries what the two say, and attempts go on unless there is no way"`
+	Why      string    `json:"why" doc:"why the state is what it is, in a few words; empty where the attempts say it"`
 	Next     time.Time `json:"next,omitzero" doc:"while it waits after a failure: no attempt comes before, unless a network changes"`
 	Attempts []Attempt `json:"attempts" nullable:"false" doc:"the latest attempts between the two, for whatever torrent, the oldest first; a restart of the surrogate forgets them"`
 }

@@ -38,6 +38,7 @@ type Job struct {
 	Uploaded     int64     `json:"uploaded" doc:"payload bytes sent over all time"`
 	DownRate     int64     `json:"down_rate" doc:"bytes per second received now"`
 	UpRate       int64     `json:"up_rate" doc:"bytes per second sent now"`
+	Relayed      Relayed   `json:"relayed" doc:"what the surrogate carried between the target and other devices, for want of a path; since it was started"`
 	Error        string    `json:"error" doc:"one line: what stopped the job and what to do; empty when nothing did"`
 	Added        time.Time `json:"added" doc:"when the job was stored"`
 	Private      bool      `json:"private" doc:"the torrent is private (BEP 27)"`
@@ -51,11 +52,17 @@ type Job struct {
 	Paths        []Path    `json:"paths,omitempty" doc:"the other devices that hold the torrent, and what was tried to make a path to each; only of one job, not in lists"`
 }
 
+// Relayed is how many bytes of peer connections the surrogate has carried.
+type Relayed struct {
+	Down int64 `json:"down" doc:"bytes to the target"`
+	Up   int64 `json:"up" doc:"bytes from the target"`
+}
+
 // Peer is one live connection of a job's target with a remote client.
 type Peer struct {
 	Addr      string `json:"addr" doc:"the remote address, IP:PORT"`
 	Client    string `json:"client" doc:"the remote program's name as it gives it, printable, at most 64 bytes"`
-	Transport string `json:"transport" doc:"what carries the connection: tcp or utp"`
+	Transport string `json:"transport" doc:"what carries the connection: tcp or utp; of a relayed one tcp or quic, between the target and the surrogate"`
 	Path      string `json:"path" doc:"how the connection came to be: dialled, accepted, punched or relayed"`
 	Down      int64  `json:"down" doc:"bytes per second received from it"`
 	Up        int64  `json:"up" doc:"bytes per second sent to it"`
@@ -87,6 +94,7 @@ type Device struct {
 	Name     string    `json:"name" doc:"unique; lower-case letters, digits and hyphens, at most 32" example:"attic"`
 	Online   bool      `json:"online" doc:"whether it has a session with this surrogate now"`
 	Addr     string    `json:"addr" doc:"IP:PORT from which its session comes; empty while it is offline"`
+	Control  string    `json:"control,omitempty" enum:"quic,tcp" doc:"what carries its session: quic, or tcp where UDP does not get through; absent while it is offline"`
 	Software string    `json:"software" doc:"the agent program and its version; empty while it is offline"`
 	Created  time.Time `json:"created" doc:"when it joined"`
 	Revoked  bool      `json:"revoked" doc:"whether its key is refused from now on"`
