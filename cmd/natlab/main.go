@@ -7,6 +7,7 @@
 //	natlab run --nat port-restricted --nat symmetric -- sh -c 'ip addr; env'
 //	natlab shell --nat cgnat
 //	natlab classify
+//	natlab matrix --pairs port-restricted:symmetric
 //
 // An error is one line on standard error. The exit status is 0 for success, 1 for an error, 2 for wrong usage or a machine
 // on which it cannot work, or else that of the first program run which failed.
@@ -102,7 +103,7 @@ func app(out io.Writer) *cli.App {
 		Writer:         out,
 		// A kind has no comma in it, but what is typed by mistake should be shown whole.
 		DisableSliceFlagSeparator: true,
-		Commands:                  []*cli.Command{runCommand(), shellCommand(), classifyCommand(), listCommand()},
+		Commands:                  []*cli.Command{runCommand(), shellCommand(), classifyCommand(), matrixCommand(), listCommand()},
 	}
 	for _, c := range a.Commands {
 		c.OnUsageError, c.HideHelpCommand = asUsageError, true

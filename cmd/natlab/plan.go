@@ -90,7 +90,7 @@ func newPlan(c *cli.Context) (p plan, err error) {
 	if p.rate, err = parseRate(c.String("rate")); err != nil {
 		return p, usageError{err}
 	}
-	if p.pcap, err = checkOutput(c.String("pcap")); err != nil {
+	if p.pcap, err = checkOutput("pcap", c.String("pcap")); err != nil {
 		return p, usageError{err}
 	}
 	return p, nil
@@ -139,8 +139,8 @@ func parseRate(text string) (int64, error) {
 	return int64(v * float64(unit)), nil
 }
 
-// checkOutput makes the file, so that what is wrong with it is known before anything else happens, and returns its path.
-func checkOutput(name string) (string, error) {
+// checkOutput makes the file that a flag names, so that what is wrong with it is known before anything else happens, and returns its path.
+func checkOutput(flag, name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
@@ -150,15 +150,15 @@ func checkOutput(name string) (string, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
-		return "", fmt.Errorf("--pcap: no folder for %s: %w", name, errors.Unwrap(err))
+		return "", fmt.Errorf("--%s: no folder for %s: %w", flag, name, errors.Unwrap(err))
 	}
 	path = filepath.Join(dir, filepath.Base(path))
 	if strings.HasPrefix(path, "/run/") {
-		return "", fmt.Errorf("--pcap %s: a lab has a /run of its own: choose another folder", name)
+		return "", fmt.Errorf("--%s %s: a lab has a /run of its own: choose another folder", flag, name)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
-		return "", fmt.Errorf("--pcap: %w", err)
+		return "", fmt.Errorf("--%s: %w", flag, err)
 	}
 	return path, f.Close()
 }

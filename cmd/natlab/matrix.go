@@ -1,0 +1,184 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"simplebit/integration/natlab/matrix"
+)
+
+// How often pairs are tried when nobody says otherwise.
+const (
+	closeTries = 100 // each of the six that are looked at most closely
+	otherTries = 10
+)
+
+func matrixCommand() *cli.Command {
+	return &cli.Command{
+		Name: "matrix", Usage: "measure how SimpleBit's agents reach each other from behind every kind", ArgsUsage: " ", Action: runMatrix,
+		Description: `For each pair of kinds, again and again, two new agents behind new routers join a
+surrogate, and one gives the other 1 MiB. Printed is by which route that came, how soon
+the first of it was verified, and whether this meets the pair's bar. The exit status is 1
+if some bar is missed. It runs rendezvous and edgeagent from beside natlab.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "pairs", Usage: "`KIND:KIND,…`, KIND:same-home or cgnat:same-carrier (default: all)"},
+			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair (default: 100 for six of all, 10 for others)"},
+			&cli.IntFlag{Name: "side-by-side", Usage: "`N` labs at a time", Value: matrix.SideBySide},
+			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides what is random in the labs", Value: 1},
+			&cli.StringFlag{Name: "bin", Usage: "`FOLDER` of rendezvous and edgeagent (default: natlab's own)"},
+			&cli.StringFlag{Name: "out", Usage: "write the report to `FILE` too, in Markdown"},
+			&cli.StringFlag{Name: "json", Usage: "write a line for each try to `FILE`"},
+		},
+	}
+}
+
+func runMatrix(c *cli.Context) (err error) {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	config, err := matrixConfig(c)
+	if err != nil {
+		return usageError{err}
+	}
+	var files [2]string
+	for i, flag := range []string{"out", "json"} {
+		if files[i], err = checkOutput(flag, c.String(flag)); err != nil {
+			return usageError{err}
+		}
+	}
+	if err := enter(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	lines := json.NewEncoder(io.Discard)
+	if files[1] != "" {
+		f, err := os.Create(files[1])
+		if err != nil {
+			return err
+		}
+		defer f.Close() // every line was written by then, or Encode said so
+		lines = json.NewEncoder(f)
+	}
+	began := time.Now()
+	var failed error
+	config.Progress = func(t matrix.Try, done, of int) {
+		failed = errors.Join(failed, lines.Encode(t))
+		tellTry(os.Stderr, t, time.Since(began), done, of)
+	}
+	tries, err := matrix.Run(ctx, config)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	rows, missed := make([]matrix.Summary, len(config.Rows)), false
+	for i, r := range config.Rows {
+		rows[i] = matrix.Summarize(r, tries[r.String()])
+		missed = missed || !rows[i].Met
+	}
+	if err := matrix.Print(c.App.Writer, rows); err != nil {
+		return err
+	}
+	if files[0] != "" {
+		var report strings.Builder
+		if err := writeReport(&report, config, rows, time.Since(began)); err != nil {
+			return err
+		}
+		if err := os.WriteFile(files[0], []byte(report.String()), 0o644); err != nil {
+			return err
+		}
+	}
+	if missed {
+		return exitStatus(1)
+	}
+	return nil
+}
+
+// matrixConfig reads the flags. Every error is the caller's fault, or this machine's.
+func matrixConfig(c *cli.Context) (m matrix.Config, err error) {
+	m = matrix.Config{SideBySide: c.Int("side-by-side"), Seed: c.Uint64("seed"), Bin: c.String("bin")}
+	if m.SideBySide < 1 || m.SideBySide > maxLabs {
+		return m, fmt.Errorf("--side-by-side %d: want 1 to %d", m.SideBySide, maxLabs)
+	}
+	if c.IsSet("tries") && c.Int("tries") < 1 {
+		return m, fmt.Errorf("--tries %d: want 1 or more", c.Int("tries"))
+	}
+	if m.Rows, err = matrixRows(c); err != nil {
+		return m, err
+	}
+	for _, r := range m.Rows {
+		if err := r.Missing(); err != nil {
+			return m, err
+		}
+	}
+	if m.Bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return m, err
+		}
+		m.Bin = filepath.Dir(self)
+	}
+	if m.Bin, err = filepath.Abs(m.Bin); err != nil {
+		return m, err
+	}
+	for _, program := range []string{"rendezvous", "edgeagent"} {
+		if _, err := os.Stat(filepath.Join(m.Bin, program)); err != nil {
+			return m, fmt.Errorf("no program %s in %s: make build, or name its folder with --bin", program, m.Bin)
+		}
+	}
+	return m, nil
+}
+
+// maxLabs is how many labs are at work at a time at most.
+const maxLabs = 64
+
+// matrixRows are the pairs that are asked for, each once.
+func matrixRows(c *cli.Context) (rows []matrix.Row, err error) {
+	closely, other := closeTries, otherTries
+	if c.IsSet("tries") {
+		closely, other = c.Int("tries"), c.Int("tries")
+	}
+	all := matrix.Rows(closely, other)
+	if c.String("pairs") == "" {
+		return all, nil
+	}
+	for _, text := range strings.Split(c.String("pairs"), ",") {
+		p, err := matrix.ParsePair(text)
+		if err != nil {
+			return nil, err
+		}
+		r := matrix.Row{Pair: p, Tries: other}
+		if i := slices.IndexFunc(all, func(r matrix.Row) bool { return r.Pair == p }); i >= 0 {
+			r = all[i]
+		}
+		if !slices.Contains(rows, r) {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+// tellTry tells of a try that is over, in one line.
+func tellTry(w io.Writer, t matrix.Try, took time.Duration, done, of int) {
+	left := took / time.Duration(done) * time.Duration(of-done)
+	line := fmt.Sprintf("%d of %d, %v left: %s #%d %s", done, of, left.Round(time.Second), t.Pair, t.Index, t.Class)
+	if t.Class != matrix.None {
+		line += fmt.Sprintf(" after %.2f s, all after %.2f s", t.First.Seconds(), t.All.Seconds())
+	}
+	if t.Why != "" {
+		line += ": " + t.Why
+	}
+	fmt.Fprintln(w, strings.ReplaceAll(line, "\n", "; "))
+}

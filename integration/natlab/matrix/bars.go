@@ -1,0 +1,119 @@
+//go:build linux
+
+package matrix
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Bar is what the tries of a pair must achieve. The zero value is met by all.
+type Bar struct {
+	// Direct asks that the surrogate carries none of the data, in the counted tries.
+	Direct bool
+	// Percent is how many of the tries must count.
+	Percent float64
+	// Within is when the first verified data must be there in a try that counts. 0: at any time.
+	Within time.Duration
+	// Median is what the median of the times to the first verified data must be below. 0: it may be anything.
+	Median time.Duration
+}
+
+// String is the bar as the table has it.
+func (b Bar) String() string {
+	var parts []string
+	if b.Percent > 0 {
+		what := "any route"
+		if b.Direct {
+			what = "direct"
+		}
+		what = fmt.Sprintf("%s ≥ %g %%", what, b.Percent)
+		if b.Within > 0 {
+			what += fmt.Sprintf(" within %g s", b.Within.Seconds())
+		}
+		parts = append(parts, what)
+	}
+	if b.Median > 0 {
+		parts = append(parts, fmt.Sprintf("median < %g s", b.Median.Seconds()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// counts reports whether a try achieved what the bar asks of it.
+func (b Bar) counts(t Try) bool {
+	switch t.Class {
+	case None:
+		return false
+	case Relayed:
+		if b.Direct {
+			return false
+		}
+	}
+	return b.Within == 0 || t.First <= b.Within
+}
+
+// Met reports whether the tries of a pair achieve what the bar asks.
+func (b Bar) Met(tries []Try) bool {
+	n := 0
+	for _, t := range tries {
+		if b.counts(t) {
+			n++
+		}
+	}
+	if float64(n)*100 < b.Percent*float64(len(tries)) {
+		return false
+	}
+	median, ok := Quantile(tries, 0.5)
+	return b.Median == 0 || ok && median < b.Median
+}
+
+// The bars.
+var (
+	easy     = Bar{Direct: true, Percent: 99, Median: time.Second}
+	counted  = Bar{Direct: true, Percent: 95}
+	guessed  = Bar{Direct: true, Percent: 99}
+	lucky    = Bar{Direct: true, Percent: 95, Within: 10 * time.Second}
+	both     = Bar{Direct: true, Percent: 80}
+	hopeless = Bar{Percent: 100, Within: 2 * time.Second}
+	noUDP    = Bar{Percent: 100, Within: 4 * time.Second}
+	anyway   = Bar{Percent: 100}
+)
+
+// Bars returns what the tries of a pair must achieve. What lies within one home or behind one carrier that hairpins counts as
+// direct. Pairs without a common family of addresses are as hopeless as two random ports. No data at all is allowed to
+// nobody that has no other bar.
+func Bars(p Pair) Bar {
+	switch {
+	case p.A.blocked() || p.B.blocked():
+		return noUDP
+	case p.Shared == sharedHome:
+		return easy
+	case p.Shared == sharedCarrier && p.A == CGNAT:
+		return hopeless // nothing that one knows of itself leads the other there
+	case p.A.ipv6() && p.B.ipv6():
+		return easy
+	case !p.A.ipv4() || !p.B.ipv4():
+		return hopeless
+	}
+	a, b := p.A, p.B
+	if a.mapping() < b.mapping() {
+		a, b = b, a
+	}
+	switch [2]mapping{a.mapping(), b.mapping()} {
+	case [2]mapping{cone, cone}:
+		return easy
+	case [2]mapping{sequential, cone}:
+		return counted
+	case [2]mapping{sequential, sequential}:
+		return both
+	case [2]mapping{random, cone}:
+		if b.welcoming() {
+			return guessed
+		}
+		return lucky
+	case [2]mapping{random, random}:
+		return hopeless
+	}
+	return anyway
+}

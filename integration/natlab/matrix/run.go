@@ -1,0 +1,148 @@
+//go:build linux
+
+package matrix
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+)
+
+// SideBySide is how many labs are at work at a time unless a Config says otherwise: what measured best on two cores.
+const SideBySide = 8
+
+// triesPerLab is how many tries a lab serves: what it holds of earlier ones makes it slow.
+const triesPerLab = 20
+
+// broken is how often in a row a lab may fail.
+const broken = 3
+
+// Config says what to measure. Bin and Rows are required.
+type Config struct {
+	Bin        string // folder of our binaries rendezvous and edgeagent
+	Rows       []Row
+	SideBySide int    // labs at a time; default [SideBySide]
+	Seed       uint64 // of the order of tries, and of what is random in them
+	// Surrogate are further flags for `rendezvous serve`.
+	Surrogate []string
+	// Progress is told of each try that is over, one at a time.
+	Progress func(t Try, done, of int)
+}
+
+// task is a try to be done.
+type task struct {
+	Pair
+	index int
+}
+
+// Run does all tries and returns them by the names of their pairs. It needs natlab.Enter. When ctx ends it returns its error with
+// what was done until then. Everything that the programs store lies in /run, which ends with the namespaces.
+func Run(ctx context.Context, c Config) (map[string][]Try, error) {
+	dir, err := os.MkdirTemp("/run", "m")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var tasks []task
+	for _, r := range c.Rows {
+		for i := range r.Tries {
+			tasks = append(tasks, task{r.Pair, i})
+		}
+	}
+	rand.New(rand.NewPCG(c.Seed, 0)).Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
+	if c.SideBySide <= 0 {
+		c.SideBySide = SideBySide
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	queue := make(chan task)
+	go func() {
+		defer close(queue)
+		for _, t := range tasks {
+			select {
+			case queue <- t:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var mu sync.Mutex
+	results, done := map[string][]Try{}, 0
+	var running sync.WaitGroup
+	for range min(c.SideBySide, len(tasks)) {
+		running.Go(func() {
+			w := worker{Config: c, dir: dir}
+			for t := range queue {
+				one, err := w.do(ctx, t)
+				if err != nil {
+					stop(err)
+					break
+				}
+				mu.Lock()
+				results[one.Pair] = append(results[one.Pair], one)
+				done++
+				if c.Progress != nil {
+					c.Progress(one, done, len(tasks))
+				}
+				mu.Unlock()
+			}
+			if err := w.leave(); err != nil {
+				stop(err)
+			}
+		})
+	}
+	running.Wait()
+	return results, context.Cause(ctx)
+}
+
+// worker does one try after the other, in a lab that it makes anew from time to time.
+type worker struct {
+	Config
+	dir string
+	*street
+}
+
+// do does a try, again in a new lab if the lab fails.
+func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
+	for range broken {
+		if w.street != nil && w.tries >= triesPerLab {
+			if err := w.leave(); err != nil {
+				return one, err
+			}
+		}
+		if w.street == nil {
+			if w.street, err = newStreet(ctx, w.dir, w.Bin, w.Surrogate); err != nil {
+				w.street = nil
+			}
+		}
+		if err == nil {
+			if one, err = w.try(ctx, t.Pair, t.index, w.seed(t)); err == nil {
+				return one, nil
+			}
+			err = errors.Join(err, w.leave())
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return one, cause
+		}
+	}
+	return one, fmt.Errorf("%s: %w", t.Pair, err)
+}
+
+// leave ends the lab.
+func (w *worker) leave() error {
+	if w.street == nil {
+		return nil
+	}
+	s := w.street
+	w.street = nil
+	return s.close()
+}
+
+// seed is that of a try.
+func (w *worker) seed(t task) [32]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%d %v %d", w.Seed, t.Pair, t.index))
+}

@@ -1,0 +1,74 @@
+//go:build linux
+
+package matrix
+
+import (
+	"slices"
+	"time"
+
+	"simplebit/rendezvous/apiclient"
+)
+
+// Class says by which route the data of a try came.
+type Class string
+
+// The classes of routes.
+const (
+	LAN     Class = "lan"     // all of it, within one home or through the carrier that both homes share
+	Direct  Class = "direct"  // all of it, from one home to the other
+	Relayed Class = "relayed" // the surrogate carried some of it
+	None    Class = "none"    // nothing within Patience
+)
+
+// Patience is how long a try waits for the first verified data, and then for the rest.
+const Patience = 30 * time.Second
+
+// Try is what became of one try.
+type Try struct {
+	Pair  string `json:"pair"`
+	Index int    `json:"try"`
+	Seed  Place  `json:"seed"` // whose device had the content
+	Class Class  `json:"class"`
+	// First and All are from time zero until the first piece was verified, and all were; 0: never.
+	First time.Duration `json:"first_ns"`
+	All   time.Duration `json:"all_ns"`
+	// Relayed is how much the surrogate carried, in bytes, either way.
+	Relayed int64 `json:"relayed_bytes"`
+	// Why is what kept the data away, in one line.
+	Why string `json:"why,omitempty"`
+	// Peers and Paths are the surrogate's account of the device that fetches.
+	Peers   []apiclient.Peer `json:"peers,omitempty"`
+	Paths   []apiclient.Path `json:"paths,omitempty"`
+	Message string           `json:"message,omitempty"`
+	// Prepared is how long everything took that came before time zero.
+	Prepared time.Duration `json:"prepared_ns"`
+}
+
+// Quantile returns the time to the first verified data that so many of the tries were as fast as, 0.5 for the median. It is not
+// ok when that many had none.
+func Quantile(tries []Try, q float64) (d time.Duration, ok bool) {
+	var times []time.Duration
+	for _, t := range tries {
+		if t.Class != None {
+			times = append(times, t.First)
+		}
+	}
+	slices.Sort(times)
+	// The nearest rank, among all tries: one without data is slower than all others.
+	i := int(q*float64(len(tries))+0.999999) - 1
+	if i = max(i, 0); i >= len(times) {
+		return 0, false
+	}
+	return times[i], true
+}
+
+// Share returns how many of the tries, in percent, were of the class.
+func Share(tries []Try, class Class) float64 {
+	n := 0
+	for _, t := range tries {
+		if t.Class == class {
+			n++
+		}
+	}
+	return 100 * float64(n) / float64(max(len(tries), 1))
+}
