@@ -82,7 +82,7 @@ func networked() []apiclient.Device {
 	var all []apiclient.Device
 	device := func(name string, n apiclient.Network, change func(*apiclient.Network)) {
 		change(&n)
-		all = append(all, apiclient.Device{ID: name + "234567", Name: name, Online: true, Addr: "203.0.113.7:40112",
+		all = append(all, apiclient.Device{ID: name + "234567", Name: name, Online: true, Addr: "203.0.113.7:40112", Control: "quic",
 			Software: "edgeagent 0.1", Created: noon, Network: &n})
 	}
 	device("router", router, func(*apiclient.Network) {})
@@ -102,14 +102,15 @@ func networked() []apiclient.Device {
 		n.Blocked, n.Candidates = true, router.Candidates[:1]
 		n.Summary = "on a network that lets no UDP through, which most direct connections need"
 	})
+	all[len(all)-1].Control = "tcp"
 	device("lost", unknown, func(n *apiclient.Network) { n.Checked = noon.Add(time.Hour) })
 	device("liar", unknown, func(n *apiclient.Network) {
 		n.Summary, n.Mapping, n.Public = "\x1b[2Jnice\nweather", "\x1b[31m", "\u202e"
 		n.Candidates = []apiclient.Candidate{{Kind: "\x07", Addr: "\x1b]0;x"}}
 	})
 	away := all[0]
-	away.ID, away.Name, away.Online, away.Addr, away.Software = "away", "away", false, "", ""
-	return append(all, away, apiclient.Device{ID: "elder", Name: "elder", Online: true, Addr: "203.0.113.8:1", Software: "edgeagent 0.0", Created: noon},
+	away.ID, away.Name, away.Online, away.Addr, away.Control, away.Software = "away", "away", false, "", "", ""
+	return append(all, away, apiclient.Device{ID: "hotel", Name: "hotel", Online: true, Addr: "203.0.113.9:1", Control: "tcp", Software: "edgeagent 0.1", Created: noon}, apiclient.Device{ID: "elder", Name: "elder", Online: true, Addr: "203.0.113.8:1", Software: "edgeagent 0.0", Created: noon},
 		apiclient.Device{ID: "gone", Name: "gone", Created: noon})
 }
 

@@ -45,6 +45,12 @@ func formatDevice(d apiclient.Device, now time.Time, zone *time.Location, width 
 	}
 	field("network", "%s", summary)
 	field("state", "%s%s", deviceState(d), prefixed(" from ", clean(d.Addr)))
+	switch d.Control {
+	case "quic":
+		field("control", "over QUIC")
+	case "tcp":
+		field("control", "over TCP, as UDP is blocked")
+	}
 	if d.Software != "" {
 		field("software", "%s", clean(d.Software))
 	}
@@ -104,10 +110,10 @@ func networkWord(d apiclient.Device) string {
 	switch {
 	case d.Revoked, n == nil && !d.Online:
 		return ""
+	case d.Control == "tcp", n != nil && n.Blocked:
+		return "UDP blocked"
 	case n == nil:
 		return unknownYet
-	case n.Blocked:
-		return "UDP blocked"
 	}
 	const independent, byAddress, byPort = "endpoint-independent", "address-dependent", "address and port-dependent"
 	filtered := n.Reachable != "yes" && (n.Reachable == "no" || n.Filtering == byAddress || n.Filtering == byPort)

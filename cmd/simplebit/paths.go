@@ -26,19 +26,22 @@ func formatPaths(paths []apiclient.Path, now time.Time, width int) string {
 }
 
 func formatPathState(p apiclient.Path, now time.Time) string {
+	state := clean(p.State)
 	switch {
 	case p.State == "path":
-		return "there is a punched path"
+		state = "there is a punched path"
 	case p.State == "trying":
-		return "an attempt is under way"
+		state = "an attempt is under way"
 	case p.State == "connected":
-		return "connected, by no attempt that is remembered"
+		state = "connected, by no attempt that is remembered"
 	case p.State == "hopeless":
-		return "no direct way between the two networks"
+		state = "no direct way between the two networks"
+	case p.State == "relayed":
+		state = "relayed by the surrogate"
 	case p.State == "waiting" && p.Next.After(now):
-		return "next attempt in " + formatDuration(p.Next.Sub(now))
+		state = "next attempt in " + formatDuration(p.Next.Sub(now))
 	}
-	return clean(p.State)
+	return state + prefixed(": ", clean(p.Why))
 }
 
 // formatAttempt is one line: "5m00s ago: connected to 203.0.113.7:6882 in 151 ms, round trip 41.3 ms: it answered first (known addresses)".

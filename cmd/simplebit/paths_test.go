@@ -30,14 +30,16 @@ func punched() []apiclient.Path {
 		{Device: "camper", State: "waiting"},
 		{Device: "den", State: "trying", Attempts: []apiclient.Attempt{{Began: noon, Outcome: "pending"}}},
 		{Device: "eaves", State: "connected"},
-		{Device: "flat", State: "hopeless"},
+		{Device: "flat", State: "hopeless", Why: "UDP reaches neither device; this surrogate relays nothing"},
+		{Device: "garage", State: "relayed", Why: "no path found in 1.5 s, tries go on", Attempts: []apiclient.Attempt{failed}},
+		{Device: "hut", State: "relayed", Why: "both routers pick a random port for every destination"},
 		{Device: "li\x1bar", State: "\x1b[31m", Attempts: []apiclient.Attempt{liar}},
 	}
 }
 
 func TestPathsAreShownOnPrintableLines(t *testing.T) {
 	text := "\x1b[2J\r\n\u202e"
-	page := formatPaths([]apiclient.Path{{Device: text, State: text, Attempts: []apiclient.Attempt{
+	page := formatPaths([]apiclient.Path{{Device: text, State: text, Why: text, Attempts: []apiclient.Attempt{
 		{Outcome: text, Remote: text, Why: text, Method: text, Tries: []apiclient.Try{{Addr: text, Kind: text}}}}}}, noon, 0)
 	if strings.Count(page, "\n") != 4 || strings.ContainsFunc(page, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
 		t.Errorf("%q is not 4 printable lines", page)

@@ -58,6 +58,9 @@ func formatJob(job apiclient.Job, now time.Time, zone *time.Location, width int)
 	}
 	field("rates", "down %s, up %s", formatRate(job.DownRate), formatRate(job.UpRate))
 	field("traffic", "received %s, sent %s", formatSize(job.Downloaded), formatSize(job.Uploaded))
+	if r := job.Relayed; r.Down > 0 || r.Up > 0 {
+		field("relayed", "received %s, sent %s through the surrogate, for want of a path", formatSize(r.Down), formatSize(r.Up))
+	}
 	if job.Known > 0 {
 		field("addresses", "%d known, %d reachable", job.Known, job.Reachable)
 	}

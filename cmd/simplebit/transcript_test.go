@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"simplebit/rendezvous/api"
+	"simplebit/rendezvous/apiclient"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts with what the commands print now")
@@ -138,7 +139,7 @@ func (w *world) set(setting string) {
 	case "devices":
 		w.fake.devices = append(w.fake.devices, networked()...)
 	case "paths":
-		w.fake.jobs[1].Paths = punched()
+		w.fake.jobs[1].Paths, w.fake.jobs[1].Relayed = punched(), apiclient.Relayed{Down: 12_900_000, Up: 68}
 	case "stdin":
 		w.stdin = value
 	case "file":
