@@ -30,7 +30,7 @@ func (t *Torrent) join(ctx context.Context, now time.Time, c *dial.Conn, entry *
 		t.log.Debug("peer refused", "addr", p.addr, "outgoing", c.Outgoing, "why", err)
 		return
 	}
-	if entry == nil {
+	if entry == nil && !c.Relayed {
 		// Somebody who dialled us from the port it listens on, as uTP peers do, need not be dialled.
 		if a := t.book.index[p.addr]; a != nil && !a.busy {
 			a.busy, p.entry = true, a
@@ -38,13 +38,14 @@ func (t *Torrent) join(ctx context.Context, now time.Time, c *dial.Conn, entry *
 	}
 	p.pick = t.pick.Add()
 	t.peers = append(t.peers, p)
+	t.directs.add(p)
 	t.running += 2
 	go p.read(ctx, t.newReader(), t.events)
 	go p.write(ctx, t.newWriter(c), t.events)
 	t.greet(p)
 	t.touch(p)
 	t.changed = true
-	t.log.Debug("peer connected", "addr", p.addr, "outgoing", c.Outgoing, "client", p.client)
+	t.log.Debug("peer connected", "addr", p.addr, "outgoing", c.Outgoing, "relayed", c.Relayed, "client", p.client)
 }
 
 func (t *Torrent) newReader() *reader {
@@ -66,17 +67,17 @@ func (t *Torrent) admit(now time.Time, p *peerConn) error {
 	case t.bans.has(p):
 		return errCorrupt
 	}
-	for _, q := range t.peers {
-		same := q.conn.Peer.PeerID == id
-		if !same && (q.addr != p.addr || !p.addr.IsValid()) {
-			continue
-		}
-		if !same || !t.prefer(now, p, q) {
-			return errors.New("peer is connected already")
-		}
-		t.drop(now, q, errors.New("peer connected again"))
-		break
+	twin, relay := t.twins(p)
+	switch {
+	case twin == nil:
+	case p.conn.Relayed && !twin.conn.Relayed:
+		return errDirect
+	case twin.conn.Peer.PeerID != id || !t.prefer(now, p, twin):
+		return errors.New("peer is connected already")
+	default:
+		t.drop(now, twin, errors.New("peer connected again"))
 	}
+	p.relay = relay
 	if p.entry != nil {
 		return nil
 	}
@@ -84,11 +85,38 @@ func (t *Torrent) admit(now time.Time, p *peerConn) error {
 	if !t.c.Shared.invite(host) {
 		return errCrowd
 	}
-	if p.guest = t.takePlace(now) || t.makeRoom(now, host); !p.guest {
+	if p.guest = t.takePlace(now) || t.succeed(now, relay) || t.makeRoom(now, host); !p.guest {
 		t.c.Shared.dismiss(host)
 		return errNoPlace
 	}
 	return nil
+}
+
+// twins returns the connection that a new one would double, if there is one, and the relayed one that it makes unnecessary. An
+// address tells a peer only where it is that of the connection.
+func (t *Torrent) twins(p *peerConn) (twin, relay *peerConn) {
+	for _, q := range t.peers {
+		same := q.conn.Peer.PeerID == p.conn.Peer.PeerID
+		at := q.addr == p.addr && p.addr.IsValid() && !p.conn.Relayed && !q.conn.Relayed
+		switch {
+		case !same && !at || q.draining():
+		case q.conn.Relayed && !p.conn.Relayed:
+			relay = q
+		case twin == nil || twin.conn.Relayed:
+			twin = q
+		}
+	}
+	return twin, relay
+}
+
+// succeed has a direct connection take the place of the relayed one to the same peer where there is no other: what is outstanding
+// on that is asked for again.
+func (t *Torrent) succeed(now time.Time, relay *peerConn) bool {
+	if relay == nil {
+		return false
+	}
+	t.drop(now, relay, errDirect)
+	return t.takePlace(now)
 }
 
 // prefer reports whether a new connection replaces the old one to the same peer. When both sides dialled at once, both
@@ -111,6 +139,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	close(p.closed)
 	close(p.out.full)
 	t.peers = slices.DeleteFunc(t.peers, func(q *peerConn) bool { return q == p })
+	t.directs.remove(p)
 	t.pick.Remove(p.pick)
 	t.c.Shared.give(t.place)
 	if p.guest {

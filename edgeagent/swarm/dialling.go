@@ -52,13 +52,19 @@ func (t *Torrent) dialMore(ctx context.Context, now time.Time) (left bool) {
 	return true
 }
 
-// enough reports whether there are so many peers that unverified addresses are not worth their dials.
+// enough reports whether there are so many peers, but for those that are relayed, that unverified addresses are not worth their dials.
 func (t *Torrent) enough() bool {
 	most := min(t.c.Shared.shareOf(), enoughPeers)
 	if limit := t.want.MaxPeers; limit > 0 {
 		most = min(most, limit)
 	}
-	return len(t.peers)+t.sure >= most
+	direct := t.sure
+	for _, p := range t.peers {
+		if !p.conn.Relayed {
+			direct++
+		}
+	}
+	return direct >= most
 }
 
 // takePlace takes a place for one more connection, if there is one.

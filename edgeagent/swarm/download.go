@@ -31,7 +31,7 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	memory := int(t.c.Pool.Size() / storage.BlockSize)
 	share := memory / 8 / len(t.peers)
 	p.wake.Store(wakeAfter(outstanding, share))
-	if !p.interested || now.Before(p.flow.pause) {
+	if !p.interested || p.draining() || now.Before(p.flow.pause) {
 		return
 	}
 	room := aheadOfMemory*memory - t.pick.Requested() + outstanding
@@ -48,6 +48,9 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 		blocks = t.pick.PickAllowed(p.pick, n, blocks)
 	} else {
 		blocks = t.pick.Pick(p.pick, n, blocks)
+	}
+	if p.conn.Relayed {
+		blocks = t.needed(now, p, blocks)
 	}
 	if len(blocks) > 0 && outstanding == 0 {
 		p.flow.owing = now
@@ -186,7 +189,7 @@ func (t *Torrent) verified(now time.Time, piece int) {
 		}
 	}
 	for _, p := range t.peers {
-		if !p.pick.Has(piece) {
+		if !p.pick.Has(piece) && !p.draining() {
 			p.queue(peer.Message{Type: peer.TypeHave, Index: uint32(piece)})
 			t.touch(p)
 		}

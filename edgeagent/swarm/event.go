@@ -55,7 +55,9 @@ func (t *Torrent) handle(now time.Time, ev event) {
 	case err != nil:
 	case ev.kind == gotMessage:
 		p.heard = now
-		err = t.message(now, p, ev.msg)
+		if err = t.message(now, p, ev.msg); err == nil && p.relay != nil {
+			t.supersede(now, p)
+		}
 	case ev.kind == wroteBlocks:
 		t.wrote(now, p, ev.n)
 	default:

@@ -204,7 +204,14 @@ func (t *Torrent) send(now time.Time) {
 		}
 		t.ask(now, p)
 		t.feed(now, p)
-		if err := p.flush(now, len(t.have)); err != nil {
+		var err error
+		if p.draining() {
+			err = t.part(now, p)
+		}
+		if err == nil {
+			err = p.flush(now, len(t.have))
+		}
+		if err != nil {
 			t.drop(now, p, err)
 		}
 	}
@@ -244,12 +251,13 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) (waiting bool) {
 			p.flow.pipe.tick(p.tally.down.rate(now))
 		}
 		t.touch(p)
+		waiting = waiting || p.draining()
 	}
 	left := t.dialMore(ctx, now)
 	t.turnover(now, left)
 	t.pronounce()
 	t.publish(now)
-	return left || t.pick.Requested() > 0
+	return waiting || left || t.pick.Requested() > 0
 }
 
 // shutDown closes every connection and waits for the goroutines and dials.

@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -45,11 +44,13 @@ type peerConn struct {
 	out    exchange[batch]    // to the writer
 
 	conn   *dial.Conn
-	addr   netip.AddrPort
-	entry  *address // where it can be dialled, nil when that is not known
-	client string   // its program, for people
+	addr   netip.AddrPort // of the connection; of one that is relayed, where the peer is seen by who relays
+	entry  *address       // where it can be dialled, nil when that is not known
+	client string         // its program, for people
 	pick   *picker.Peer
 	remote remote
+	relay  *peerConn // the relayed connection to the same peer, which drains once it has sent a message on this one
+	drains time.Time // until when, if it does
 
 	interested bool // we are
 	slot       slot
@@ -88,24 +89,13 @@ func newPeerConn(now time.Time, c *dial.Conn, entry *address) *peerConn {
 		closed: make(chan struct{}),
 		out:    newExchange[batch](),
 		conn:   c,
-		addr:   remoteAddr(c),
+		addr:   dial.Remote(c),
 		entry:  entry,
 		client: peer.ClientName(c.Peer.PeerID, ""),
 		remote: remote{choking: true, fast: c.Peer.Fast(), extended: c.Peer.Extended()},
 		tally:  newTally(now),
 		began:  now, heard: now, sent: now,
 	}
-}
-
-func remoteAddr(c net.Conn) netip.AddrPort {
-	var at netip.AddrPort
-	switch a := c.RemoteAddr().(type) {
-	case *net.TCPAddr:
-		at = a.AddrPort()
-	case *net.UDPAddr:
-		at = a.AddrPort()
-	}
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // sending returns the batch that the loop fills.

@@ -106,6 +106,9 @@ func (t *Torrent) useless(p *peerConn) bool {
 
 // updateInterest tells the peer whether we want something of it, if that has changed.
 func (t *Torrent) updateInterest(p *peerConn) {
+	if p.draining() {
+		return
+	}
 	want := t.pick.Interesting(p.pick)
 	if want == p.interested {
 		if want {
@@ -185,7 +188,7 @@ func (t *Torrent) extended(p *peerConn, m peer.Message) error {
 	p.remote.ext = ext
 	p.client = peer.ClientName(p.conn.Peer.PeerID, ext.Version)
 	t.changed = true
-	if p.entry == nil && ext.Port != 0 && p.addr.IsValid() {
+	if p.entry == nil && ext.Port != 0 && p.addr.IsValid() && !p.conn.Relayed {
 		// An accepted peer tells where it can be dialled, should this connection end.
 		if a := t.book.add(netip.AddrPortFrom(p.addr.Addr(), ext.Port), false); a != nil && !a.busy {
 			a.busy, p.entry = true, a

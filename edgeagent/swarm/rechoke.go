@@ -50,6 +50,7 @@ func (t *Torrent) interested(now time.Time, p *peerConn, is bool) {
 	if is && !p.slot.held {
 		p.slot.since = now
 	}
+	t.touch(p)
 	t.choking.now = true
 }
 
@@ -61,6 +62,9 @@ func (t *Torrent) rechoke(now time.Time) {
 	waiting := make([]choker.Peer, 0, len(t.peers))
 	used := 0
 	for _, p := range t.peers {
+		if p.draining() {
+			continue
+		}
 		if p.remote.interested {
 			waiting = append(waiting, p.asChoker(now))
 		}
@@ -88,6 +92,9 @@ func (t *Torrent) rechoke(now time.Time) {
 		chosen[choice.ID] = choice.Optimistic
 	}
 	for _, p := range t.peers {
+		if p.draining() {
+			continue // what it has asked for is its due
+		}
 		optimistic, serve := chosen[uint32(p.pick.ID())]
 		p.slot.optimistic = optimistic
 		if serve != p.slot.held {

@@ -23,7 +23,7 @@ type PeerStatus struct {
 	Addr      netip.AddrPort // of the connection; the zero value where the transport has none
 	Client    string         // the peer's program, for people
 	Transport string         // as in dial.Conn
-	Path      string         // "dialled", "accepted", or "punched" where Config.Punched says so
+	Path      string         // "relayed", "punched" where Config.Punched says so, "dialled" or "accepted"
 	Down, Up  int64          // payload, bytes/s over the last seconds
 }
 
@@ -63,6 +63,8 @@ func (t *Torrent) publish(now time.Time) {
 // the connection was accepted.
 func (t *Torrent) pathOf(p *peerConn) string {
 	switch {
+	case p.conn.Relayed:
+		return "relayed"
 	case t.c.Punched != nil && t.c.Punched(p.conn):
 		return "punched"
 	case p.conn.Outgoing:

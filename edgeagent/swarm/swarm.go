@@ -16,6 +16,10 @@
 // each writer. The loop adds to one while the writer sends the other, so many messages leave in one system call, and
 // neither side ever waits for the other. Blocks for upload are read from the disk by the writer. In the steady state
 // nothing is allocated per block.
+//
+// A peer may be relayed ([dial.Conn]). It is asked only for what nobody else would send. Once there is another connection to it,
+// the relayed one drains: nothing new is asked for on it, what is outstanding arrives, and it is closed. Both ends decide so
+// by what they see of the other connection, whoever dialled, and neither relies on the other to do so in time.
 package swarm
 
 import (
@@ -88,6 +92,7 @@ type Torrent struct {
 	status     atomic.Pointer[Status]
 	limits     limits       // the torrent's own
 	gather     atomic.Int32 // how many blocks a writer puts into one system call
+	directs    directs
 
 	turn sync.Mutex // held by the goroutine that works with the loop's state: the one in Run, or a reader with blocks
 	loop
@@ -172,8 +177,9 @@ func (t *Torrent) AddCandidates(list []Candidate) {
 	}
 }
 
-// Accept takes over an incoming connection whose handshakes are done. It is closed when there is no room for it, when
-// the peer is connected already, and when Run has ended.
+// Accept takes over a connection whose handshakes are done: one that came in, or one that is punched or relayed, whoever dialled.
+// It is closed when there is no room for it, when the peer is connected already, and when Run has ended. A relayed
+// connection gives way to one that is not, whichever comes first.
 func (t *Torrent) Accept(c *dial.Conn) {
 	select {
 	case t.accepted <- c:

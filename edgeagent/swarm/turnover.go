@@ -49,13 +49,17 @@ func (t *Torrent) crowded() bool {
 	return 2*n > len(t.peers)
 }
 
-// leastUseful returns the peer that would be missed least, or nil if there is none.
+// leastUseful returns the peer that would be missed least, or nil if there is none. Of those who are as useful, one that is
+// relayed gives way first, whatever its rate.
 func leastUseful(now time.Time, peers []*peerConn, seeding bool) *peerConn {
 	if len(peers) == 0 {
 		return nil
 	}
 	use := func(p *peerConn) int {
 		n := 0
+		if p.draining() {
+			n = -1
+		}
 		if p.interested {
 			n += 2
 		}
@@ -64,12 +68,18 @@ func leastUseful(now time.Time, peers []*peerConn, seeding bool) *peerConn {
 		}
 		return n
 	}
+	rank := func(p *peerConn) int {
+		if p.conn.Relayed {
+			return 0
+		}
+		return 1
+	}
 	return slices.MinFunc(peers, func(a, b *peerConn) int {
 		aGave, aTook := a.tally.recent(now)
 		bGave, bTook := b.tally.recent(now)
 		if seeding {
 			aGave, bGave = aTook, bTook
 		}
-		return cmp.Or(cmp.Compare(use(a), use(b)), cmp.Compare(aGave, bGave), b.began.Compare(a.began))
+		return cmp.Or(cmp.Compare(use(a), use(b)), rank(a)-rank(b), cmp.Compare(aGave, bGave), b.began.Compare(a.began))
 	})
 }
