@@ -30,6 +30,7 @@ type features struct {
 	name              string // ends its peer id
 	fast, extended    bool
 	outgoing          bool // we dialled it
+	relayed           bool
 	deaf              bool
 	addr              netip.AddrPort // it comes from; none by default
 	otherHash, selfID bool
@@ -61,7 +62,7 @@ func (n *node) connectAs(t *testing.T, f features, id string) *fake {
 	if f.addr.IsValid() {
 		ours = located{ours, net.TCPAddrFromAddrPort(f.addr)}
 	}
-	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: dial.TCP, Outgoing: f.outgoing})
+	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: dial.TCP, Outgoing: f.outgoing, Relayed: f.relayed})
 	synctest.Wait()
 	return p
 }

@@ -58,7 +58,7 @@ func leastUseful(now time.Time, peers []*peerConn, seeding bool) *peerConn {
 	use := func(p *peerConn) int {
 		n := 0
 		if p.draining() {
-			n = -1
+			return -1
 		}
 		if p.interested {
 			n += 2
