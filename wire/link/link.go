@@ -10,6 +10,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -29,6 +30,13 @@ func (t Transport) String() string { return [...]string{"quic", "tcp"}[t] }
 
 // Code says to the other side why a connection ends. Over TCP it is lost: what must arrive goes over the session stream.
 type Code uint64
+
+// Errors of connections and streams; test with errors.Is. Over QUIC a connection that has ended shows quic-go's errors.
+var (
+	ErrCancelled = errors.New("the stream was cancelled") // by either side
+	ErrClosed    = errors.New("the connection is closed") // over TCP; wraps the reason as well
+	errHere      = errors.New("this side has closed it")
+)
 
 // Conn is a connection. Any goroutine may call its methods.
 type Conn interface {
@@ -51,13 +59,17 @@ type Conn interface {
 	Transport() Transport
 }
 
-// Stream is one of a connection's streams, for one reader and one writer at a time.
+// Stream is one of a connection's streams, for one reader and one writer at a time; any goroutine may cancel it. It counts
+// as open until both directions have ended, so who does not read to the end cancels it. Deadlines that pass show as
+// os.ErrDeadlineExceeded. Over TCP that of a Write holds while the other side's window is full; a connection that takes
+// nothing at all is closed after 15 s. After a Write that failed only Cancel is of use.
 type Stream interface {
 	io.Reader
 	io.Writer
 	// CloseWrite says that nothing more comes; what was written arrives. The other side may still write.
 	CloseWrite() error
-	// Cancel ends both directions at once. Who reads or writes at the other end gets an error.
+	// Cancel ends both directions at once, and does not wait. Who reads or writes gets ErrCancelled, at the other end too;
+	// after CloseWrite, what has not arrived may be lost. Nothing happens to a stream of which both directions have ended.
 	Cancel()
 	SetDeadline(time.Time) error
 	SetReadDeadline(time.Time) error
