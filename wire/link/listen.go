@@ -37,15 +37,18 @@ type Limits struct {
 // ListenTCP takes the connections of l, which stays the caller's to close; that ends it. Handshakes run side by side, each
 // within 10 s, so that a client that says nothing keeps nobody waiting.
 func ListenTCP(l net.Listener, t *tls.Config, limits Limits) Listener {
+	return listenTCP(l, t, limits, surrogateTiming())
+}
+
+func listenTCP(l net.Listener, t *tls.Config, limits Limits, timing timing) *tcpListener {
 	if limits.Total == 0 {
 		limits.Total = 256
 	}
 	if limits.PerHost == 0 {
 		limits.PerHost = 32
 	}
-	t = t.Clone()
 	ln := &tcpListener{
-		l: l, tls: t, limits: limits, timing: surrogateTiming(),
+		l: l, tls: t, limits: limits, timing: timing,
 		ready: make(chan Conn), ended: make(chan struct{}), from: map[netip.Prefix]int{},
 	}
 	go ln.run()
@@ -107,7 +110,7 @@ func (l *tcpListener) run() {
 
 // handshake hands on a connection whose client has shown its key.
 func (l *tcpListener) handshake(ctx context.Context, raw net.Conn) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	ctx, cancel := context.WithTimeout(ctx, l.timing.shake)
 	defer cancel()
 	c := tls.Server(raw, l.tls)
 	if err := c.HandshakeContext(ctx); err != nil {

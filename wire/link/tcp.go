@@ -21,14 +21,13 @@ const (
 	surrogateStreams = 8
 )
 
-const (
-	handshakeTime = 10 * time.Second // of TLS
-	unsent        = 32 << 10         // bytes that wait in the kernel: what waits there delays all streams
-)
+// unsent is how many bytes may wait in the kernel: what waits there delays all streams.
+const unsent = 32 << 10
 
 // timing is how long either side waits for the other.
 type timing struct {
-	ping  time.Duration // the agent pings; 0: it does not
+	shake time.Duration // for the surrogate, until a connection is accepted
+	ping  time.Duration // between the agent's pings; 0: it sends none
 	idle  time.Duration // without a byte from the other side
 	stall time.Duration // for the other side to take what is sent
 	queue time.Duration // for a frame to be sent after those before it
@@ -40,7 +39,7 @@ func agentTiming() timing {
 
 func surrogateTiming() timing {
 	t := agentTiming()
-	t.ping = 0
+	t.shake, t.ping = 10*time.Second, 0
 	return t
 }
 
@@ -52,12 +51,17 @@ func DialTCP(ctx context.Context, to netip.AddrPort, t *tls.Config) (Conn, error
 	if err != nil {
 		return nil, err
 	}
+	return clientTCP(ctx, raw, t, agentTiming())
+}
+
+// clientTCP does the agent's handshake.
+func clientTCP(ctx context.Context, raw net.Conn, t *tls.Config, timing timing) (Conn, error) {
 	c := tls.Client(raw, t)
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, err
 	}
-	return newTCP(raw, c, true, agentTiming())
+	return newTCP(raw, c, true, timing)
 }
 
 // tcpConn is a link over yamux.
