@@ -31,7 +31,7 @@ func (c *connection) joins(d control.DeviceID) bool {
 	return c.sides[0].Device == d || c.sides[1].Device == d
 }
 
-// errDone ends what is left after both devices have had their say.
+// errDone is that a device ends the connection.
 var errDone = errors.New("done")
 
 // run serves a connection to its end.
@@ -114,7 +114,13 @@ func (r *Relays) open(c *connection) error {
 // forward passes on what comes from a side until that has no more, or the connection ends.
 func (r *Relays) forward(c *connection, from int) {
 	src, dst := c.streams[from], c.streams[1-from]
-	fail := func(side int, err error) { c.end(fmt.Errorf("%s: %w", c.sides[side].Name, err)) }
+	fail := func(side int, err error) {
+		if errors.Is(err, link.ErrCancelled) {
+			c.end(errDone)
+			return
+		}
+		c.end(fmt.Errorf("%s: %w", c.sides[side].Name, err))
+	}
 	b := make([]byte, min(bufferSize, max(r.cfg.Rate/16, MinRate/4))) // whose turns are short, so that a request is not long behind blocks
 	for {
 		n, err := src.Read(b)

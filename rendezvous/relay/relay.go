@@ -67,7 +67,7 @@ type Config struct {
 	Open func(ctx context.Context, device control.DeviceID, header control.Relay) (link.Stream, error)
 
 	// Ended is called once for every Start, from another goroutine, when the connection has ended or could not be made, and why;
-	// nil: by both devices. It may wait. Nil: nobody is told.
+	// nil: a device ended it. It may wait. Nil: nobody is told.
 	Ended func(dialer, answerer control.DeviceID, torrent [20]byte, err error)
 
 	Log *slog.Logger // nil: none

@@ -180,7 +180,7 @@ func TestNothingIsCountedOfARelayThatADeviceDoesNotNeed(t *testing.T) {
 		a.Write(make([]byte, 68))
 		synctest.Wait()
 		b.Cancel()
-		w.endsWith(errCancelled)
+		w.endsWith(nil)
 		if !a.cancelled() {
 			t.Error("the other device's stream is still there")
 		}
@@ -206,7 +206,7 @@ func TestADeviceThatVanishesEndsTheConnectionAtOnce(t *testing.T) {
 		inBubble(t, 1<<30, func(w *world) {
 			a, b := w.join("attic", "barn")
 			go func() { time.Sleep(time.Second); vanish(a, b) }()
-			if _, err := b.Read(make([]byte, 1)); err != errCancelled {
+			if _, err := b.Read(make([]byte, 1)); err != link.ErrCancelled {
 				t.Errorf("%s: the other device reads %v", name, err)
 			}
 			w.endsWith(gone)
@@ -251,7 +251,7 @@ func TestSilenceEndsAConnectionAndKeepalivesDoNot(t *testing.T) {
 			t.Fatalf("ended with %v", got)
 		}
 		began := time.Now()
-		if _, err := b.Read(make([]byte, 1)); err != errCancelled || time.Since(began) != idleTime {
+		if _, err := b.Read(make([]byte, 1)); err != link.ErrCancelled || time.Since(began) != idleTime {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		w.endsWith(ErrIdle)

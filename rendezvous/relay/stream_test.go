@@ -13,8 +13,6 @@ import (
 // window is what a stream holds in either direction before its writer waits.
 const window = 64 << 10
 
-var errCancelled = errors.New("the stream was cancelled")
-
 // newStream returns both ends of a stream in memory.
 func newStream() (a, b *stream) {
 	ab, ba := newDirection(), newDirection()
@@ -40,8 +38,8 @@ func (s *stream) SetDeadline(t time.Time) error {
 }
 
 func (s *stream) Cancel() {
-	s.in.sever(errCancelled)
-	s.out.sever(errCancelled)
+	s.in.sever(link.ErrCancelled)
+	s.out.sever(link.ErrCancelled)
 }
 
 // cancelled reports whether either end has cancelled the stream.
