@@ -36,6 +36,9 @@ func (t *Torrent) ask(now time.Time, p *peerConn) {
 	}
 	room := aheadOfMemory*memory - t.pick.Requested() + outstanding
 	limit := p.flow.pipe.limit(p.remote.reqq(), room)
+	if p.conn.Relayed {
+		limit = p.flow.pipe.relayed(limit)
+	}
 	if p.flow.snubbed {
 		limit = 1
 	}

@@ -9,6 +9,8 @@ const (
 	pipelineCap = 500
 	// pipelineSeconds is how far ahead of a peer's rate requests are sent: more than any round trip.
 	pipelineSeconds = 3
+	// relayedSeconds is the same for a relayed peer: it is to be done with soon when it can be had directly.
+	relayedSeconds = 1
 )
 
 // A pipeline decides how many requests a peer should have outstanding. It begins with a slow start, one more for each
@@ -47,6 +49,11 @@ func (q *pipeline) tick(rate int64) {
 // many, those outstanding at this one included, with all peers together. Every peer gets the floor.
 func (q *pipeline) limit(reqq, room int) int {
 	return max(1, min(max(q.want, pipelineFloor), reqq, max(room, pipelineFloor)))
+}
+
+// relayed returns the limit of a relayed peer, whose limit would else be the given one.
+func (q *pipeline) relayed(limit int) int {
+	return min(limit, max(int(q.last*relayedSeconds/picker.BlockSize), pipelineFloor))
 }
 
 // due returns how many requests to send now. Short of the limit by little, none: requests that go together cost one
