@@ -72,6 +72,20 @@ func TestThePipelineGrowsUntilTheRateDoesNot(t *testing.T) {
 	}
 }
 
+func TestLittleIsUnderWayOnARelay(t *testing.T) {
+	for _, tt := range []struct {
+		rate        int64
+		limit, want int
+	}{
+		{0, 100, pipelineFloor}, {256 << 10, 100, 16}, {256 << 10, 10, 10}, {1 << 10, 100, pipelineFloor}, {1 << 20, 1, 1},
+	} {
+		q := pipeline{last: tt.rate}
+		if got := q.relayed(tt.limit); got != tt.want {
+			t.Errorf("at %d bytes/s with a limit of %d: %d, want %d", tt.rate, tt.limit, got, tt.want)
+		}
+	}
+}
+
 func TestRequestsAreSentTogether(t *testing.T) {
 	var q pipeline
 	for _, tt := range []struct{ limit, outstanding, want int }{
