@@ -78,11 +78,14 @@ func (a *agent) run(ctx context.Context) (err error) {
 	return err
 }
 
-// untilKnown waits until the surrogate knows what the agent sits behind.
+// untilKnown waits until the surrogate knows what the agent sits behind. Addresses come first, and how its NAT behaves later.
 func (a *agent) untilKnown(ctx context.Context) error {
 	return a.await(ctx, "what it sits behind is not known", networkWait, 50*time.Millisecond, func() (bool, error) {
 		d, err := a.street.api.Device(ctx, a.name)
-		return err == nil && d.Online && d.Network != nil, err
+		if err != nil || !d.Online || d.Network == nil || d.Network.Mapping == "unknown" && !d.Network.Blocked {
+			return false, err
+		}
+		return true, nil
 	})
 }
 

@@ -40,8 +40,8 @@ func (b Bar) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// counts reports whether a try achieved what the bar asks of it.
-func (b Bar) counts(t Try) bool {
+// Counts reports whether a try achieved what the bar asks of each.
+func (b Bar) Counts(t Try) bool {
 	switch t.Class {
 	case None:
 		return false
@@ -57,7 +57,7 @@ func (b Bar) counts(t Try) bool {
 func (b Bar) Met(tries []Try) bool {
 	n := 0
 	for _, t := range tries {
-		if b.counts(t) {
+		if b.Counts(t) {
 			n++
 		}
 	}

@@ -195,6 +195,14 @@ func (r *round) judge(ctx context.Context) {
 		return
 	}
 	r.try.Relayed = now - r.carried
+	for _, id := range r.jobs {
+		j, err := r.api.Job(ctx, id)
+		if err != nil {
+			r.try.Why = err.Error()
+			return
+		}
+		r.try.Relayed = max(r.try.Relayed, j.Relayed.Down+j.Relayed.Up)
+	}
 	switch {
 	case r.try.Relayed > 0:
 		r.try.Class = Relayed

@@ -4,38 +4,47 @@ package matrix
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// relayed returns how many bytes the surrogate has carried between devices since it began.
+// carried is the surrogate's count of what it carries between devices, in bytes since it began.
+const carried = "simplebit_relay_bytes_total"
+
+// relayed returns how many bytes the surrogate has carried, for whomever.
 func (s *street) relayed(ctx context.Context) (int64, error) {
-	transport := &http.Transport{DialContext: s.surrogate.DialContext, DisableKeepAlives: true}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:8080/metrics", nil)
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", s.socket())
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
 	if err != nil {
 		return 0, err
 	}
 	reply, err := transport.RoundTrip(request)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("the surrogate's metrics: %w", err)
 	}
 	defer reply.Body.Close()
 	if reply.StatusCode == http.StatusNotFound {
-		return 0, nil
+		return 0, nil // TEMPORARY
 	}
 	if reply.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("the surrogate's metrics: %s", reply.Status)
 	}
-	return sumMetric(reply.Body, "simplebit_relay_bytes_total")
+	return sumMetric(reply.Body, carried)
 }
 
-// sumMetric adds up the samples of a metric, whatever their labels, in Prometheus' text format.
+// sumMetric adds up the samples of a metric, whatever their labels, in Prometheus' text format. There must be one.
 func sumMetric(r io.Reader, name string) (sum int64, err error) {
-	for lines := bufio.NewScanner(r); lines.Scan(); {
+	lines, found := bufio.NewScanner(r), false
+	for lines.Scan() {
 		sample, ok := strings.CutPrefix(lines.Text(), name)
 		if !ok || sample == "" || sample[0] != ' ' && sample[0] != '{' {
 			continue
@@ -48,7 +57,10 @@ func sumMetric(r io.Reader, name string) (sum int64, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("metric %s: %w", name, err)
 		}
-		sum += int64(v)
+		sum, found = sum+int64(v), true
+	}
+	if err := lines.Err(); err != nil || !found {
+		return 0, fmt.Errorf("metric %s is missing: %w", name, cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	return sum, nil
 }

@@ -28,6 +28,7 @@ type street struct {
 	dir       string // of everything that runs there
 	bin       string
 	surrogate *natlab.Host
+	second    netip.Addr // of the surrogate
 	service   *program
 	api       *apiclient.Client
 	tries     int
@@ -35,15 +36,22 @@ type street struct {
 
 // newStreet makes a lab below dir with a surrogate that answers.
 func newStreet(ctx context.Context, dir, bin string, flags []string) (s *street, err error) {
-	s = &street{bin: bin}
-	if s.dir, err = os.MkdirTemp(dir, "l"); err != nil { // short: unix sockets lie below it
-		return nil, err
+	if s, err = newLab(ctx, dir); err == nil {
+		s.bin = bin
+		err = s.serve(ctx, flags)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("a lab with a surrogate: %w", err), s.close())
-		}
-	}()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("a lab with a surrogate: %w", err), s.close())
+	}
+	return s, nil
+}
+
+// newLab makes the lab and the surrogate's host. It has to be closed also after an error.
+func newLab(ctx context.Context, dir string) (s *street, err error) {
+	s = &street{}
+	if s.dir, err = os.MkdirTemp(dir, "l"); err != nil { // short: unix sockets lie below it
+		return s, err
+	}
 	if s.lab, err = natlab.New(natlab.Config{Name: "matrix", Core: &natlab.CoreConfig{Latency: HomesRTT / 2}}); err != nil {
 		return s, err
 	}
@@ -51,26 +59,31 @@ func newStreet(ctx context.Context, dir, bin string, flags []string) (s *street,
 		return s, err
 	}
 	// With a second address devices find out more of their NATs (RFC 5780).
-	second := s.surrogate.Addr().Next()
-	out, err := s.surrogate.Command(ctx, "ip", "address", "add", second.String()+"/24", "dev", "eth0").CombinedOutput()
-	if err != nil {
-		return s, said("a second address for the surrogate", out, err)
+	s.second = s.surrogate.Addr().Next()
+	out, err := s.surrogate.Command(ctx, "ip", "address", "add", s.second.String()+"/24", "dev", "eth0").CombinedOutput()
+	return s, said("a second address for the surrogate", out, err)
+}
+
+// serve starts the surrogate.
+func (s *street) serve(ctx context.Context, flags []string) (err error) {
+	if err := os.Mkdir(s.data(), 0o700); err != nil {
+		return err
 	}
-	data := filepath.Join(s.dir, "s")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		return s, err
+	args := append([]string{"serve", "--data", s.data(), "--no-dht",
+		"--public", s.surrogate.Addr().String(), "--public", s.second.String(), "--public", s.surrogate.Addr6().String()}, flags...)
+	if s.service, err = start(ctx, s.surrogate, s.data(), filepath.Join(s.bin, "rendezvous"), args...); err != nil {
+		return err
 	}
-	args := []string{"serve", "--data", data, "--no-dht",
-		"--public", s.surrogate.Addr().String(), "--public", second.String(), "--public", s.surrogate.Addr6().String()}
-	if s.service, err = start(ctx, s.surrogate, data, filepath.Join(bin, "rendezvous"), append(args, flags...)...); err != nil {
-		return s, err
-	}
-	s.api = apiclient.New(apiclient.Config{Socket: filepath.Join(data, "admin.sock")})
-	return s, s.service.await(ctx, "its API does not answer", 20*time.Second, 20*time.Millisecond, func() (bool, error) {
+	s.api = apiclient.New(apiclient.Config{Socket: s.socket()})
+	return s.service.await(ctx, "its API does not answer", 20*time.Second, 20*time.Millisecond, func() (bool, error) {
 		_, err := s.api.Jobs(ctx)
 		return err == nil, err
 	})
 }
+
+// data is the surrogate's data folder, and socket where it is administered.
+func (s *street) data() string   { return filepath.Join(s.dir, "s") }
+func (s *street) socket() string { return filepath.Join(s.data(), "admin.sock") }
 
 // close ends everything in the lab and forgets it.
 func (s *street) close() (err error) {

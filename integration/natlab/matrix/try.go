@@ -3,7 +3,9 @@
 package matrix
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"simplebit/rendezvous/apiclient"
@@ -42,6 +44,22 @@ type Try struct {
 	Message string           `json:"message,omitempty"`
 	// Prepared is how long everything took that came before time zero.
 	Prepared time.Duration `json:"prepared_ns"`
+}
+
+// Account is the surrogate's account of a try in one line: how the two devices stood to each other in the end, and what was tried.
+func (t Try) Account() string {
+	var parts []string
+	for _, p := range t.Paths {
+		part := p.State
+		if p.Why != "" {
+			part += " (" + p.Why + ")"
+		}
+		for i, a := range p.Attempts {
+			part += fmt.Sprintf("%s %s %s after %d ms: %s", [2]string{":", ";"}[min(i, 1)], a.Method, a.Outcome, a.Took, a.Why)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Quantile returns the time to the first verified data that so many of the tries were as fast as, 0.5 for the median. It is not
