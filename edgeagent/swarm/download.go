@@ -179,6 +179,7 @@ func (t *Torrent) stored(now time.Time, ev storage.Event) {
 }
 
 func (t *Torrent) verified(now time.Time, piece int) {
+	first := t.haveBytes == 0
 	t.have.Set(piece)
 	t.haveBytes += int64(t.sizeOf(piece))
 	if t.wants(piece) {
@@ -199,4 +200,8 @@ func (t *Torrent) verified(now time.Time, piece int) {
 		t.updateInterest(p)
 	}
 	t.restate(now)
+	if first && t.c.First != nil {
+		t.publish(now)
+		t.c.First()
+	}
 }

@@ -63,6 +63,9 @@ type Config struct {
 	// Unusable is told the addresses that turned out to be of no use, at most 100 at a time. It is called by one goroutine at
 	// a time and must not wait. Default: nobody is told.
 	Unusable func([]Verdict)
+	// First is called when the first piece is verified that there is, which the snapshot shows then. It must not wait. Default:
+	// nobody is told.
+	First func()
 	// Punched reports whether a connection is over a path that was punched through NATs, whoever dialled. It is asked for every
 	// peer in each snapshot, and must not wait. Default: none is.
 	Punched func(*dial.Conn) bool
