@@ -74,22 +74,27 @@ func runMatrix(c *cli.Context) (err error) {
 		lines = json.NewEncoder(f)
 	}
 	began := time.Now()
+	p := progress{out: os.Stderr, began: began}
 	var failed error
 	config.Progress = func(t matrix.Try, done, of int) {
 		failed = errors.Join(failed, lines.Encode(t))
-		tellTry(os.Stderr, t, time.Since(began), done, of)
+		p.tell(t, done, of)
 	}
 	tries, err := matrix.Run(ctx, config)
-	if err = errors.Join(err, failed); err != nil {
+	if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
 		return err
 	}
-	rows, missed := make([]matrix.Summary, len(config.Rows)), false
-	for i, r := range config.Rows {
-		rows[i] = matrix.Summarize(r, tries[r.String()])
-		missed = missed || !rows[i].Met
+	var rows []matrix.Summary
+	for _, r := range config.Rows {
+		if len(tries[r.String()]) > 0 { // an interrupted run has not come to all
+			rows = append(rows, matrix.Summarize(r, tries[r.String()]))
+		}
 	}
 	if err := matrix.Print(c.App.Writer, rows); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted after %v: the table is of what was done by then", time.Since(began).Round(time.Second))
 	}
 	if files[0] != "" {
 		var report strings.Builder
@@ -100,7 +105,7 @@ func runMatrix(c *cli.Context) (err error) {
 			return err
 		}
 	}
-	if missed {
+	if slices.ContainsFunc(rows, func(s matrix.Summary) bool { return !s.Met }) {
 		return exitStatus(1)
 	}
 	return nil
@@ -170,15 +175,29 @@ func matrixRows(c *cli.Context) (rows []matrix.Row, err error) {
 	return rows, nil
 }
 
-// tellTry tells of a try that is over, in one line.
-func tellTry(w io.Writer, t matrix.Try, took time.Duration, done, of int) {
-	left := took / time.Duration(done) * time.Duration(of-done)
-	line := fmt.Sprintf("%d of %d, %v left: %s #%d %s", done, of, left.Round(time.Second), t.Pair, t.Index, t.Class)
-	if t.Class != matrix.None {
-		line += fmt.Sprintf(" after %.2f s, all after %.2f s", t.First.Seconds(), t.All.Seconds())
+// progress tells of tries that are over: of each that is not as it should be, and of the others from time to time.
+type progress struct {
+	out   io.Writer
+	began time.Time
+	last  time.Time
+}
+
+func (p *progress) tell(t matrix.Try, done, of int) {
+	pair, err := matrix.ParsePair(t.Pair)
+	good := err == nil && matrix.Bars(pair).Counts(t)
+	if good && time.Since(p.last) < 5*time.Second && done < of {
+		return
 	}
-	if t.Why != "" {
-		line += ": " + t.Why
+	p.last = time.Now()
+	took := time.Since(p.began)
+	line := fmt.Sprintf("%d of %d tries, %v left: %s: ", done, of, (took / time.Duration(done) * time.Duration(of-done)).Round(time.Second), t.Pair)
+	if t.Class == matrix.None {
+		line += "nothing came: " + t.Why
+	} else {
+		line += fmt.Sprintf("%s, first data after %.2f s, all after %.2f s", t.Class, t.First.Seconds(), t.All.Seconds())
 	}
-	fmt.Fprintln(w, strings.ReplaceAll(line, "\n", "; "))
+	if !good {
+		line += "; " + t.Account()
+	}
+	fmt.Fprintln(p.out, strings.ReplaceAll(line, "\n", "; "))
 }

@@ -37,8 +37,12 @@ func echo(t *testing.T, host *natlab.Host) {
 	}()
 }
 
-// roundTrip is the shortest of some round trips from a host to port 7 of an address.
-func roundTrip(t *testing.T, host *natlab.Host, to netip.Addr) time.Duration {
+// tolerance is how much longer than documented the shortest round trip may take.
+const tolerance = 5 * time.Millisecond
+
+// roundTrip is the shortest of some round trips from a host to port 7 of an address, of more while that is not as wanted: a busy
+// machine is late.
+func roundTrip(t *testing.T, host *natlab.Host, to netip.Addr, want time.Duration) time.Duration {
 	t.Helper()
 	c, err := host.DialContext(t.Context(), "udp", netip.AddrPortFrom(to, 7).String())
 	if err != nil {
@@ -46,7 +50,7 @@ func roundTrip(t *testing.T, host *natlab.Host, to netip.Addr) time.Duration {
 	}
 	defer c.Close()
 	shortest := time.Hour
-	for range 8 {
+	for n := 0; n < 4 || n < 50 && shortest > want+tolerance; n++ {
 		began := time.Now()
 		c.SetDeadline(began.Add(2 * time.Second))
 		if _, err := c.Write([]byte("ping")); err != nil {
@@ -60,7 +64,6 @@ func roundTrip(t *testing.T, host *natlab.Host, to netip.Addr) time.Duration {
 	return shortest
 }
 
-// The README of the matrix says how long a round trip takes, and here it is taken.
 func TestRoundTripsTakeAsLongAsIsDocumented(t *testing.T) {
 	natlab.Require(t)
 	t.Parallel()
@@ -79,19 +82,19 @@ func TestRoundTripsTakeAsLongAsIsDocumented(t *testing.T) {
 		near := func(what string, got, want time.Duration) {
 			t.Helper()
 			t.Logf("%s, %s: %v", text, what, got.Round(10*time.Microsecond))
-			if got < want || got > want+8*time.Millisecond {
+			if got < want || got > want+tolerance {
 				t.Errorf("%s: a round trip %s takes %v, want %v", text, what, got, want)
 			}
 		}
 		echo(t, h.devices[0])
 		for _, device := range h.devices {
-			near("to the surrogate", roundTrip(t, device, s.surrogate.Addr()), SurrogateRTT)
+			near("to the surrogate", roundTrip(t, device, s.surrogate.Addr(), SurrogateRTT), SurrogateRTT)
 		}
 		between := HomesRTT
 		if p.Shared == sharedHome {
 			between = 0
 		}
-		near("between devices", roundTrip(t, h.devices[1], h.devices[0].Addr()), between)
+		near("between devices", roundTrip(t, h.devices[1], h.devices[0].Addr(), between), between)
 	}
 }
 
