@@ -13,8 +13,7 @@
 //
 // The side whose plan may arrive late is best made the controlling one, since that side does no harm by it. A failed attempt leaves
 // entries in NATs that a further one must not meet: it needs fresh sockets, the one with number 0 included, or a silence of
-// more than 65 s. Where a NAT counts, Plan.Observed must come from a flow that was begun for it. When a path is found the
-// sockets that it does not use are closed.
+// more than 65 s. When a path is found the sockets that it does not use are closed.
 //
 // # On the wire
 //
@@ -37,7 +36,8 @@
 //     takes a stranger's packet for itself, and then gives the device that answers it another port.
 //  2. Requests with the socket's own TTL, 50 to 200 ms apart. The controlling side is first, the other only opens until it
 //     hears something or its patience ends: so a controlling side that is late does no harm. Private addresses and
-//     IPv6 are asked at once, since no port is translated there. Ports that must be guessed are, see [Method].
+//     IPv6 are asked at once, since no port is translated there. Ports that must be guessed are, see [Method]: it matters
+//     little how old Plan.Observed is where one NAT counts, and where both do, up to some 200 flows of others each are made up for.
 //  3. What is heard is answered, and at least three requests go back. Who asks from an unknown address is learned.
 //  4. The controlling side picks among the paths that answered: a private address before IPv6 before IPv4. It asks there with
 //     the full size of data. Once that is answered it stays with that path, and says so when the other side asks with

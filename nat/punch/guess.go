@@ -6,12 +6,6 @@ import (
 )
 
 const (
-	// ahead is how many ports of a NAT that counts are predicted: its device's next one, and as many others may come first.
-	// After a failure it is twice as many.
-	ahead = 16
-	// noise is how many flows of others each NAT may have begun since its port was observed, less one, for Grid.
-	noise = 12
-
 	firstPort = 1024
 	portRange = 1<<16 - firstPort
 )
@@ -25,51 +19,105 @@ func predict(port uint16, step, n int) uint16 {
 	return uint16(firstPort + at)
 }
 
-// cell is one flow of a grid: how many mappings the peer's NAT is expected to have made since it was observed.
-type cell struct{ socket, ahead int }
-
-// grid returns the flows that a side begins, in this order, where both NATs count. A path is where either has sent from the
-// port that the other has sent to. The controlling side's t-th flow leaves from the port d+t after its observed one, where
-// d is how many flows of others came first, and the other side's u-th from e+u. The controlling side begins blocks of
-// flows to one port each, the u-th block to port 2u-1, and the other side begins its u-th flow to the port of the last of
-// the u-th block, if nothing came first. So for all d and e below the noise, the (e+1)-th block holds a flow that
-// fits the other side's (e+1)-th: it is for port 2(e+1)-1 = e+(e+1), and one of them leaves from where that expects.
-func grid(controlling bool) (cells []cell) {
-	for u := 1; u <= noise; u++ {
-		if !controlling {
-			cells = append(cells, cell{0, noise * u})
-			continue
-		}
-		for socket := range noise {
-			cells = append(cells, cell{socket, 2*u - 1})
-		}
-	}
-	return cells
+// series is ports at the peer's observed address that are tried in turn: each a constant distance from the one before.
+type series struct {
+	first, stride int // since firstPort
+	made, most    int
+	burst         int           // at once, every seriesEvery
+	next          time.Duration // since the start
+	opener        bool
 }
 
-// Guesses go out in small bursts, so that 1,024 of them take 2 s.
+// seriesEvery is how far bursts are apart: 1,024 ports in bursts of 4 take 2 s.
 const (
-	guessFrom  = 300 * time.Millisecond // by then the other side has opened its ports
-	guessEvery = 8 * time.Millisecond
-	guessBurst = 4
+	seriesEvery = 8 * time.Millisecond
+	seriesBurst = 4
 )
 
-// guesses are random ports, each another one.
-type guesses struct {
-	first, stride int
-	made, most    int
-	next          time.Duration // since the start
+// after begins a series at the n-th port after one of a NAT that counts in steps, and goes on by so many steps each time.
+func after(port uint16, step, n, by, most int) series {
+	return series{first: int(predict(port, step, n)) - firstPort, stride: step * by, most: most, burst: seriesBurst}
 }
 
-// newGuesses takes ports by a stride that has no factor in common with their number.
-func newGuesses(r *rand.Rand, most int, from time.Duration) guesses {
-	g := guesses{first: r.IntN(portRange), most: most, next: max(from, guessFrom)}
-	for g.stride = 0; g.stride%2 == 0 || g.stride%3 == 0 || g.stride%7 == 0; {
-		g.stride = r.IntN(portRange)
+func (s *series) port(n int) uint16 {
+	return predict(uint16(firstPort+s.first), s.stride, n)
+}
+
+func (s *series) over() bool { return s.made >= s.most }
+
+// Guesses of random ports begin when the other side has opened its own.
+const guessFrom = 300 * time.Millisecond
+
+// shuffled is ports of which each is another one: the stride has no factor in common with their number.
+func shuffled(r *rand.Rand, most int, from time.Duration) series {
+	s := series{first: r.IntN(portRange), most: most, burst: seriesBurst, next: max(from, guessFrom)}
+	for s.stride%2 == 0 || s.stride%3 == 0 || s.stride%7 == 0 {
+		s.stride = r.IntN(portRange)
 	}
-	return g
+	return s
 }
 
-func (g *guesses) port(n int) uint16 { return uint16(firstPort + (g.first+n*g.stride)%portRange) }
+// Where one NAT counts, its next ports are asked first. If others have taken all of these since it was observed, its side opens a
+// row of ports, one with each socket, and the other side goes through all ports, from the observed one on, in steps of half
+// a row: so it meets the row wherever that is, in two places mostly, since a port of it may be somebody else's. The first steps
+// are made again for who is late.
+const (
+	// ahead is how many ports are asked first: the device's next one, and as many others may come before.
+	ahead = 16
+	// aheadAsked is how often.
+	aheadAsked = 6
 
-func (g *guesses) over() bool { return g.made == g.most }
+	rowFrom    = 400 * time.Millisecond
+	rowGap     = 2 * time.Millisecond
+	sweepFrom  = 650 * time.Millisecond
+	sweepAgain = 600 * time.Millisecond // later
+	againSteps = 64
+)
+
+// sweep goes through the ports of a NAT with a row of so many.
+func sweep(port uint16, step, sockets, most int) []series {
+	by := max(1, sockets/2)
+	s := after(port, step, by/2, by, most)
+	s.next = sweepFrom
+	again := s
+	again.next += sweepAgain
+	again.most = min(againSteps, most/4)
+	s.most -= again.most
+	return []series{s, again}
+}
+
+// Where both NATs count, a path is where either has sent from the port that the other has sent to. One side's t-th flow leaves
+// from the t-th port after its observed one and d more, where d is how many flows of others came first, the other side's
+// u-th from the u-th and e more. The controlling side's t-th flow is for port 2t-slack, the other's u-th for port u. So flow
+// t=d+e+slack fits flow u=2d+e+slack, whatever d and e are, and the fewer came first the sooner: with a number of flows that
+// grows as they do, and not as their square. Flows of others that come in between only make it a later one.
+const (
+	slack     = 8 // flows that may get lost before they reach the NAT
+	gridFirst = 150 * time.Millisecond
+)
+
+// noise is how many flows of others either NAT may have begun since its port was observed, for a number of datagrams.
+func noise(probes int) int { return max(0, probes-2*slack) / 5 }
+
+// grid is the flows that a side begins, all of them by its first socket, and how it asks by them: the controlling side, whose t-th flow
+// fits a later one, at half the speed. A flow of the other side fits an earlier one.
+func grid(p *Plan) (all []series) {
+	n := noise(p.Probes)
+	flows := after(p.Observed.Port(), p.Peer.Step, 1, 1, 3*n+slack)
+	if p.Controlling {
+		flows = after(p.Observed.Port(), p.Peer.Step, 2-slack, 2, 2*n+slack)
+	}
+	asks := flows
+	asks.next = p.Hold + patienceOf(p) + gridFirst
+	if flows.opener = true; p.Controlling {
+		asks.burst /= 2
+	}
+	asks.most = min(flows.most, p.Probes-flows.most)
+	again := asks
+	again.next += gridAgain
+	again.most = min(again.most, p.Probes-flows.most-asks.most)
+	return []series{flows, asks, again}
+}
+
+// gridAgain is how much later the controlling side asks once more.
+const gridAgain = 600 * time.Millisecond

@@ -41,6 +41,7 @@ func TestAVictimGetsNoMoreThanTheDocumentedDatagrams(t *testing.T) {
 		{"given, hard itself", natlab.Symmetric, natlab.PortRestricted, false, MaxUnconfirmed},
 		{"observed, ports count", natlab.PortRestricted, natlab.Sequential, true, MaxObserved},
 		{"observed, both count", natlab.Sequential, natlab.Sequential, true, MaxObserved},
+		{"observed, counts itself", natlab.Sequential, natlab.PortRestricted, true, MaxObserved},
 		{"observed, random ports", natlab.PortRestricted, natlab.Symmetric, true, MaxObserved},
 		{"observed, hard itself", natlab.Symmetric, natlab.PortRestricted, true, MaxObserved},
 	} {

@@ -52,26 +52,24 @@ const (
 	prompt  pace = iota // at once, then again and again
 	careful             // the same, after openers for as long as is held
 	bulk                // opened once, and asked twice when the other side has made its guesses
-	cells               // opened once, in order, then asked every 400 ms
+	few                 // as careful, but asked a few times only
 )
 
 const (
 	openerGap  = 100 * time.Millisecond
 	bulkFirst  = 2600 * time.Millisecond
 	bulkSecond = 3400 * time.Millisecond
-	cellsFirst = 150 * time.Millisecond // after what is held
-	cellsGap   = 400 * time.Millisecond
 )
 
 // due is when, since the start, a pair gets its next datagram, whether that is an opener, and whether there is one. The pair
 // began its turn at offset.
 func (p pace) due(offset, hold time.Duration, openers, probes int) (at time.Duration, opener, ok bool) {
 	switch p {
-	case careful:
+	case careful, few:
 		if at = offset + time.Duration(openers)*openerGap; at < hold {
 			return at, true, true
 		}
-		return max(hold, offset) + asked(probes), false, true
+		return max(hold, offset) + asked(probes), false, p == careful || probes < aheadAsked
 	case bulk:
 		switch {
 		case openers == 0:
@@ -80,11 +78,6 @@ func (p pace) due(offset, hold time.Duration, openers, probes int) (at time.Dura
 			return offset + []time.Duration{bulkFirst, bulkSecond}[probes], false, true
 		}
 		return 0, false, false
-	case cells:
-		if openers == 0 {
-			return offset, true, true
-		}
-		return offset + hold + cellsFirst + time.Duration(probes)*cellsGap, false, true
 	}
 	return offset + asked(probes), false, true
 }

@@ -78,7 +78,7 @@ type Machine struct {
 	hold    time.Duration // since the start, until when careful pairs are opened only
 	pairs   []pair
 	learned [2]int // pairs, of hosts that are not the peer's as far as is known, and of the peer's
-	guesses guesses
+	series  []series
 	budget  budget
 	sent    []request
 	asked   [maxSent / 64]uint64 // numbers of the peer's requests that were seen
@@ -117,40 +117,40 @@ func New(now time.Time, p Plan, seed [32]byte) (*Machine, error) {
 // prepare makes the pairs. On a NAT that counts each takes a port, so the address where the peer expects one comes first.
 func (m *Machine) prepare(r *rand.Rand) {
 	p := &m.plan
-	offset := time.Duration(0)
-	if m.method == Grid {
-		for i, c := range grid(p.Controlling) {
-			offset = time.Duration(i) * time.Millisecond
-			port := predict(p.Observed.Port(), p.Peer.Step, c.ahead)
-			m.add(pair{socket: c.socket, remote: netip.AddrPortFrom(p.Observed.Addr(), port), origin: Predicted, pace: cells, offset: offset})
-		}
-	} else if p.Observed.IsValid() {
-		m.given(p.Observed, nat.ReflexiveCandidate, 0)
+	if m.method != Grid && p.Observed.IsValid() {
+		m.given(p.Observed, nat.ReflexiveCandidate)
 	}
 	for _, c := range p.Remote {
 		if a := unmap(c.Addr); m.method != Grid || c.Kind != nat.ReflexiveCandidate || a.Addr() != p.Observed.Addr() {
-			m.given(a, c.Kind, offset)
+			m.given(a, c.Kind)
 		}
 	}
 	switch m.method {
 	case Predict:
-		for n := 1; n <= ahead*(1+min(p.Try, 1)); n++ {
+		for n := 1; n <= ahead; n++ {
 			port := predict(p.Observed.Port(), p.Peer.Step, n)
-			m.add(pair{remote: netip.AddrPortFrom(p.Observed.Addr(), port), origin: Predicted, pace: careful})
+			m.add(pair{remote: netip.AddrPortFrom(p.Observed.Addr(), port), origin: Predicted, pace: few})
 		}
-	case Open:
+		m.series = sweep(p.Observed.Port(), p.Peer.Step, p.Sockets, p.Probes)
+	case Open, Row:
+		from := time.Duration(0)
+		if m.method == Row {
+			from = rowFrom
+		}
 		for i := 1; i < p.Sockets; i++ {
-			m.add(pair{socket: i, remote: p.Observed, pace: bulk, offset: time.Duration(2*i) * time.Millisecond})
+			m.add(pair{socket: i, remote: p.Observed, pace: bulk, offset: from + time.Duration(i)*rowGap})
 		}
 	case Guess:
-		m.guesses = newGuesses(r, p.Probes, p.Hold)
+		m.series = []series{shuffled(r, p.Probes, p.Hold)}
+	case Grid:
+		m.series = grid(p)
 	}
 }
 
 // given adds an address that the broker gave. No port is translated on the way to private addresses and IPv6, nor is one
 // of ours on the way out, and who is open to strangers is not harmed by them: there is nothing to be careful about.
-func (m *Machine) given(a netip.AddrPort, kind nat.CandidateKind, offset time.Duration) {
-	p := pair{remote: a, kind: kind, offset: offset}
+func (m *Machine) given(a netip.AddrPort, kind nat.CandidateKind) {
+	p := pair{remote: a, kind: kind}
 	if usable(a) && a.Addr().Is4() && nat.Public(a.Addr()) && !open(m.plan.Peer) {
 		p.pace = careful
 	}
@@ -201,7 +201,10 @@ func (m *Machine) Poll(now time.Time, out []Datagram) []Datagram {
 	for i := range m.pairs {
 		out = m.probe(now, i, out)
 	}
-	return m.guess(now, out)
+	for i := range m.series {
+		out = m.guess(now, &m.series[i], out)
+	}
+	return out
 }
 
 // end is when the attempt has failed. What is being confirmed has a second more.
@@ -248,18 +251,21 @@ func (m *Machine) due(p *pair) (at time.Time, opener, ok bool) {
 	return m.start.Add(since), opener, ok
 }
 
-// guess tries some more ports.
-func (m *Machine) guess(now time.Time, out []Datagram) []Datagram {
-	g := &m.guesses
-	if g.over() || now.Before(m.start.Add(g.next)) || m.hit {
+// guess tries some more ports of a series.
+func (m *Machine) guess(now time.Time, s *series, out []Datagram) []Datagram {
+	if s.over() || now.Before(m.start.Add(s.next)) || m.hit {
 		return out
 	}
-	for range min(guessBurst, g.most-g.made) {
-		to := netip.AddrPortFrom(m.plan.Observed.Addr(), g.port(g.made))
-		g.made++
-		out = m.request(now, guess, to, message{}, probeSize, 0, out)
+	ttl := 0
+	if s.opener {
+		ttl = openerTTL(&m.plan, m.plan.Observed.Addr())
 	}
-	g.next = max(g.next+guessEvery, now.Sub(m.start)) // who was late catches up, a burst at a time
+	for range min(s.burst, s.most-s.made) {
+		to := netip.AddrPortFrom(m.plan.Observed.Addr(), s.port(s.made))
+		s.made++
+		out = m.request(now, guess, to, message{}, probeSize, ttl, out)
+	}
+	s.next = max(s.next+seriesEvery, now.Sub(m.start)) // who was late catches up, a burst at a time
 	return out
 }
 
@@ -305,8 +311,10 @@ func (m *Machine) Wake() time.Time {
 	} else if !m.settled.IsZero() {
 		sooner(m.settled)
 	}
-	if !m.guesses.over() && !m.hit {
-		sooner(m.start.Add(m.guesses.next))
+	for i := range m.series {
+		if s := &m.series[i]; !s.over() && !m.hit {
+			sooner(m.start.Add(s.next))
+		}
 	}
 	if wake.Before(m.start) {
 		wake = m.start

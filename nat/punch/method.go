@@ -5,19 +5,20 @@ import "simplebit/nat"
 // Method is what an attempt does beside asking at the addresses that are known.
 type Method uint8
 
-// The methods. Those of the two sides belong together: Direct with Direct or Predict, Guess with Open, Grid with Grid.
+// The methods. Those of the two sides belong together: Direct with Direct, Predict with Row, Guess with Open, Grid with Grid.
 const (
 	Hopeless Method = iota // there is no way: a relay is needed
 	Direct                 // nothing
-	Predict                // the peer's NAT counts: its next ports are asked as well
+	Predict                // the peer's NAT counts: its next ports are asked as well, and then some of all, for one of a row
 	Guess                  // the peer's NAT takes random ports: many are asked, in the hope for one of those that it opens
 	Open                   // the other side of Guess: many sockets open a port each
-	Grid                   // both NATs count: all small errors of both predictions are covered
+	Grid                   // both NATs count: errors of both predictions are covered
+	Row                    // the other side of Predict: many sockets open a port each, one after another
 )
 
 // String returns a few words for a trace.
 func (m Method) String() string {
-	return [...]string{"hopeless", "known addresses", "predicted ports", "guessed ports", "many open ports", "predicted ports on both sides"}[m]
+	return [...]string{"hopeless", "known addresses", "predicted ports", "guessed ports", "many open ports", "predicted ports on both sides", "many ports in a row"}[m]
 }
 
 // Choose returns what a side does whose own network treats UDP as local says, and whose peer's does as peer says. Hopeless
@@ -42,7 +43,7 @@ func Choose(local, peer nat.Behaviour) Method {
 	case l == steady && p == counted:
 		return Predict
 	case l == counted && p == steady:
-		return Direct
+		return Row
 	case l == steady && p == random:
 		return Guess
 	case l == random && p == steady:

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheMethodsOfBothSidesBelongTogether(t *testing.T) {
-	other := map[Method][]Method{Hopeless: {Hopeless}, Direct: {Direct, Predict}, Predict: {Direct}, Guess: {Open}, Open: {Guess}, Grid: {Grid}}
+	other := map[Method][]Method{Hopeless: {Hopeless}, Direct: {Direct}, Predict: {Row}, Row: {Predict}, Guess: {Open}, Open: {Guess}, Grid: {Grid}}
 	for _, a := range sites() {
 		for _, b := range sites() {
 			mine, theirs := Choose(a.behaviour(), b.behaviour()), Choose(b.behaviour(), a.behaviour())
@@ -37,7 +37,7 @@ func TestTheMethodFollowsFromBothNetworks(t *testing.T) {
 		{of(natlab.Bare), of(natlab.PortShifted), Direct},
 		{nat.Behaviour{}, nat.Behaviour{}, Direct},
 		{of(natlab.PortRestricted), of(natlab.Sequential), Predict},
-		{of(natlab.Sequential), of(natlab.PortRestricted), Direct},
+		{of(natlab.Sequential), of(natlab.PortRestricted), Row},
 		{of(natlab.Sequential), of(natlab.Sequential), Grid},
 		{of(natlab.AddressRestricted), of(natlab.Symmetric), Direct},
 		{of(natlab.FullCone), of(natlab.Symmetric), Direct},
@@ -82,23 +82,83 @@ func TestHopelessPairsMayMeetElsewhere(t *testing.T) {
 	}
 }
 
-// Whatever flows of others came first on either side, one flow of each side fits one of the other's.
+// Whatever flows of others came first on either side, also after some of the own ones, one flow of each side fits one of
+// the other's, the sooner the fewer they were. If its own first flows got lost it is the same as if fewer came first.
 func TestTheGridCoversAllNoise(t *testing.T) {
-	for d := range noise {
-		for e := range noise {
-			type flow struct{ from, to int }
-			theirs := make(map[flow]bool)
-			for i, c := range grid(false) {
-				theirs[flow{e + i + 1, c.ahead}] = true
+	var sides [2]series
+	const port = 30000
+	for i := range sides {
+		p := testPlan(i == 0)
+		p.Peer.Step, p.Probes, p.Observed = 1, MaxProbes, netip.AddrPortFrom(victim, port)
+		all := grid(&p)
+		sides[i] = all[0]
+		made := 0
+		for _, s := range all {
+			made += s.most
+		}
+		if made != MaxProbes || !all[0].opener || all[1].opener || all[1].first != all[0].first || all[1].next <= all[0].next {
+			t.Errorf("%d: %+v", i, all)
+		}
+	}
+	// flows maps where a flow leaves from to where it goes. Some of others come first, and more after every so many of its own.
+	flows := func(s series, others, every int) map[int]int {
+		m, at := make(map[int]int), port+others
+		for n := range s.most {
+			if every > 0 && n%every == every-1 {
+				at++
 			}
-			fits := 0
-			for i, c := range grid(true) {
-				if theirs[flow{c.ahead, d + i + 1}] {
-					fits++
+			at++
+			m[at] = int(s.port(n))
+		}
+		return m
+	}
+	most := noise(MaxProbes) - 2
+	for _, every := range [][2]int{{0, 0}, {50, 0}, {0, 70}, {100, 90}} {
+		for d := -2; d < most; d += 7 {
+			for e := -2; e < most; e += 9 {
+				if every != [2]int{} && d+e > most {
+					continue
+				}
+				ours, theirs := flows(sides[0], d, every[0]), flows(sides[1], e, every[1])
+				fits := false
+				for from, to := range ours {
+					fits = fits || theirs[to] == from
+				}
+				if !fits {
+					t.Errorf("%d flows of others here, %d there, every %d: no path", d, e, every)
 				}
 			}
-			if fits == 0 {
-				t.Errorf("%d flows of others here, %d there: no path", d, e)
+		}
+	}
+}
+
+// However many flows others have begun, one of the ports that are gone through is of the row.
+func TestTheSweepFindsTheRowWhereverItIs(t *testing.T) {
+	for _, step := range []int{1, -1} {
+		for _, observed := range []uint16{firstPort, 20000, 65535} {
+			both := sweep(observed, step, MaxSockets, MaxProbes)
+			asked := make(map[uint16]bool)
+			for n := range both[0].most {
+				asked[both[0].port(n)] = true
+			}
+			const all = 60000 // ports later; those that are asked of the address before leave no more
+			for gone := 0; gone < all; gone += 61 {
+				for others := range MaxSockets/2 - 4 { // whose flows come in the midst of the row
+					fits := false
+					for i := 1; i < MaxSockets && !fits; i++ {
+						at := gone + i
+						if i > others%MaxSockets {
+							at += others
+						}
+						fits = asked[predict(observed, step, at)]
+					}
+					if !fits {
+						t.Fatalf("by %d from %d: not %d ports later, with %d in between", step, observed, gone, others)
+					}
+				}
+			}
+			if n := both[0].most + both[1].most; n != MaxProbes || both[1].port(0) != both[0].port(0) {
+				t.Errorf("by %d from %d: %d ports, %+v", step, observed, n, both)
 			}
 		}
 	}
@@ -118,7 +178,7 @@ func TestPredictedPortsStayInRange(t *testing.T) {
 
 func TestGuessesAreDistinctAndUnprivileged(t *testing.T) {
 	for seed := range uint64(50) {
-		g := newGuesses(rand.New(rand.NewPCG(seed, 0)), MaxProbes, 0)
+		g := shuffled(rand.New(rand.NewPCG(seed, 0)), MaxProbes, 0)
 		seen := make(map[uint16]bool)
 		for n := range MaxProbes {
 			p := g.port(n)
@@ -140,7 +200,7 @@ func TestGuessesHitAsOftenAsTheyMust(t *testing.T) {
 		for len(opened) < MaxSockets {
 			opened[uint16(firstPort+r.IntN(portRange))] = true
 		}
-		g := newGuesses(r, MaxProbes, 0)
+		g := shuffled(r, MaxProbes, 0)
 		for n := range MaxProbes {
 			if opened[g.port(n)] {
 				hits++

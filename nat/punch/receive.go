@@ -52,7 +52,7 @@ func (m *Machine) question(now time.Time, socket int, from netip.AddrPort, x mes
 // always; from another one only by a request that has not come before from anywhere, and counted apart, so that who records
 // requests and is faster than they are takes no places from the peer.
 func (m *Machine) learn(now time.Time, socket int, from netip.AddrPort, fresh bool) int {
-	known := slices.ContainsFunc(m.pairs, func(p pair) bool { return p.origin != Learned && p.remote.Addr() == from.Addr() })
+	known := from.Addr() == m.plan.Observed.Addr() || slices.ContainsFunc(m.pairs, func(p pair) bool { return p.origin != Learned && p.remote.Addr() == from.Addr() })
 	count := &m.learned[0]
 	if known {
 		count = &m.learned[1]
@@ -109,7 +109,11 @@ func (m *Machine) answer(now time.Time, socket int, from netip.AddrPort, x messa
 		if socket != 0 || from != netip.AddrPortFrom(m.plan.Observed.Addr(), r.port) {
 			return
 		}
-		if i = m.add(pair{remote: from, origin: Guessed, offset: r.at}); i < 0 {
+		origin := Predicted
+		if m.method == Guess {
+			origin = Guessed
+		}
+		if i = m.add(pair{remote: from, origin: origin, offset: r.at}); i < 0 {
 			return
 		}
 	} else if m.pairs[i].socket != socket || m.pairs[i].remote != from {

@@ -60,6 +60,9 @@ type world struct {
 	loss            float64
 	mtu             int // of UDP payloads; 0: any
 
+	busy float64       // flows that others begin in each home per second
+	age  time.Duration // of what the surrogate knows of where devices are seen
+
 	arrived map[netip.AddrPort]int // datagrams to hosts that are nobody's
 	watch   func(d *device, g Datagram)
 	keep    bool // keepers take over at once
@@ -205,6 +208,9 @@ func (w *world) plans(try int) (plans [2]Plan) {
 		for i, d := range w.devices {
 			candidates[i] = append(candidates[i], nat.Candidate{Kind: nat.HostCandidate, Addr: d.local(0, d.addr)})
 		}
+	}
+	for _, d := range w.devices {
+		w.others(d, int(w.busy*w.age.Seconds()))
 	}
 	for i := range plans {
 		plans[i] = Plan{
@@ -390,6 +396,11 @@ func (w *world) attempt(plans [2]Plan, late time.Duration) (took time.Duration, 
 		d.m, d.k = nil, nil
 	}
 	start := w.now
+	over := false
+	defer func() { over = true }()
+	for _, d := range w.devices {
+		w.bustle(d, &over)
+	}
 	w.at(start.Add(max(0, -late)), func() { w.begin(0, plans[0]) })
 	w.at(start.Add(max(0, late)), func() { w.begin(1, plans[1]) })
 	w.run(start.Add(time.Minute), func() bool { return w.outcome(0) != Pending && w.outcome(1) != Pending })
@@ -398,6 +409,32 @@ func (w *world) attempt(plans [2]Plan, late time.Duration) (took time.Duration, 
 		w.agree()
 	}
 	return w.now.Sub(start), ok
+}
+
+// others begins flows of other devices behind the same NAT.
+func (w *world) others(d *device, n int) {
+	for range n {
+		four := d.addr.As4()
+		four[3] = 99
+		p := virtual.Packet{
+			From: netip.AddrPortFrom(netip.AddrFrom4(four), uint16(1024+w.random.IntN(60000))),
+			To:   netip.AddrPortFrom(surrogate, uint16(1024+w.random.IntN(60000))),
+		}
+		w.internet.Send(w.now, d.home, p)
+	}
+}
+
+// bustle has others in the home begin flows at random until it is over.
+func (w *world) bustle(d *device, over *bool) {
+	if w.busy == 0 || *over {
+		return
+	}
+	w.at(w.now.Add(time.Duration(w.random.ExpFloat64()/w.busy*float64(time.Second))), func() {
+		if !*over {
+			w.others(d, 1)
+			w.bustle(d, over)
+		}
+	})
 }
 
 // agree fails the test unless what one sends over its path arrives over the other's.
