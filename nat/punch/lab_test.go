@@ -147,19 +147,23 @@ func TestPathsComeAboutBehindRealNATs(t *testing.T) {
 		a, b     natlab.Kind
 		carrier  bool // in front of b
 		attempts int
+		others   int // flows of others in each home, since it was observed
 	}{
-		{natlab.PortRestricted, natlab.PortRestricted, false, 1},
-		{natlab.Bare, natlab.Bare, false, 1},
-		{natlab.PortRestricted, natlab.PortRestricted, true, 1},
-		{natlab.PortShifted, natlab.FullCone, false, 1},
-		{natlab.Sequential, natlab.PortRestricted, false, 1},
-		{natlab.Bare, natlab.Sequential, false, 1},
-		{natlab.Sequential, natlab.Sequential, false, 2},
-		{natlab.Symmetric, natlab.AddressRestricted, false, 1},
-		{natlab.AddressDependent, natlab.Bare, false, 4}, // one attempt in 8 finds nothing
-		{natlab.IPv6Firewalled, natlab.DualStack, false, 1},
+		{natlab.PortRestricted, natlab.PortRestricted, false, 1, 0},
+		{natlab.Bare, natlab.Bare, false, 1, 0},
+		{natlab.PortRestricted, natlab.PortRestricted, true, 1, 0},
+		{natlab.PortShifted, natlab.FullCone, false, 1, 0},
+		{natlab.Sequential, natlab.PortRestricted, false, 1, 0},
+		{natlab.Bare, natlab.Sequential, false, 1, 3},
+		{natlab.Sequential, natlab.PortRestricted, false, 2, 900},
+		{natlab.Bare, natlab.Sequential, false, 2, 300},
+		{natlab.Sequential, natlab.Sequential, false, 2, 3},
+		{natlab.Sequential, natlab.Sequential, false, 2, 100},
+		{natlab.Symmetric, natlab.AddressRestricted, false, 1, 0},
+		{natlab.AddressDependent, natlab.Bare, false, 4, 0}, // one attempt in 8 finds nothing
+		{natlab.IPv6Firewalled, natlab.DualStack, false, 1, 0},
 	} {
-		t.Run(fmt.Sprintf("%s with %s, carrier %v", c.a, c.b, c.carrier), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s with %s, carrier %v, %d flows of others", c.a, c.b, c.carrier, c.others), func(t *testing.T) {
 			t.Parallel()
 			natlab.Require(t)
 			lab, err := natlab.New(natlab.Config{Name: "punch"})
@@ -192,7 +196,7 @@ func TestPathsComeAboutBehindRealNATs(t *testing.T) {
 				}
 			}
 			for try := range c.attempts {
-				if attempt(t, public, homes, hosts, try) {
+				if attempt(t, public, homes, hosts, try, c.others) {
 					return
 				}
 			}
@@ -201,8 +205,23 @@ func TestPathsComeAboutBehindRealNATs(t *testing.T) {
 	}
 }
 
+// others begins flows as of others in the home.
+func others(t *testing.T, h *natlab.Host, to netip.Addr, n int) {
+	pc, err := h.ListenPacket("udp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	for i := range n {
+		// Nobody is there, which is not told to a socket that is not connected.
+		if _, err := pc.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, uint16(30000+i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // attempt makes one with fresh sockets.
-func attempt(t *testing.T, public *natlab.Host, homes [2]*natlab.Router, hosts [2]*natlab.Host, try int) bool {
+func attempt(t *testing.T, public *natlab.Host, homes [2]*natlab.Router, hosts [2]*natlab.Host, try, gone int) bool {
 	var agents [2]*agent
 	var plans [2]Plan
 	var candidates [2][]nat.Candidate
@@ -216,6 +235,7 @@ func attempt(t *testing.T, public *natlab.Host, homes [2]*natlab.Router, hosts [
 	for i := range agents {
 		agents[i] = newAgent(t, hosts[i], homes[i].Expect())
 		candidates[i], observed[i] = agents[i].candidates(echo)
+		others(t, hosts[i], public.Addr(), gone)
 	}
 	var key [16]byte
 	rand.Read(key[:])
