@@ -27,8 +27,7 @@ type Config struct {
 	Rows       []Row
 	SideBySide int    // labs at a time; default [SideBySide]
 	Seed       uint64 // of the order of tries, and of what is random in them
-	// Surrogate are further flags for `rendezvous serve`.
-	Surrogate []string
+	NoRelay    bool   // the surrogate carries nothing
 	// Progress is told of each try that is over, one at a time.
 	Progress func(t Try, done, of int)
 }
@@ -115,7 +114,7 @@ func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 			}
 		}
 		if w.street == nil {
-			if w.street, err = newStreet(ctx, w.dir, w.Bin, w.Surrogate); err != nil {
+			if w.street, err = newStreet(ctx, w.dir, w.Bin, !w.NoRelay); err != nil {
 				w.street = nil
 			}
 		}

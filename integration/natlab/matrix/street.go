@@ -35,10 +35,10 @@ type street struct {
 }
 
 // newStreet makes a lab below dir with a surrogate that answers.
-func newStreet(ctx context.Context, dir, bin string, flags []string) (s *street, err error) {
+func newStreet(ctx context.Context, dir, bin string, relay bool) (s *street, err error) {
 	if s, err = newLab(ctx, dir); err == nil {
 		s.bin = bin
-		err = s.serve(ctx, flags)
+		err = s.serve(ctx, relay)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("a lab with a surrogate: %w", err), s.close())
@@ -64,13 +64,16 @@ func newLab(ctx context.Context, dir string) (s *street, err error) {
 	return s, said("a second address for the surrogate", out, err)
 }
 
-// serve starts the surrogate.
-func (s *street) serve(ctx context.Context, flags []string) (err error) {
+// serve starts the surrogate, which carries data where it may relay.
+func (s *street) serve(ctx context.Context, relay bool) (err error) {
 	if err := os.Mkdir(s.data(), 0o700); err != nil {
 		return err
 	}
-	args := append([]string{"serve", "--data", s.data(), "--no-dht",
-		"--public", s.surrogate.Addr().String(), "--public", s.second.String(), "--public", s.surrogate.Addr6().String()}, flags...)
+	args := []string{"serve", "--data", s.data(), "--no-dht", "--control-tcp", ":443",
+		"--public", s.surrogate.Addr().String(), "--public", s.second.String(), "--public", s.surrogate.Addr6().String()}
+	if !relay {
+		args = append(args, "--relay-rate", "0")
+	}
 	if s.service, err = start(ctx, s.surrogate, s.data(), filepath.Join(s.bin, "rendezvous"), args...); err != nil {
 		return err
 	}
