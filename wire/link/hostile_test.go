@@ -119,30 +119,23 @@ func TestHandshakesAreLimited(t *testing.T) {
 	for range 3 {
 		silent = append(silent, dialRaw(t, ln.Addr()))
 	}
-	until(t, "three are in their handshake", func() bool { return ln.waiting() == 3 })
+	until(t, "three are in their handshake", func() bool { return ln.waiting.count() == 3 })
 	if _, err := dialRaw(t, ln.Addr()).Read(make([]byte, 1)); err != io.EOF && !errors.Is(err, io.EOF) {
 		t.Errorf("the fourth from one host got %v, want the end of the connection", err)
 	}
 	silent[1].Close()
-	until(t, "one has left", func() bool { return ln.waiting() == 2 })
+	until(t, "one has left", func() bool { return ln.waiting.count() == 2 })
 	c, err := DialTCP(soon(t), ln.Addr(), k.agent)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Close(0, "")
-	until(t, "it has left", func() bool { return ln.waiting() == 2 })
+	until(t, "it has left", func() bool { return ln.waiting.count() == 2 })
 	for i := range byte(5) {
-		if got, want := ln.enter(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, i}), 32)), i < 2; got != want {
+		if got, want := ln.waiting.enter(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, i}), 32)), i < 2; got != want {
 			t.Errorf("host %d enters: %v, want %v", i, got, want)
 		}
 	}
-}
-
-// waiting is how many connections have not been accepted.
-func (l *tcpListener) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.total
 }
 
 func TestAListenerEndsWithItsSocket(t *testing.T) {

@@ -24,7 +24,7 @@ type keys struct {
 	agent, surrogate *tls.Config
 }
 
-func newKeys(t *testing.T) keys {
+func newKeys(t testing.TB) keys {
 	t.Helper()
 	own, deployment := newKey(t), newKey(t)
 	k := keys{device: control.DeviceIDOf(own.Public().(ed25519.PublicKey))}
@@ -38,7 +38,7 @@ func newKeys(t *testing.T) keys {
 	return k
 }
 
-func newKey(t *testing.T) ed25519.PrivateKey {
+func newKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	key, err := control.NewKey()
 	if err != nil {
@@ -53,7 +53,7 @@ type place struct {
 	dial func(ctx context.Context, t *tls.Config) (Conn, error)
 }
 
-func listen(t *testing.T, over Transport, conf *tls.Config) place {
+func listen(t testing.TB, over Transport, conf *tls.Config) place {
 	t.Helper()
 	if over == TCP {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +84,7 @@ func listen(t *testing.T, over Transport, conf *tls.Config) place {
 	}}
 }
 
-func udp(t *testing.T) net.PacketConn {
+func udp(t testing.TB) net.PacketConn {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -97,13 +97,13 @@ func udp(t *testing.T) net.PacketConn {
 // pair is a connection's two ends.
 type pair struct{ agent, surrogate Conn }
 
-func connect(t *testing.T, over Transport) pair {
+func connect(t testing.TB, over Transport) pair {
 	t.Helper()
 	k := newKeys(t)
 	return meet(t, listen(t, over, k.surrogate), k.agent)
 }
 
-func meet(t *testing.T, at place, conf *tls.Config) (p pair) {
+func meet(t testing.TB, at place, conf *tls.Config) (p pair) {
 	t.Helper()
 	var err error
 	if p.agent, err = at.dial(soon(t), conf); err != nil {
@@ -118,14 +118,14 @@ func meet(t *testing.T, at place, conf *tls.Config) (p pair) {
 }
 
 // soon is the time in which whatever a test waits for has to happen.
-func soon(t *testing.T) context.Context {
+func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // stream opens one, says a word on it, and returns both ends.
-func stream(t *testing.T, from, to Conn) (here, there Stream) {
+func stream(t testing.TB, from, to Conn) (here, there Stream) {
 	t.Helper()
 	here, err := from.Open(soon(t))
 	if err != nil {
@@ -141,14 +141,14 @@ func stream(t *testing.T, from, to Conn) (here, there Stream) {
 	return here, there
 }
 
-func say(t *testing.T, s Stream, word string) {
+func say(t testing.TB, s Stream, word string) {
 	t.Helper()
 	if n, err := s.Write([]byte(word)); n != len(word) || err != nil {
 		t.Fatalf("wrote %d bytes of %q: %v", n, word, err)
 	}
 }
 
-func hear(t *testing.T, s Stream, word string) {
+func hear(t testing.TB, s Stream, word string) {
 	t.Helper()
 	s.SetReadDeadline(time.Now().Add(20 * time.Second))
 	defer s.SetReadDeadline(time.Time{})
@@ -162,7 +162,7 @@ func hear(t *testing.T, s Stream, word string) {
 }
 
 // until waits for something that happens on its own.
-func until(t *testing.T, what string, f func() bool) {
+func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -171,7 +171,7 @@ func until(t *testing.T, what string, f func() bool) {
 	}
 }
 
-func closed(t *testing.T, c Conn) {
+func closed(t testing.TB, c Conn) {
 	t.Helper()
 	select {
 	case <-c.Done():

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -22,17 +21,13 @@ func (l quicListener) Accept(ctx context.Context) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if leave, ok := c.Context().Value(accepted{}).(func()); ok {
+		leave()
+	}
 	return quicConn{c}, nil
 }
 
 func (l quicListener) Addr() netip.AddrPort { return addrPort(l.l.Addr()) }
-
-// Limits bounds the connections of a TCP listener that have not been accepted yet, those in their handshake and those
-// behind it. Beyond them a connection is closed at once.
-type Limits struct {
-	Total   int // default 256
-	PerHost int // of them from one IPv4 address or IPv6 /64; default 32
-}
 
 // ListenTCP takes the connections of l, which stays the caller's to close; that ends it. Handshakes run side by side, each
 // within 10 s, so that a client that says nothing keeps nobody waiting.
@@ -41,32 +36,22 @@ func ListenTCP(l net.Listener, t *tls.Config, limits Limits) Listener {
 }
 
 func listenTCP(l net.Listener, t *tls.Config, limits Limits, timing timing) *tcpListener {
-	if limits.Total == 0 {
-		limits.Total = 256
-	}
-	if limits.PerHost == 0 {
-		limits.PerHost = 32
-	}
 	ln := &tcpListener{
-		l: l, tls: t, limits: limits, timing: timing,
-		ready: make(chan Conn), ended: make(chan struct{}), from: map[netip.Prefix]int{},
+		l: l, tls: t, waiting: newWaiting(limits), timing: timing,
+		ready: make(chan Conn), ended: make(chan struct{}),
 	}
 	go ln.run()
 	return ln
 }
 
 type tcpListener struct {
-	l      net.Listener
-	tls    *tls.Config
-	limits Limits
-	timing timing
-	ready  chan Conn
-	ended  chan struct{} // closed after err is set
-	err    error
-
-	mu    sync.Mutex
-	total int
-	from  map[netip.Prefix]int
+	l       net.Listener
+	tls     *tls.Config
+	waiting *waiting
+	timing  timing
+	ready   chan Conn
+	ended   chan struct{} // closed after err is set
+	err     error
 }
 
 func (l *tcpListener) Addr() netip.AddrPort { return addrPort(l.l.Addr()) }
@@ -97,12 +82,12 @@ func (l *tcpListener) run() {
 			continue
 		}
 		host := hostOf(c.RemoteAddr())
-		if !l.enter(host) {
+		if !l.waiting.enter(host) {
 			c.Close()
 			continue
 		}
 		go func() {
-			defer l.leave(host)
+			defer l.waiting.leave(host)
 			l.handshake(ctx, c)
 		}()
 	}
@@ -127,35 +112,4 @@ func (l *tcpListener) handshake(ctx context.Context, raw net.Conn) {
 	case <-ctx.Done():
 		conn.Close(0, "")
 	}
-}
-
-func (l *tcpListener) enter(host netip.Prefix) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= l.limits.Total || l.from[host] >= l.limits.PerHost {
-		return false
-	}
-	l.total++
-	l.from[host]++
-	return true
-}
-
-func (l *tcpListener) leave(host netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.from[host]--; l.from[host] == 0 {
-		delete(l.from, host)
-	}
-}
-
-// hostOf is what one client has: an IPv4 address, or an IPv6 /64.
-func hostOf(a net.Addr) netip.Prefix {
-	addr := addrPort(a).Addr()
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	p, _ := addr.Prefix(bits)
-	return p
 }

@@ -1,0 +1,112 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+func (w *waiting) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.total
+}
+
+// limited is a surrogate over QUIC with other limits.
+func limited(t *testing.T, k keys, l Limits) (*waiting, Listener) {
+	t.Helper()
+	w := newWaiting(l)
+	server := &quic.Transport{Conn: udp(t)}
+	t.Cleanup(func() { server.Close() })
+	w.guard(server)
+	ln, err := server.Listen(k.surrogate, &quic.Config{MaxIncomingStreams: 1, HandshakeIdleTimeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, ListenQUIC(ln)
+}
+
+// deaf is a socket that hears nothing, as one whose address is forged.
+type deaf struct{ net.PacketConn }
+
+func (d deaf) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		if _, _, err := d.PacketConn.ReadFrom(b); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+func TestForgedAddressesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	w, ln := limited(t, k, Limits{PerHost: 8, Total: 16})
+	flood, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	for range 12 {
+		forger := &quic.Transport{Conn: deaf{udp(t)}}
+		t.Cleanup(func() { forger.Close() })
+		go func() {
+			DialQUIC(flood, forger, ln.Addr(), k.agent, nil)
+			done <- struct{}{}
+		}()
+	}
+	until(t, "forgers are in their handshake", func() bool { return w.count() == 2 })
+	client := &quic.Transport{Conn: udp(t)}
+	t.Cleanup(func() { client.Close() })
+	for range 3 {
+		c, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ln.Accept(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close(0, "")
+	}
+	if n := w.count(); n > 2 {
+		t.Errorf("%d wait", n)
+	}
+	stop()
+	for range 12 {
+		<-done
+	}
+}
+
+func TestHandshakesOverQUICAreLimited(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	w, ln := limited(t, k, Limits{PerHost: 4, Total: 5})
+	client := &quic.Transport{Conn: udp(t)}
+	t.Cleanup(func() { client.Close() })
+	var conns []Conn
+	for range 4 {
+		c, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(0, "")
+		conns = append(conns, c)
+	}
+	if n := w.count(); n != 4 {
+		t.Errorf("%d wait", n)
+	}
+	var refused *quic.TransportError
+	if _, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil); !errors.As(err, &refused) || refused.ErrorCode != quic.ConnectionRefused {
+		t.Errorf("one too many was told %v", err)
+	}
+	if _, err := ln.Accept(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	conns[3].Close(0, "") // before it is accepted
+	until(t, "two wait", func() bool { return w.count() == 2 })
+	c, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close(0, "")
+}
