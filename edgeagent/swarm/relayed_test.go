@@ -190,18 +190,15 @@ func TestADirectConnectionThatDiesWhileTheRelayDrains(t *testing.T) {
 		asked := relay.requests()
 		direct := n.connect(t, directly)
 		direct.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
-		if n.Direct([20]byte([]byte("-XX0000-x\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))) != true {
-			t.Error("the peer is not known to be connected directly")
-		}
 		direct.conn.Close()
 		synctest.Wait()
+		again := n.connect(t, overRelay)
 		for _, r := range asked {
 			relay.send(c.block(r, nil))
 		}
 		if s := n.Status(); !relay.isClosed() || s.Wasted != 0 || s.Downloaded > 0 && s.Downloaded < int64(len(asked)-1)*block {
 			t.Errorf("relay closed: %v; status %+v", relay.isClosed(), s)
 		}
-		again := n.connect(t, overRelay)
 		again.send(simple(peer.TypeHaveAll), simple(peer.TypeUnchoke))
 		if again.isClosed() || len(again.requests()) == 0 {
 			t.Error("another relay is of no use")
@@ -217,8 +214,7 @@ func TestARelayToAPeerThatIsConnectedDirectlyIsRefused(t *testing.T) {
 		f := directly
 		f.addr = netip.MustParseAddrPort("[::ffff:198.18.0.1]:6881")
 		direct := n.connect(t, f)
-		id := [20]byte{}
-		copy(id[:], "-XX0000-x")
+		id := idOf("-XX0000-x")
 		if !n.Direct(id) || !n.DirectAt(at) || !n.DirectAt(f.addr) || n.DirectAt(netip.AddrPort{}) {
 			t.Error("the peer is not known to be connected")
 		}
@@ -244,8 +240,88 @@ func TestARelayToAPeerThatIsConnectedDirectlyIsRefused(t *testing.T) {
 		}
 		other := directly
 		other.name, other.addr = "y", at
-		if n.connect(t, other).isClosed() || relay.isClosed() {
+		stranger := n.connect(t, other)
+		stranger.send(simple(peer.TypeHaveNone))
+		time.Sleep(2 * drainLimit)
+		if stranger.isClosed() || relay.isClosed() {
 			t.Error("a relayed peer keeps another one out, or is put out by it")
+		}
+	})
+}
+
+func idOf(s string) (id [20]byte) {
+	copy(id[:], s)
+	return id
+}
+
+// TestNeitherPeerIDNorDirectionMakesARelayReplaceADirectConnection: those decide between two of a kind.
+func TestNeitherPeerIDNorDirectionMakesARelayReplaceADirectConnection(t *testing.T) {
+	for _, id := range []string{"-AA0000-x", "-XX0000-x"} {
+		for _, outgoing := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				c := newContent(4*block, block)
+				n := c.start(t, "node", nil, Config{})
+				direct := n.connectAs(t, features{fast: true, outgoing: !outgoing}, id)
+				relay := n.connectAs(t, features{fast: true, outgoing: outgoing, relayed: true}, id)
+				if direct.isClosed() || !relay.isClosed() {
+					t.Errorf("%s, relay outgoing %v: not the relay was refused", id, outgoing)
+				}
+			})
+		}
+	}
+}
+
+// TestARelayedPeersAddressIsDialled: it is where the peer may be reached, not where it is.
+func TestARelayedPeersAddressIsDialled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64*block, block)
+		world := newScriptedNet(t)
+		n := c.start(t, "node", nil, Config{Dialer: &dial.Dialer{TCP: world}})
+		world.add(addr(1), &scripted{c: c, mute: true})
+		n.AddCandidates(guesses(addr(2))) // nobody answers there
+		synctest.Wait()
+		f := overRelay
+		f.addr, f.extended = addr(1), true
+		relay := n.connect(t, f)
+		relay.send(extensions(peer.Extensions{Port: addr(1).Port()}), simple(peer.TypeHaveNone))
+		n.AddCandidates(reachable(addr(1)))
+		time.Sleep(time.Second)
+		if world.dialled(addr(1)) != 1 || relay.isClosed() {
+			t.Errorf("it was dialled %d times", world.dialled(addr(1)))
+		}
+		time.Sleep(dial.DefaultTimeout) // until that has failed
+		f.addr, f.name = addr(2), "z"
+		n.connect(t, f)
+		time.Sleep(2 * firstWait)
+		if got := world.dialled(addr(2)); got < 2 {
+			t.Errorf("the other one was dialled %d times", got)
+		}
+	})
+}
+
+// TestWhatADrainingPeerAskedForIsServedAndTakesNoSlot: the only one is free for the direct connection.
+func TestWhatADrainingPeerAskedForIsServedAndTakesNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(8*block, block)
+		n := c.start(t, "node", c.data, Config{UploadSlots: 1, Policy: Policy{Up: block}})
+		relay := n.connect(t, overRelay)
+		relay.send(simple(peer.TypeHaveNone), simple(peer.TypeInterested))
+		for i := range uint32(3) {
+			relay.send(request3(peer.TypeRequest, i, 0, block))
+		}
+		direct := n.connect(t, directly)
+		direct.send(simple(peer.TypeHaveNone), simple(peer.TypeInterested))
+		if got := direct.take(); got != "have all\nunchoke" {
+			t.Errorf("the direct connection says %q", got)
+		}
+		time.Sleep(drainLimit - time.Second)
+		want := fmt.Sprintf("have all\nunchoke\npiece 0 0 %d\npiece 1 0 %[1]d\npiece 2 0 %[1]d\nchoke", block)
+		if got := relay.take(); got != want {
+			t.Errorf("the relay says %q, want %q", got, want)
+		}
+		time.Sleep(time.Second + tickInterval)
+		if !relay.isClosed() { // though the peer never said that it is not interested
+			t.Error("the relay is open")
 		}
 	})
 }
