@@ -9,7 +9,7 @@ FIXTURES = SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.c
 # Packages whose tests need no network of their own: run again under the race detector.
 UNITS    = $(shell go list ./... | grep -v /integration)
 
-.PHONY: build run demo test check bench bench-delay bench-swarm soak cross fuzz update-golden deps clean
+.PHONY: build run demo test check bench bench-delay bench-swarm nat-matrix soak cross fuzz update-golden deps clean
 
 build: ## static, stripped binaries in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS:%=./cmd/%)
@@ -41,6 +41,9 @@ soak: ## a uTP flow of 50 MiB/s for ten minutes; the figures go to docs/performa
 
 bench-swarm: ## a swarm of twelve clients on slow links, for ten minutes; the table goes to docs/performance.md
 	go run ./integration/bench swarm --runs 3 -o docs/performance.md
+
+nat-matrix: build ## every pair of NATs between two agents, in 20 to 40 minutes; the table goes to docs/nat-matrix.md
+	bin/natlab matrix --out docs/nat-matrix.md
 
 cross: ## the commands build for every architecture; 32-bit mistakes are vetted
 	@for t in $(TARGETS); do \

@@ -54,7 +54,12 @@ than 10 ms. They are among all tries, and of one without data that is never.
 
 Routes: *direct* is all of the 1 MiB verified while the surrogate's relay counters stayed zero; *lan* the same where both share a
 home or a carrier; *relayed* if the surrogate carried any of it; *none* if nothing was verified within 30 s. Figures are in per cent of
-the tries. Homes behind carriers (cgnat) have one each but for same-carrier. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
+the tries. Homes behind carriers (cgnat) have one each but for same-carrier; there and in one home no packet is delayed.
+
+Bars: one that says *direct* counts what is within a home or carrier as well. Cones are all kinds that keep one port for everybody; kinds
+with another port for each address or endpoint (address-dependent, symmetric) are random ones, and mapping is open to everybody. IPv6
+counts where both homes have it. Pairs with no family of addresses in common, and homes of a carrier that does not hairpin, are held to
+what two random ports are. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
 
 `
 

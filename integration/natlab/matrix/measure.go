@@ -57,17 +57,16 @@ func (s *street) play(ctx context.Context, p Pair, h homes, random *rand.ChaCha8
 // round is a try under way.
 type round struct {
 	*street
-	pair      Pair
-	homes     homes
-	try       *Try
-	seeder    *agent
-	leecher   *agent
-	late      bool // the one that fetches is started at time zero
-	torrent   []byte
-	jobs      [2]string // of the seeder and the leecher
-	carried   int64     // by the surrogate before time zero
-	agents    []*agent
-	beganZero time.Time
+	pair    Pair
+	homes   homes
+	try     *Try
+	seeder  *agent
+	leecher *agent
+	late    bool // the one that fetches is started at time zero
+	torrent []byte
+	jobs    [2]string // of the seeder and the leecher
+	carried int64     // by the surrogate before time zero
+	agents  []*agent
 }
 
 // prepare does all that comes before time zero.
