@@ -121,6 +121,21 @@ func TestARelayIsClosedInTimeWhateverThePeerDoes(t *testing.T) {
 	})
 }
 
+func TestARelayIsClosedInTimeWhereNothingHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(block, block)
+		n := c.start(t, "node", c.data, Config{})
+		relay := n.connect(t, overRelay)
+		relay.send(simple(peer.TypeHaveNone), simple(peer.TypeInterested))
+		time.Sleep(time.Minute + quietInterval/2)
+		n.connect(t, directly).send(simple(peer.TypeHaveNone))
+		time.Sleep(drainLimit + tickInterval)
+		if !relay.isClosed() {
+			t.Error("the relay is open")
+		}
+	})
+}
+
 func TestARelayThatIsLostWhileItDrainsCostsOnlyWhatItOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContent(4*block, 4*block)
