@@ -58,14 +58,15 @@ func shuffled(r *rand.Rand, most int, from time.Duration) series {
 }
 
 // Where one NAT counts, its next ports are asked first. If others have taken all of these since it was observed, its side opens a
-// row of ports, one with each socket, and the other side goes through all ports, from the observed one on, in steps of half
-// a row: so it meets the row wherever that is, in two places mostly, since a port of it may be somebody else's. The first steps
-// are made again for who is late.
+// row of ports, one with each socket, and the other side goes through all ports, away from the observed one, in steps shorter
+// than the row: so it meets that wherever it is. One in four goes backwards, since the NAT may have begun anew with
+// the first of its ports; the first steps are made again for who is late.
 const (
 	// ahead is how many ports are asked first: the device's next one, and as many others may come before.
 	ahead = 16
-	// aheadAsked is how often.
-	aheadAsked = 6
+	// aheadOpened and aheadAsked is how often.
+	aheadOpened = 2
+	aheadAsked  = 6
 
 	rowFrom    = 400 * time.Millisecond
 	rowGap     = 2 * time.Millisecond
@@ -76,14 +77,17 @@ const (
 
 // sweep goes through the ports of a NAT with a row of so many.
 func sweep(port uint16, step, sockets, most int) []series {
-	by := max(1, sockets/2)
-	s := after(port, step, by/2, by, most)
-	s.next = sweepFrom
-	again := s
-	again.next += sweepAgain
-	again.most = min(againSteps, most/4)
-	s.most -= again.most
-	return []series{s, again}
+	by := max(1, sockets*5/8)
+	again := min(againSteps, most/4)
+	back := min((most-again)/4, portRange/4/by)
+	ahead := min(most-again-back, portRange/by-back+1)
+	all := []series{after(port, step, by/2, by, ahead), after(port, step, by/2-by, -by, back), after(port, step, by/2, by, again)}
+	for i := range all {
+		all[i].next = sweepFrom
+	}
+	all[0].burst, all[1].burst = seriesBurst-1, 1
+	all[2].next += sweepAgain
+	return all
 }
 
 // Where both NATs count, a path is where either has sent from the port that the other has sent to. One side's t-th flow leaves

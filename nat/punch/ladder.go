@@ -66,7 +66,7 @@ const (
 func (p pace) due(offset, hold time.Duration, openers, probes int) (at time.Duration, opener, ok bool) {
 	switch p {
 	case careful, few:
-		if at = offset + time.Duration(openers)*openerGap; at < hold {
+		if at = offset + time.Duration(openers)*openerGap; at < hold && (p == careful || openers < aheadOpened) {
 			return at, true, true
 		}
 		return max(hold, offset) + asked(probes), false, p == careful || probes < aheadAsked
