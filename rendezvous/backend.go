@@ -25,7 +25,7 @@ func (s *surrogate) Invite(ctx context.Context) (apiclient.Invite, error) {
 	if err != nil {
 		return apiclient.Invite{}, apiError(err)
 	}
-	url := control.Invite{Addr: s.inviteAddr, Pin: s.pin, Token: i.Token}.String()
+	url := control.Invite{Addr: s.inviteAddr, Pin: s.pin, Token: i.Token, TCP: s.controlTCP}.String()
 	return apiclient.Invite{URL: url, Expires: i.Expires}, nil
 }
 

@@ -22,6 +22,7 @@ type Config struct {
 	Data            string          // folder for all durable state; default "rendezvous-data"
 	HTTP            string          // host:port of the HTTP API; default 127.0.0.1:8080
 	Control         string          // host:port for devices, UDP (QUIC and STUN); default :4433
+	ControlTCP      string          // host:port for devices whose UDP does not get through, TCP; default: none
 	STUNAlt         string          // :port at which STUN is answered as well, UDP, on the host that Control has, and not Control's; default: none
 	Peer            string          // host:port for peers (TCP, uTP) and the DHT (UDP), the port is announced; default :6881
 	NoDHT           bool            // keep out of the DHT
@@ -58,6 +59,11 @@ func (c Config) withDefaults() Config {
 func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Control); err != nil {
 		return fmt.Errorf("--control %q: want HOST:PORT or :PORT", c.Control)
+	}
+	if _, port, err := net.SplitHostPort(c.ControlTCP); c.ControlTCP != "" {
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+			return fmt.Errorf("--control-tcp %q: want HOST:PORT or :PORT, as :443, or nothing to turn it off", c.ControlTCP)
+		}
 	}
 	if _, port, err := net.SplitHostPort(c.Peer); err != nil {
 		return fmt.Errorf("--peer %q: want HOST:PORT or :PORT", c.Peer)

@@ -136,6 +136,9 @@ func (d *devices) show(r account.Device) apiclient.Device {
 	online, addr, software := d.hub.Status(control.DeviceID(r.ID))
 	if online {
 		v.Online, v.Addr, v.Software = true, addr.String(), software
+		if line, online := d.hub.Line(control.DeviceID(r.ID)); online {
+			v.Control = line.Transport.String()
+		}
 	}
 	v.Network = showNetwork(d.hub.Network(control.DeviceID(r.ID)))
 	return v

@@ -4,15 +4,19 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/quic-go/quic-go"
 
 	"simplebit/rendezvous/account"
 	"simplebit/rendezvous/session"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 // listeners are the open ports.
@@ -23,6 +27,8 @@ type listeners struct {
 	peers       *peerPort
 	transport   *quic.Transport
 	quic        *quic.Listener
+	tcp         net.Listener    // for devices; nil: none
+	links       []link.Listener // quic, and tcp
 }
 
 // listen opens all ports or none. The caller holds the store's lock. own is the machine's addresses.
@@ -60,8 +66,44 @@ func listen(cfg Config, keys keys, own []net.Addr) (_ *listeners, err error) {
 		return nil, err
 	}
 	l.transport = &quic.Transport{Conn: l.stun.quic, StatelessResetKey: resetKey(keys.own)}
-	l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig())
+	link.LimitQUIC(l.transport, link.Limits{})
+	if l.quic, err = l.transport.Listen(tlsConfig, session.QUICConfig()); err != nil {
+		return nil, err
+	}
+	l.links = []link.Listener{link.ListenQUIC(l.quic)}
+	if cfg.ControlTCP != "" {
+		err = l.listenTCP(cfg.ControlTCP, tlsConfig)
+	}
 	return l, err
+}
+
+// listenTCP opens the port for devices whose UDP does not get through.
+func (l *listeners) listenTCP(address string, t *tls.Config) (err error) {
+	if l.tcp, err = net.Listen("tcp", address); err != nil {
+		advice := "choose another with --control-tcp"
+		if errors.Is(err, syscall.EACCES) {
+			advice += ", or allow this program ports below 1024 (CAP_NET_BIND_SERVICE)"
+		}
+		return fmt.Errorf("control port over TCP: %w: %s", err, advice)
+	}
+	l.links = append(l.links, link.ListenTCP(l.tcp, t, link.Limits{}))
+	return nil
+}
+
+// tcpAddr is where devices are listened for over TCP; empty: nowhere.
+func (l *listeners) tcpAddr() string {
+	if l.tcp == nil {
+		return ""
+	}
+	return l.tcp.Addr().String()
+}
+
+// tcpPort is the port of tcpAddr; 0: none.
+func (l *listeners) tcpPort() uint16 {
+	if l.tcp == nil {
+		return 0
+	}
+	return l.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
 }
 
 // keys are a surrogate's own key and the deployment's, which signs it.
@@ -84,7 +126,7 @@ func resetKey(own ed25519.PrivateKey) *quic.StatelessResetKey {
 }
 
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.http, l.admin} {
+	for _, ln := range []net.Listener{l.http, l.admin, l.tcp} {
 		if ln != nil {
 			ln.Close()
 		}

@@ -16,7 +16,7 @@ type reach struct{ *devices }
 // Line tells how the device is connected.
 func (r reach) Line(d control.DeviceID) (broker.Line, bool) {
 	l, online := r.hub.Line(d)
-	return broker.Line{Observed: l.Observed, RTT: l.RTT, UDP: true}, online
+	return broker.Line{Observed: l.Observed, RTT: l.RTT, UDP: l.UDP}, online
 }
 
 // Punch asks the device for an attempt.

@@ -50,19 +50,21 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 	defer l.close()
 	s := &surrogate{
 		cfg: cfg, accounts: accounts, pin: control.PinOf(publicKey(k.deployment)),
-		control: l.quic.Addr().(*net.UDPAddr).AddrPort(),
+		control: l.quic.Addr().(*net.UDPAddr).AddrPort(), controlTCP: l.tcpPort(),
 	}
 	if err := s.open(ctx, db, l, own); err != nil {
 		return err
 	}
 	defer s.close()
 	if ready != nil {
-		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), STUNAlt: l.stun.altAddr(), Peer: l.peers.addr, InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
+		ready(Info{HTTP: l.http.Addr().String(), Control: l.quic.Addr().String(), ControlTCP: l.tcpAddr(), STUNAlt: l.stun.altAddr(), Peer: l.peers.addr, InviteAddr: s.inviteAddr, TokenFile: TokenFile(cfg.Data)})
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return db.Hold(ctx) })
 	tasks.Go(func() error { return s.broker.Run(ctx) })
-	tasks.Go(func() error { return s.hub.Serve(ctx, l.quic) })
+	for _, devices := range l.links {
+		tasks.Go(func() error { return s.hub.Serve(ctx, devices) })
+	}
 	tasks.Go(func() error { return l.stun.run(ctx) })
 	tasks.Go(func() error { return s.peering.run(ctx) })
 	tasks.Go(func() error { return serveHTTP(ctx, l.http, s.handler(false)) })
@@ -74,6 +76,7 @@ func Serve(ctx context.Context, cfg Config, ready func(Info)) error {
 type Info struct {
 	HTTP       string // host:port of the API
 	Control    string // host:port of the control socket
+	ControlTCP string // host:port for devices whose UDP does not get through; empty: none
 	STUNAlt    string // host:port of the second STUN port; empty: none
 	Peer       string // host:port for peers
 	InviteAddr string // host:port in invites
@@ -92,6 +95,7 @@ type surrogate struct {
 	inviteAddr string
 	pin        control.Pin
 	control    netip.AddrPort // where devices are listened for
+	controlTCP uint16         // the port for those without UDP; 0: none
 	peering    *peering
 }
 
@@ -116,7 +120,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	if err != nil {
 		return err
 	}
-	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, Log: cfg.Log})
+	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, TCP: s.controlTCP, Log: cfg.Log})
 	s.devices.hub = s.hub
 	s.broker = broker.New(reach{s.devices}, broker.Config{NoRelays: true, Log: cfg.Log})
 

@@ -148,6 +148,8 @@ func TestASurrogateThatCannotStartSaysWhatToChange(t *testing.T) {
 		"folder is a file":   {func(c *Config) { c.Data = file }, file},
 		"HTTP port taken":    {func(c *Config) { c.HTTP = running.HTTP }, "--http"},
 		"control port taken": {func(c *Config) { c.Control = running.Control }, "--control"},
+		"TCP port taken":     {func(c *Config) { c.ControlTCP = running.HTTP }, "control port over TCP: listen tcp " + running.HTTP + ": bind: address already in use: choose another with --control-tcp"},
+		"TCP port elsewhere": {func(c *Config) { c.ControlTCP = "192.0.2.77:443" }, "--control-tcp"},
 		"path too long":      {func(c *Config) { c.Data = filepath.Join(c.Data, strings.Repeat("x", 100)) }, "--data"},
 		"insecure":           {func(c *Config) { c.HTTP = ":0" }, "--insecure-http"},
 	} {

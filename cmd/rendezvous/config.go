@@ -21,6 +21,7 @@ func serveFlags() []cli.Flag {
 	return []cli.Flag{
 		text("http", "127.0.0.1:8080", "`HOST:PORT` of the HTTP API"),
 		text("control", ":4433", "`HOST:PORT` for devices (UDP: QUIC and STUN)"),
+		text("control-tcp", "", "`HOST:PORT` for devices whose UDP does not get through (TCP), as :443 (default: none)"),
 		text("stun-alt", ":4434", "`:PORT` where STUN is answered as well (UDP), empty for none"),
 		text("peer", ":6881", "`HOST:PORT` for peers (TCP and UDP) and the DHT (UDP); its port is announced"),
 		flag("no-dht", "keep out of the DHT"),
@@ -81,7 +82,7 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 		alt = "" // the default would be in the way of what was asked for
 	}
 	return rendezvous.Config{
-		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), STUNAlt: alt, Peer: c.String("peer"), Public: c.StringSlice("public"),
+		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), ControlTCP: c.String("control-tcp"), STUNAlt: alt, Peer: c.String("peer"), Public: c.StringSlice("public"),
 		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
 		Transports: transports, Encryption: encryption,

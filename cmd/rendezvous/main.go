@@ -104,9 +104,18 @@ func serve(c *cli.Context, cfg rendezvous.Config) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	return rendezvous.Serve(c.Context, cfg, func(i rendezvous.Info) {
-		fmt.Fprintf(c.App.Writer, "surrogate runs\n  API      http://%s  (token in %s)\n  devices  %s, invited to %s\n  peers    %s\n", i.HTTP, i.TokenFile, i.Control, i.InviteAddr, i.Peer)
+		fmt.Fprint(c.App.Writer, started(i))
 		fmt.Fprintf(c.App.Writer, "next: `rendezvous invite --data %s`, then `edgeagent join INVITE` on a device\n", cfg.Data)
 	})
+}
+
+// started says where a surrogate is reached.
+func started(i rendezvous.Info) string {
+	devices := i.Control
+	if i.ControlTCP != "" {
+		devices += ", TCP " + i.ControlTCP
+	}
+	return fmt.Sprintf("surrogate runs\n  API      http://%s  (token in %s)\n  devices  %s, invited to %s\n  peers    %s\n", i.HTTP, i.TokenFile, devices, i.InviteAddr, i.Peer)
 }
 
 func invite(c *cli.Context) error {

@@ -46,13 +46,14 @@ func configFile(t *testing.T, text string) string {
 }
 
 func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
-	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\nstun-alt: \"\"\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
+	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\nstun-alt: \"\"\ncontrol-tcp: \":1\"\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
 	t.Setenv("SIMPLEBIT_HTTP", "127.0.0.1:2")
 	t.Setenv("SIMPLEBIT_CONTROL", ":2")
+	t.Setenv("SIMPLEBIT_CONTROL_TCP", ":443")
 	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
 	got, _, err := run("serve", "--control", ":3", "--config", file)
 	want := rendezvous.Config{
-		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", Peer: ":1", Public: []string{"home.example.org"}, AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
+		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", ControlTCP: ":443", Peer: ":1", Public: []string{"home.example.org"}, AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
 		DHTBootstrap: []string{"one.example.org:1", "two.example.org:2"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -61,6 +62,18 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 	t.Setenv("SIMPLEBIT_CONFIG", file)
 	if got, _, err := run("serve"); err != nil || got.Data != "/file" {
 		t.Errorf("the file named by a variable: %+v, %v", got, err)
+	}
+}
+
+func TestWhereASurrogateIsReachedIsSaid(t *testing.T) {
+	i := rendezvous.Info{HTTP: "127.0.0.1:8080", Control: "[::]:4433", ControlTCP: "[::]:443", Peer: "[::]:6881", InviteAddr: "192.0.2.1:4433", TokenFile: "d/admin.token"}
+	want := "surrogate runs\n  API      http://127.0.0.1:8080  (token in d/admin.token)\n  devices  [::]:4433, TCP [::]:443, invited to 192.0.2.1:4433\n  peers    [::]:6881\n"
+	if got := started(i); got != want {
+		t.Errorf("it says\n%swant\n%s", got, want)
+	}
+	i.ControlTCP = ""
+	if got := started(i); got != strings.Replace(want, ", TCP [::]:443", "", 1) {
+		t.Errorf("without TCP it says\n%s", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 const patience = 10 * time.Second // for what must happen
@@ -35,18 +36,18 @@ func (w *world) joined(key ed25519.PrivateKey) *device {
 }
 
 // ended waits for the surrogate to end the connection, and returns the code.
-func (d *device) ended() quic.ApplicationErrorCode {
+func (d *device) ended() link.Code {
 	d.t.Helper()
 	select {
-	case <-d.conn.Context().Done():
+	case <-d.conn.Done():
 	case <-time.After(patience):
 		d.t.Fatal("the connection is still open")
 	}
 	var app *quic.ApplicationError
-	if !errors.As(context.Cause(d.conn.Context()), &app) {
-		d.t.Fatalf("the connection ended with %v", context.Cause(d.conn.Context()))
+	if _, err := d.conn.Accept(context.Background()); !errors.As(err, &app) {
+		d.t.Fatalf("the connection ended with %v", err)
 	}
-	return app.ErrorCode
+	return link.Code(app.ErrorCode)
 }
 
 // served checks that another device is.
@@ -148,7 +149,7 @@ func TestALayoutThatIsNotReadHoldsNobodyUp(t *testing.T) {
 	next[control.Assign](d)
 	d.send(control.Progress{ID: red, Generation: 1, State: control.StateLayout})
 	event[control.Progress](w)
-	if _, err := d.conn.AcceptUniStream(context.Background()); err != nil {
+	if _, err := d.conn.Accept(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	w.client = nil
@@ -177,10 +178,11 @@ func TestALayoutThatCouldNotBeSentIsTriedAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for range 2 { // and one that the device lost
-		stream, err := d.conn.AcceptUniStream(ctx)
+		stream, err := d.conn.Accept(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
+		stream.CloseWrite()
 		if _, err := control.ReadLayout(stream); err != nil {
 			t.Fatal(err)
 		}
@@ -194,11 +196,8 @@ func TestADeviceHasOneStreamOnly(t *testing.T) {
 	d := w.joined(newKey(t))
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := d.conn.OpenStreamSync(ctx); err == nil {
+	if _, err := d.conn.Open(ctx); err == nil {
 		t.Error("a second stream was opened")
-	}
-	if _, err := d.conn.OpenUniStream(); err == nil {
-		t.Error("a stream that the surrogate does not read was opened")
 	}
 }
 
@@ -281,7 +280,7 @@ func TestTheJobsHearInOrderWhetherADeviceIsOnline(t *testing.T) {
 			t.Fatal("a device that was replaced is said to be offline")
 		}
 	}
-	last.conn.CloseWithError(0, "")
+	last.conn.Close(0, "")
 	if event[bool](w) {
 		t.Error("the device is still said to be online")
 	}
@@ -297,7 +296,7 @@ func TestAHubThatStopsEndsEverySession(t *testing.T) {
 		t.Errorf("closed with %d", got)
 	}
 	select {
-	case <-idle.Context().Done():
+	case <-idle.Done():
 	case <-time.After(patience):
 		t.Error("a connection that has said nothing is still open")
 	}

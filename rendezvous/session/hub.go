@@ -4,7 +4,8 @@
 //
 // A connection is admitted by its key (see [Admitter]); the session stream
 // then carries the device's inventory up and assignments and candidates down.
-// Layouts travel on streams of their own.
+// Layouts and relayed peers travel on streams of their own. What a connection
+// runs over makes no difference to any of it.
 package session
 
 import (
@@ -12,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,6 +21,7 @@ import (
 
 	"simplebit/nat"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 const (
@@ -72,10 +73,12 @@ type Config struct {
 	// address is unspecified where the socket has all): see control.Welcome. It must not wait. Nil: nowhere.
 	STUN func(end netip.AddrPort) []netip.AddrPort
 
+	TCP uint16 // the port where devices reach the surrogate over TCP, sent in Welcome; 0: none
+
 	Log *slog.Logger
 
 	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
-	writeTime   time.Duration // for one frame to be taken by QUIC's send buffer; default 15 s
+	writeTime   time.Duration // for one frame to be taken by the link's send buffer; default 15 s
 	seenEvery   time.Duration // between two looks whether a device is seen elsewhere; default 5 s
 }
 
@@ -106,23 +109,24 @@ func NewHub(cfg Config) *Hub {
 	}
 }
 
-// QUICConfig is how the surrogate listens: see the design's control protocol.
+// QUICConfig is how the surrogate listens: see the design's control protocol. A connection's window has room for four relayed
+// streams of which nothing is taken, and the session stream beside them.
 func QUICConfig() *quic.Config {
 	return &quic.Config{
-		MaxIdleTimeout:        idleTimeout,
-		HandshakeIdleTimeout:  5 * time.Second,
-		MaxIncomingStreams:    1,
-		MaxIncomingUniStreams: -1,
-		// Agents send reports, not content.
+		MaxIdleTimeout:                 idleTimeout,
+		HandshakeIdleTimeout:           5 * time.Second,
+		MaxIncomingStreams:             1,
+		MaxIncomingUniStreams:          -1,
 		InitialStreamReceiveWindow:     64 << 10,
-		MaxStreamReceiveWindow:         256 << 10,
-		InitialConnectionReceiveWindow: 64 << 10,
+		MaxStreamReceiveWindow:         96 << 10,
+		InitialConnectionReceiveWindow: 512 << 10,
 		MaxConnectionReceiveWindow:     512 << 10,
 	}
 }
 
-// Serve admits connections until ctx ends; then it closes every session.
-func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
+// Serve admits the listener's connections until ctx ends; then it closes their sessions. It may be called for several listeners
+// at once: together they admit no more strangers than one.
+func (h *Hub) Serve(ctx context.Context, ln link.Listener) error {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -135,9 +139,9 @@ func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 			}
 			return err
 		}
-		from := remote(conn) // a connection may move to another address
+		from := conn.Remote() // a connection may move to another address
 		if !h.startAdmission(from) {
-			conn.CloseWithError(closeBusy, "too many devices are connecting at once: try again")
+			conn.Close(closeBusy, "too many devices are connecting at once: try again")
 			continue
 		}
 		sessions.Go(func() { h.serve(ctx, conn, from) })
@@ -146,34 +150,34 @@ func (h *Hub) Serve(ctx context.Context, ln *quic.Listener) error {
 
 // serve runs one connection, which came from the given address, from its first
 // frame to its end.
-func (h *Hub) serve(ctx context.Context, conn *quic.Conn, from netip.AddrPort) {
+func (h *Hub) serve(ctx context.Context, conn link.Conn, from netip.AddrPort) {
 	s, err := h.admit(ctx, conn)
 	if err == nil {
 		h.replace(s)
 	}
 	h.endAdmission(from)
 	if err != nil {
-		h.cfg.Log.Info("device refused", "addr", conn.RemoteAddr(), "err", err)
+		h.cfg.Log.Info("device refused", "addr", conn.Remote(), "over", conn.Transport(), "err", err)
 		return
 	}
-	h.cfg.Log.Info("device connected", "device", s.name, "addr", conn.RemoteAddr(), "software", s.hello.Software)
+	h.cfg.Log.Info("device connected", "device", s.name, "addr", conn.Remote(), "over", conn.Transport(), "software", s.hello.Software)
 	err = s.run(ctx)
 	h.remove(s)
 	h.cfg.Log.Info("device disconnected", "device", s.name, "err", err)
 }
 
 // admit reads the Hello and answers Welcome, or Refused and closes.
-func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
+func (h *Hub) admit(ctx context.Context, conn link.Conn) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, admissionTime)
 	defer cancel()
-	device, err := control.PeerDevice(conn.ConnectionState().TLS)
+	device, err := control.PeerDevice(conn.TLS())
 	if err != nil {
-		conn.CloseWithError(closeProtocol, err.Error())
+		conn.Close(closeProtocol, err.Error())
 		return nil, err
 	}
-	stream, err := conn.AcceptStream(ctx)
+	stream, err := conn.Accept(ctx)
 	if err != nil {
-		conn.CloseWithError(closeProtocol, "no session stream")
+		conn.Close(closeProtocol, "no session stream")
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
@@ -181,12 +185,12 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 	frames := control.NewReader(stream)
 	first, err := frames.Next()
 	if err != nil {
-		conn.CloseWithError(closeProtocol, "no hello")
+		conn.Close(closeProtocol, "no hello")
 		return nil, err
 	}
 	hello, ok := first.(control.Hello)
 	if !ok {
-		conn.CloseWithError(closeProtocol, "the first frame was not hello")
+		conn.Close(closeProtocol, "the first frame was not hello")
 		return nil, errors.New("the first frame was not hello")
 	}
 	name, err := h.decide(ctx, device, hello)
@@ -194,12 +198,12 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 		h.refuse(ctx, conn, stream, err)
 		return nil, err
 	}
-	welcome := control.Welcome{Version: control.Version, Software: h.cfg.Software, Name: name, Observed: remote(conn)}
+	welcome := control.Welcome{Version: control.Version, Software: h.cfg.Software, Name: name, Observed: conn.Remote(), TCP: h.cfg.TCP}
 	if h.cfg.STUN != nil {
-		welcome.STUN = h.cfg.STUN(local(conn))
+		welcome.STUN = h.cfg.STUN(conn.Local())
 	}
 	if err := control.WriteMessage(stream, welcome); err != nil {
-		conn.CloseWithError(closeProtocol, "")
+		conn.Close(closeProtocol, "")
 		return nil, err
 	}
 	stream.SetDeadline(time.Time{})
@@ -215,17 +219,6 @@ func (h *Hub) admit(ctx context.Context, conn *quic.Conn) (*session, error) {
 	}, nil
 }
 
-// remote is the other end's address, IPv4 as IPv4.
-func remote(conn *quic.Conn) netip.AddrPort { return addrPort(conn.RemoteAddr()) }
-
-// local is the surrogate's own address of the connection, as far as its socket knows it.
-func local(conn *quic.Conn) netip.AddrPort { return addrPort(conn.LocalAddr()) }
-
-func addrPort(a net.Addr) netip.AddrPort {
-	p, _ := netip.ParseAddrPort(a.String())
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-}
-
 func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control.Hello) (string, error) {
 	if hello.Version < control.Version {
 		return "", control.Refused{Code: control.RefusedVersion, Reason: "this agent is too old for the surrogate: update it"}
@@ -234,19 +227,19 @@ func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control
 }
 
 // refuse sends the reason and gives the device the time to read it: closing a
-// QUIC connection discards what has not been delivered.
-func (h *Hub) refuse(ctx context.Context, conn *quic.Conn, stream *quic.Stream, reason error) {
+// connection discards what has not been delivered.
+func (h *Hub) refuse(ctx context.Context, conn link.Conn, stream link.Stream, reason error) {
 	var refused control.Refused
 	if !errors.As(reason, &refused) {
 		refused = control.Refused{Code: control.RefusedBusy, Reason: "the surrogate could not look this device up: try again later"}
 	}
-	if control.WriteMessage(stream, refused) == nil && stream.Close() == nil {
+	if control.WriteMessage(stream, refused) == nil && stream.CloseWrite() == nil {
 		select {
-		case <-conn.Context().Done():
+		case <-conn.Done():
 		case <-ctx.Done():
 		}
 	}
-	conn.CloseWithError(closeRefused, refused.Reason)
+	conn.Close(closeRefused, refused.Reason)
 }
 
 func (h *Hub) startAdmission(from netip.AddrPort) bool {
@@ -340,16 +333,17 @@ func (h *Hub) Status(device control.DeviceID) (online bool, addr netip.AddrPort,
 	if s == nil {
 		return false, netip.AddrPort{}, ""
 	}
-	return true, remote(s.conn), s.hello.Software
+	return true, s.conn.Remote(), s.hello.Software
 }
 
 // Endpoint is where the device accepts peers: the address from which it is
 // connected, and the port that it has told. It is zero when the device is not
-// connected or accepts none.
+// connected or accepts none. A device that is connected over TCP accepts peers
+// over TCP at best.
 func (h *Hub) Endpoint(device control.DeviceID) netip.AddrPort {
 	s := h.session(device)
 	if s == nil || s.hello.Port == 0 {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(remote(s.conn).Addr(), s.hello.Port)
+	return netip.AddrPortFrom(s.conn.Remote().Addr(), s.hello.Port)
 }

@@ -19,6 +19,7 @@ import (
 
 	"simplebit/nat"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +28,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t    *testing.T
 	hub  *Hub
-	addr net.Addr
+	addr net.Addr       // for QUIC
+	tcp  netip.AddrPort // for TCP
+	over link.Transport // of devices that connect from now on
 	pin  control.Pin
 
 	mu      sync.Mutex
@@ -65,14 +68,23 @@ func newWorld(t *testing.T) *world {
 	}
 	w.addr = ln.Addr()
 	w.servers = func(netip.AddrPort) []netip.AddrPort { return nil }
-	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond})
+	socket2, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tcp = addrPort(socket2.Addr())
+	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, TCP: w.tcp.Port(), layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{})
-	go func() { defer close(served); w.hub.Serve(ctx, ln) }()
-	w.stop = func() { cancel(); <-served }
-	t.Cleanup(func() { w.stop(); transport.Close(); socket.Close() })
+	var served sync.WaitGroup
+	for _, ln := range []link.Listener{link.ListenQUIC(ln), link.ListenTCP(socket2, conf, link.Limits{})} {
+		served.Go(func() { w.hub.Serve(ctx, ln) })
+	}
+	w.stop = func() { cancel(); served.Wait() }
+	t.Cleanup(func() { w.stop(); transport.Close(); socket.Close(); socket2.Close() })
 	return w
 }
+
+func addrPort(a net.Addr) netip.AddrPort { return netip.MustParseAddrPort(a.String()) }
 
 func newKey(t *testing.T) ed25519.PrivateKey {
 	key, err := control.NewKey()
@@ -177,12 +189,12 @@ var testLayout = Layout{
 // device is the agent's end of a control connection.
 type device struct {
 	t      *testing.T
-	conn   *quic.Conn
-	stream *quic.Stream
+	conn   link.Conn
+	stream link.Stream
 	frames *control.Reader
 }
 
-func (w *world) dial(key ed25519.PrivateKey) *quic.Conn {
+func (w *world) dial(key ed25519.PrivateKey) link.Conn {
 	w.t.Helper()
 	conf, err := control.AgentTLS(key, w.pin)
 	if err != nil {
@@ -190,18 +202,26 @@ func (w *world) dial(key ed25519.PrivateKey) *quic.Conn {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, w.addr.String(), conf, w.client)
+	var conn link.Conn
+	if w.over == link.TCP {
+		conn, err = link.DialTCP(ctx, w.tcp, conf)
+	} else {
+		var c *quic.Conn
+		if c, err = quic.DialAddr(ctx, w.addr.String(), conf, w.client); err == nil {
+			conn = link.FromQUIC(c)
+		}
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { conn.CloseWithError(0, "") })
+	w.t.Cleanup(func() { conn.Close(0, "") })
 	return conn
 }
 
 func (w *world) connect(key ed25519.PrivateKey, h control.Hello) *device {
 	w.t.Helper()
 	conn := w.dial(key)
-	stream, err := conn.OpenStreamSync(context.Background())
+	stream, err := conn.Open(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -249,10 +269,11 @@ func TestATorrentIsAssignedWithItsLayout(t *testing.T) {
 	}
 	d.send(control.Progress{ID: red, Generation: 7, State: control.StateLayout})
 	event[control.Progress](w)
-	stream, err := d.conn.AcceptUniStream(context.Background())
+	stream, err := d.conn.Accept(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
+	stream.CloseWrite()
 	all, err := io.ReadAll(stream)
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +404,7 @@ func TestARevokedDeviceIsCutOffAtOnce(t *testing.T) {
 		t.Errorf("refused with %+v, want revoked", got)
 	}
 	select {
-	case <-d.conn.Context().Done():
+	case <-d.conn.Done():
 	case <-time.After(5 * time.Second):
 		t.Error("the connection is still open")
 	}
@@ -401,7 +422,7 @@ func TestANewerSessionOfADeviceReplacesTheOlder(t *testing.T) {
 	second := w.connect(key, hello)
 	next[control.Welcome](second)
 	select {
-	case <-first.conn.Context().Done():
+	case <-first.conn.Done():
 	case <-time.After(5 * time.Second):
 		t.Fatal("the older connection is still open")
 	}
@@ -422,13 +443,13 @@ func TestHostileFirstFramesEndTheConnection(t *testing.T) {
 		"of the surrogate": frame(t, control.Synced{}),
 	} {
 		conn := w.dial(newKey(t))
-		stream, err := conn.OpenStreamSync(context.Background())
+		stream, err := conn.Open(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
 		stream.Write(bytes)
 		select {
-		case <-conn.Context().Done():
+		case <-conn.Done():
 		case <-time.After(5 * time.Second):
 			t.Errorf("%s: the connection is still open", name)
 		}
@@ -450,7 +471,7 @@ func TestFramesThatOnlyASurrogateSendsEndTheSession(t *testing.T) {
 	event[bool](w)
 	d.send(control.Assign{ID: red, Generation: 1})
 	select {
-	case <-d.conn.Context().Done():
+	case <-d.conn.Done():
 	case <-time.After(5 * time.Second):
 		t.Error("the connection is still open")
 	}

@@ -25,7 +25,7 @@ func (h *Hub) Network(device control.DeviceID) Network {
 // tellSeen tells a device where it is seen, once that is elsewhere: QUIC survives another address of a router (RFC 9000
 // section 9), of which a device behind it cannot know.
 func (s *session) tellSeen() error {
-	at := remote(s.conn)
+	at := s.conn.Remote()
 	if at == s.seen {
 		return nil
 	}

@@ -44,7 +44,7 @@ func TestTheHubKnowsTheNetworkThatADeviceToldLast(t *testing.T) {
 	if !reflect.DeepEqual(n.Network, nat.Network(want)) || n.Told.Before(before) || n.Told.After(time.Now()) {
 		t.Errorf("%+v", n)
 	}
-	d.conn.CloseWithError(0, "")
+	d.conn.Close(0, "")
 	if event[bool](w) {
 		t.Fatal("the device is said to be online")
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 // maxPunches bounds the attempts that wait for a session's loop. One that finds no place is lost, as on a bad network: an
@@ -15,6 +16,9 @@ const maxPunches = 8
 type Line struct {
 	Observed netip.AddrPort // where it is seen, IPv4 as IPv4
 	RTT      time.Duration  // smoothed; 0: not known yet
+
+	Transport link.Transport // of the session
+	UDP       bool           // it reaches the surrogate over UDP. If not, the port of Observed is one of TCP
 }
 
 // Line returns how the device is connected, if it is.
@@ -23,7 +27,8 @@ func (h *Hub) Line(device control.DeviceID) (l Line, online bool) {
 	if s == nil {
 		return l, false
 	}
-	return Line{remote(s.conn), s.conn.ConnectionStats().SmoothedRTT}, true
+	over := s.conn.Transport()
+	return Line{s.conn.Remote(), s.conn.RTT(), over, over == link.QUIC}, true
 }
 
 // Punch sends the message to the device, if it is connected and takes what it is sent.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 func attempt(n byte) control.Punch {
@@ -52,7 +53,7 @@ func TestALineShowsWhereADeviceIsSeen(t *testing.T) {
 	}
 	d := w.joined(key)
 	l, online := w.hub.Line(idOf(key))
-	if at := addrPort(d.conn.LocalAddr()); !online || l.Observed.Port() != at.Port() || l.RTT <= 0 || l.RTT > time.Second {
+	if at := d.conn.Local(); !online || l.Observed.Port() != at.Port() || l.RTT <= 0 || l.RTT > time.Second || !l.UDP || l.Transport != link.QUIC {
 		t.Errorf("%+v, it is at %v", l, at)
 	}
 }

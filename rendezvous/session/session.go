@@ -2,26 +2,27 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/quic-go/quic-go"
-
 	"simplebit/nat"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
-// Application error codes with which the surrogate closes a connection.
+// Codes with which the surrogate closes a connection.
 const (
-	closeNormal   quic.ApplicationErrorCode = 0
-	closeProtocol quic.ApplicationErrorCode = 1
-	closeRefused  quic.ApplicationErrorCode = 2
-	closeBusy     quic.ApplicationErrorCode = 3
-	closeReplaced quic.ApplicationErrorCode = 4
-	closeLost     quic.ApplicationErrorCode = 5
+	closeNormal   link.Code = 0
+	closeProtocol link.Code = 1
+	closeRefused  link.Code = 2
+	closeBusy     link.Code = 3
+	closeReplaced link.Code = 4
+	closeLost     link.Code = 5
 )
 
 const layoutTime = 10 * time.Minute // for one layout to be taken by the device
@@ -44,8 +45,8 @@ type session struct {
 	name   string
 	hello  control.Hello
 	seen   netip.AddrPort // where the device was told that it is
-	conn   *quic.Conn
-	stream *quic.Stream
+	conn   link.Conn
+	stream link.Stream
 	frames *control.Reader
 	book   *book
 	heard  func(*session, time.Time, control.Network) bool
@@ -267,25 +268,42 @@ func (s *session) sendLayout(ctx context.Context, id infoHash) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, layoutTime)
 	defer cancel()
-	stream, err := s.conn.OpenUniStreamSync(ctx)
+	stream, err := s.conn.Open(ctx)
 	if err != nil {
 		return err
 	}
 	deadline, _ := ctx.Deadline()
-	stream.SetWriteDeadline(deadline)
-	if err := control.WriteLayout(stream, l.Header, l.Files, l.Hashes); err != nil {
-		stream.CancelWrite(1)
-		return err
+	stream.SetDeadline(deadline)
+	if err = control.WriteLayout(stream, l.Header, l.Files, l.Hashes); err == nil {
+		err = stream.CloseWrite()
 	}
-	return stream.Close()
+	if err == nil {
+		err = silent(stream)
+	}
+	if err != nil {
+		stream.Cancel()
+	}
+	return err
+}
+
+// silent waits for the end of a stream on which a device has nothing to say: only then it is over.
+func silent(s link.Stream) error {
+	n, err := s.Read(make([]byte, 1))
+	switch {
+	case n > 0:
+		return errors.New("the device answers a layout")
+	case err == io.EOF:
+		return nil
+	}
+	return err
 }
 
 // refuse tells the device why its session ends and waits a moment for it to
 // read that.
 func (s *session) refuse(r control.Refused) error {
-	if s.send(r) == nil && s.stream.Close() == nil {
+	if s.send(r) == nil && s.stream.CloseWrite() == nil {
 		select {
-		case <-s.conn.Context().Done():
+		case <-s.conn.Done():
 		case <-time.After(time.Second):
 		}
 	}
@@ -295,6 +313,4 @@ func (s *session) refuse(r control.Refused) error {
 
 func (s *session) revoke() { s.revoked.set() }
 
-func (s *session) close(code quic.ApplicationErrorCode, reason string) {
-	s.conn.CloseWithError(code, reason)
-}
+func (s *session) close(code link.Code, reason string) { s.conn.Close(code, reason) }

@@ -1,0 +1,32 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"simplebit/wire/control"
+	"simplebit/wire/link"
+)
+
+// ErrOffline is a device that is not connected.
+var ErrOffline = errors.New("the device is not connected")
+
+// Open opens a stream to the device for a relayed peer, and sends what that is about. It waits, within ctx, while the device
+// has as many streams as it allows. The stream is the caller's to end; it ends with the session at the latest.
+func (h *Hub) Open(ctx context.Context, device control.DeviceID, about control.Relay) (link.Stream, error) {
+	s := h.session(device)
+	if s == nil {
+		return nil, ErrOffline
+	}
+	stream, err := s.conn.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream.SetWriteDeadline(time.Now().Add(s.cfg.writeTime))
+	if err := control.WriteMessage(stream, about); err != nil {
+		stream.Cancel()
+		return nil, err
+	}
+	return stream, stream.SetWriteDeadline(time.Time{})
+}
