@@ -13,7 +13,7 @@ import (
 )
 
 // SideBySide is how many labs are at work at a time unless a Config says otherwise: what measured best on two cores.
-const SideBySide = 8
+const SideBySide = 12
 
 // triesPerLab is how many tries a lab serves: what it holds of earlier ones makes it slow.
 const triesPerLab = 20
