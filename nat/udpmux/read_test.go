@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,53 @@ func TestErrorsOfICMPAreNotTheReaders(t *testing.T) {
 	a.Send(at(b, "127.0.0.1"), utpPacket(0, 0, 0), 0)
 	if n := <-got; n != 1 {
 		t.Errorf("%d runs", n)
+	}
+}
+
+// The kernel keeps what ICMP says from a socket that has not asked for it and is not connected: neither who reads nor who sends
+// is told, and a flood of it wakes nobody.
+func TestAFloodOfICMPIsNothingToASocket(t *testing.T) {
+	for _, network := range []string{"udp", "udp4", "udp6"} {
+		ip := map[string]string{"udp": "127.0.0.1", "udp4": "127.0.0.1", "udp6": "::1"}[network]
+		var calls, failures atomic.Int32
+		s := open(t, network, ":0", Config{}, func(k kernel) kernel {
+			k.recvmmsg = func(fd uintptr, m []mmsghdr) (int, syscall.Errno) {
+				calls.Add(1)
+				n, errno := linux.recvmmsg(fd, m)
+				if errno != 0 && errno != unix.EAGAIN {
+					failures.Add(1)
+				}
+				return n, errno
+			}
+			return k
+		})
+		got := make(chan int, 100)
+		s.Handle(UTP, func(_ time.Time, runs []Run) { got <- len(runs) })
+		run(t, s)
+		gone := open(t, network, ":0", Config{})
+		nobody := at(gone, ip)
+		gone.Close()
+		told, err := net.Dial(network, nobody.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		told.Write([]byte{1})
+		told.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := told.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: %v, so there is no ICMP", network, err)
+		}
+		told.Close()
+		for range 1000 {
+			if err := s.Send(nobody, utpPacket(0, 0, 0), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Send(at(s, ip), utpPacket(0, 0, 0), 0); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-got; n != 1 || calls.Load() > 10 || failures.Load() > 0 {
+			t.Errorf("%s: %d runs after %d calls, of which %d failed", network, n, calls.Load(), failures.Load())
+		}
 	}
 }
 
