@@ -42,6 +42,7 @@ type Config struct {
 
 	retry       func(failures int) time.Duration // wait before the surrogate is tried again; default backoff
 	reportEvery time.Duration                    // least time between two reports of a torrent; default 1 s
+	retryQUIC   time.Duration                    // how often QUIC is tried while control runs over TCP; default 5 min
 	tick        time.Duration                    // how often a running torrent is looked after; default 1 s
 	saveEvery   time.Duration                    // how often its counters are stored; default 5 min
 }
@@ -53,6 +54,7 @@ func (c Config) withDefaults() Config {
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	c.reportEvery = cmp.Or(c.reportEvery, time.Second)
+	c.retryQUIC = cmp.Or(c.retryQUIC, 5*time.Minute)
 	c.tick = cmp.Or(c.tick, time.Second)
 	c.saveEvery = cmp.Or(c.saveEvery, saveEvery)
 	if c.retry == nil {
@@ -106,8 +108,12 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	network := newNetwork(cfg, ports)
+	punching.connected = set.peerAt
 	punching.openerTTL = func() int { return network.current().OpenerTTL }
-	s := &session{cfg: cfg, home: home, key: key, state: state, set: set, network: network, punching: punching, port: ports.number}
+	s := &session{
+		cfg: cfg, home: home, key: key, state: state, set: set, network: network, punching: punching, port: ports.number,
+		relaying: &relaying{set: set, kept: punching.keeps, log: cfg.Log},
+	}
 	afloat, sink := context.WithCancel(context.WithoutCancel(ctx)) // the socket, until the surrogate has had its farewell
 	tasks.Go(func() error { return ports.socket.Run(afloat) })
 	tasks.Go(func() error {
@@ -117,7 +123,7 @@ func Run(ctx context.Context, cfg Config) error {
 	tasks.Go(func() error { return network.run(ctx) })
 	tasks.Go(func() error { return punching.run(ctx) })
 	tasks.Go(func() error { return ports.run(ctx, newEntrance(set, cfg.Encryption, cfg.Log).serve) })
-	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), func() Status { return status(s, set) }) })
+	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), s.status) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
 	return tasks.Wait()
 }

@@ -1,8 +1,10 @@
 package edgeagent
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,23 +20,28 @@ import (
 	"golang.org/x/sys/unix"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 const (
 	welcomeTime = 10 * time.Second // from dialling to Welcome
 	silentTime  = 5 * time.Second  // without any answer to dialling
-	frameTime   = 15 * time.Second // for one frame to be taken by QUIC's send buffer
+	frameTime   = 15 * time.Second // for one frame to be taken by the transport, or to come
 )
 
 // connection is a session stream after Welcome.
 type connection struct {
-	conn    *quic.Conn
-	stream  *quic.Stream
+	conn    link.Conn
+	at      netip.AddrPort // where the surrogate is by UDP
+	stream  link.Stream
 	frames  *control.Reader
 	welcome control.Welcome
 }
 
-func (c *connection) close() { c.conn.CloseWithError(0, "") }
+func (c *connection) close() { c.conn.Close(0, "") }
+
+// byTCP reports whether UDP did not work.
+func (c *connection) byTCP() bool { return c.conn.Transport() == link.TCP }
 
 func (c *connection) send(m control.Message) error {
 	c.stream.SetWriteDeadline(time.Now().Add(frameTime))
@@ -53,20 +60,17 @@ func (c *connection) sendPunched(list []control.Punched) error {
 
 // greeting is what the surrogate said about the network.
 func (c *connection) greeting() greeting {
-	at, _ := netip.ParseAddrPort(c.conn.RemoteAddr().String())
-	return greeting{
-		surrogate: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), stun: slices.Clone(c.welcome.STUN), observed: c.welcome.Observed,
-	}
+	return greeting{surrogate: c.at, byTCP: c.byTCP(), stun: slices.Clone(c.welcome.STUN), observed: c.welcome.Observed}
 }
 
 // road is how the surrogate is reached.
 type road struct {
 	transport *quic.Transport
-	know      func(netip.AddrPort) error // is told where the surrogate is before it is dialled
+	know      func(netip.AddrPort) error // is told where the surrogate is by UDP before it is dialled
 }
 
-// connect dials the surrogate and says hello. It returns a control.Refused when
-// the surrogate refuses the device.
+// connect dials the surrogate, by TCP too where home has a port for that, and says hello. It returns a control.Refused when the
+// surrogate refuses the device.
 func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKey, hello control.Hello) (*connection, error) {
 	pin, err := control.ParsePin(home.Pin)
 	if err != nil {
@@ -85,19 +89,60 @@ func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKe
 	if err := by.know(addr); err != nil {
 		return nil, err
 	}
-	conn, err := by.transport.Dial(ctx, net.UDPAddrFromAddrPort(addr), tlsConfig, quicConfig())
-	if err != nil {
-		return nil, unreached(home.Addr, addr, err)
+	conn, why := by.ways(addr, home.TCP, tlsConfig).choose(ctx, home.haste())
+	if conn == nil {
+		return nil, unreachedByAny(home, addr, why)
 	}
-	c := &connection{conn: conn}
+	c := &connection{conn: conn, at: addr}
 	if err := c.greet(ctx, hello); err != nil {
 		c.close()
 		if errors.As(err, new(control.Refused)) {
 			return nil, err
 		}
+		if c.byTCP() {
+			return nil, fmt.Errorf("surrogate %s: by TCP to port %d: %w", home.Addr, home.TCP, err)
+		}
 		return nil, unreached(home.Addr, addr, err)
 	}
 	return c, nil
+}
+
+// ways are those to a surrogate at an address, with TCP to another port, if any.
+func (r road) ways(at netip.AddrPort, tcp uint16, c *tls.Config) (w ways) {
+	w[link.QUIC] = func(ctx context.Context) (link.Conn, error) {
+		return link.DialQUIC(ctx, r.transport, at, c, quicConfig())
+	}
+	if tcp != 0 {
+		w[link.TCP] = func(ctx context.Context) (link.Conn, error) {
+			ctx, cancel := context.WithTimeoutCause(ctx, silentTime, errSilent)
+			defer cancel()
+			conn, err := link.DialTCP(ctx, netip.AddrPortFrom(at.Addr(), tcp), c)
+			if err != nil {
+				return nil, cmp.Or(because(ctx), err)
+			}
+			return conn, nil
+		}
+	}
+	return w
+}
+
+var errSilent = fmt.Errorf("no answer in %v", silentTime)
+
+// because is errSilent where that is why ctx ended.
+func because(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+		return cause
+	}
+	return nil
+}
+
+// unreachedByAny says why no way led to the surrogate.
+func unreachedByAny(home surrogate, at netip.AddrPort, why [2]error) error {
+	err := unreached(home.Addr, at, why[link.QUIC])
+	if tcp := why[link.TCP]; tcp != nil {
+		return fmt.Errorf("%w; by TCP to port %d: %w", err, home.TCP, tcp)
+	}
+	return err
 }
 
 // unreached says why the surrogate, which was looked up to be at, was not reached, and what to do about it.
@@ -116,7 +161,7 @@ func unreached(home string, at netip.AddrPort, err error) error {
 }
 
 func (c *connection) greet(ctx context.Context, hello control.Hello) (err error) {
-	if c.stream, err = c.conn.OpenStreamSync(ctx); err != nil {
+	if c.stream, err = c.conn.Open(ctx); err != nil {
 		return err
 	}
 	deadline, _ := ctx.Deadline()
@@ -163,17 +208,18 @@ func resolve(ctx context.Context, hostPort string) (addr netip.AddrPort, err err
 	return netip.AddrPortFrom(addrs[rand.N(len(addrs))].Unmap(), uint16(number)), nil
 }
 
-// quicConfig caps what the surrogate can make this device buffer.
+// quicConfig caps what the surrogate can make this device buffer. Relayed connections that stand still take no more than
+// maxRelayed windows of streams, so that the session goes on.
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           silentTime,
 		MaxIdleTimeout:                 75 * time.Second,
 		KeepAlivePeriod:                25 * time.Second,
-		MaxIncomingStreams:             -1,
-		MaxIncomingUniStreams:          2,
-		InitialStreamReceiveWindow:     64 << 10,
-		MaxStreamReceiveWindow:         512 << 10,
-		InitialConnectionReceiveWindow: 128 << 10,
+		MaxIncomingStreams:             maxStreams,
+		MaxIncomingUniStreams:          -1,
+		InitialStreamReceiveWindow:     96 << 10,
+		MaxStreamReceiveWindow:         96 << 10,
+		InitialConnectionReceiveWindow: 512 << 10,
 		MaxConnectionReceiveWindow:     512 << 10,
 		InitialPacketSize:              1200, // the shared socket forbids fragments, and quic-go does not search for the MTU here
 	}

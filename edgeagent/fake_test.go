@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha1"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 
 	"simplebit/integration/natlab"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 func TestMain(m *testing.M) {
@@ -36,9 +39,27 @@ const patience = 10 * time.Second // for what must happen
 // home is the surrogate's side of the control protocol, driven by a test.
 type home struct {
 	t    *testing.T
-	ln   *quic.Listener
+	tls  *tls.Config
+	ln   link.Listener
 	addr string
 	pin  control.Pin
+	tcp  link.Listener // nil without TCP
+	gate *lossy
+}
+
+// lossy is a socket that loses everything while it is shut.
+type lossy struct {
+	plainConn
+	shut atomic.Bool
+}
+
+func (g *lossy) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := g.plainConn.ReadFrom(b)
+		if err != nil || !g.shut.Load() {
+			return n, from, err
+		}
+	}
 }
 
 func newKey(t *testing.T) ed25519.PrivateKey {
@@ -72,22 +93,42 @@ func newHome(t *testing.T) *home {
 	ok(t, err)
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	ok(t, err)
-	transport := &quic.Transport{Conn: socket}
+	gate := &lossy{plainConn: plainConn{socket}}
+	transport := &quic.Transport{Conn: gate}
 	ln, err := transport.Listen(conf, &quic.Config{MaxIncomingUniStreams: -1})
 	ok(t, err)
 	t.Cleanup(func() { transport.Close(); socket.Close() })
-	return &home{t, ln, ln.Addr().String(), control.PinOf(deployment.Public().(ed25519.PublicKey))}
+	return &home{t: t, tls: conf, ln: link.ListenQUIC(ln), addr: ln.Addr().String(), pin: control.PinOf(deployment.Public().(ed25519.PublicKey)), gate: gate}
 }
 
 func (h *home) invite(token string) string {
-	return control.Invite{Addr: h.addr, Pin: h.pin, Token: token}.String()
+	return control.Invite{Addr: h.addr, Pin: h.pin, Token: token, TCP: h.tcpPort()}.String()
+}
+
+// newBlockedHome is one to which UDP does not get through, and which takes agents over TCP.
+func newBlockedHome(t *testing.T) *home {
+	t.Helper()
+	h := newHome(t)
+	h.gate.shut.Store(true)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err)
+	t.Cleanup(func() { ln.Close() })
+	h.tcp = link.ListenTCP(ln, h.tls, link.Limits{})
+	return h
+}
+
+func (h *home) tcpPort() uint16 {
+	if h.tcp == nil {
+		return 0
+	}
+	return h.tcp.Addr().Port()
 }
 
 // guest is one connection of an agent, after its Hello.
 type guest struct {
 	t      *testing.T
-	conn   *quic.Conn
-	stream *quic.Stream
+	conn   link.Conn
+	stream link.Stream
 	frames *control.Reader
 	hello  control.Hello
 	device control.DeviceID
@@ -98,17 +139,22 @@ type guest struct {
 // accept waits for an agent that says Hello.
 func (h *home) accept() *guest {
 	h.t.Helper()
+	return h.acceptBy(h.ln)
+}
+
+func (h *home) acceptBy(ln link.Listener) *guest {
+	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := h.ln.Accept(ctx)
+	conn, err := ln.Accept(ctx)
 	ok(h.t, err)
-	h.t.Cleanup(func() { conn.CloseWithError(0, "") })
-	stream, err := conn.AcceptStream(ctx)
+	h.t.Cleanup(func() { conn.Close(0, "") })
+	stream, err := conn.Accept(ctx)
 	ok(h.t, err)
 	g := &guest{
 		t: h.t, conn: conn, stream: stream, frames: control.NewReader(stream), useless: map[netip.AddrPort]control.UnusableReason{},
 	}
-	g.device, err = control.PeerDevice(conn.ConnectionState().TLS)
+	g.device, err = control.PeerDevice(conn.TLS())
 	ok(h.t, err)
 	g.hello = next[control.Hello](g)
 	return g
@@ -117,8 +163,13 @@ func (h *home) accept() *guest {
 // welcome accepts an agent and returns its inventory.
 func (h *home) welcome() (*guest, map[infoHash]control.Progress) {
 	h.t.Helper()
-	g := h.accept()
-	g.send(control.Welcome{Version: control.Version, Software: "test", Name: "attic"})
+	return h.welcomeBy(h.ln)
+}
+
+func (h *home) welcomeBy(ln link.Listener) (*guest, map[infoHash]control.Progress) {
+	h.t.Helper()
+	g := h.acceptBy(ln)
+	g.send(control.Welcome{Version: control.Version, Software: "test", Name: "attic", TCP: h.tcpPort()})
 	inventory := map[infoHash]control.Progress{}
 	for {
 		switch m := g.next().(type) {
@@ -225,38 +276,41 @@ func (g *guest) quiet(d time.Duration) {
 func (g *guest) ended() {
 	g.t.Helper()
 	select {
-	case <-g.conn.Context().Done():
+	case <-g.conn.Done():
 	case <-time.After(patience):
 		g.t.Fatal("the connection is still open")
 	}
 }
 
-// layoutStream opens a stream for a layout.
-func (g *guest) layoutStream() *quic.SendStream {
+// open opens a stream.
+func (g *guest) open() link.Stream {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s, err := g.conn.OpenUniStreamSync(ctx)
+	s, err := g.conn.Open(ctx)
 	ok(g.t, err)
 	return s
 }
 
 func (g *guest) sendLayout(b []byte) {
 	g.t.Helper()
-	s := g.layoutStream()
+	s := g.open()
 	_, err := s.Write(b)
 	ok(g.t, err)
-	ok(g.t, s.Close())
+	ok(g.t, s.CloseWrite())
+	s.SetReadDeadline(time.Now().Add(patience))
+	if n, err := s.Read(make([]byte, 1)); n > 0 || os.IsTimeout(err) {
+		g.t.Errorf("the agent answers a layout with %d bytes, %v", n, err)
+	}
 }
 
-// refused waits until the agent has refused a layout stream.
-func refused(t *testing.T, s *quic.SendStream) {
+// refused waits until the agent has refused a stream.
+func refused(t *testing.T, s link.Stream) {
 	t.Helper()
-	select {
-	case <-s.Context().Done():
-	case <-time.After(patience):
-		t.Fatal("the agent still takes the stream")
-	}
+	eventually(t, "the agent takes the stream no more", func() bool {
+		_, err := s.Write([]byte{0})
+		return errors.Is(err, link.ErrCancelled)
+	})
 }
 
 // running is an agent that runs.
@@ -286,7 +340,7 @@ func joined(t *testing.T, h *home) Config {
 	s, err := openState(cfg.State)
 	ok(t, err)
 	defer s.close()
-	ok(t, s.saveSurrogate(surrogate{Addr: h.addr, Pin: h.pin.String(), Name: "attic"}))
+	ok(t, s.saveSurrogate(surrogate{Addr: h.addr, Pin: h.pin.String(), Name: "attic", TCP: h.tcpPort()}))
 	return cfg
 }
 

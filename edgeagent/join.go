@@ -36,14 +36,14 @@ func Join(ctx context.Context, cfg Config, inviteText string) (name string, err 
 	if cfg.Name == "" {
 		cfg.Name, _ = os.Hostname()
 	}
-	home := surrogate{Addr: invite.Addr, Pin: invite.Pin.String()}
+	home := surrogate{Addr: invite.Addr, Pin: invite.Pin.String(), TCP: invite.TCP}
 	hello := control.Hello{Version: control.Version, Software: cfg.Software, Name: cmp.Or(cfg.Name, "device"), Token: invite.Token}
-	home.Name, err = enrol(ctx, home, key, hello)
+	home, err = enrol(ctx, home, key, hello)
 	if refused := (control.Refused{}); errors.As(err, &refused) && refused.Code == control.RefusedRevoked {
 		if key, err = state.newKey(); err != nil {
 			return "", err
 		}
-		home.Name, err = enrol(ctx, home, key, hello)
+		home, err = enrol(ctx, home, key, hello)
 	}
 	if err != nil {
 		return "", err
@@ -51,21 +51,21 @@ func Join(ctx context.Context, cfg Config, inviteText string) (name string, err 
 	return home.Name, state.saveSurrogate(home)
 }
 
-// enrol presents the key and the token, and returns the name in force.
-func enrol(ctx context.Context, home surrogate, key ed25519.PrivateKey, hello control.Hello) (string, error) {
+// enrol presents the key and the token, and returns the surrogate with what it said.
+func enrol(ctx context.Context, home surrogate, key ed25519.PrivateKey, hello control.Hello) (surrogate, error) {
 	socket, err := net.ListenPacket("udp", ":0")
 	if err != nil {
-		return "", err
+		return home, err
 	}
 	defer socket.Close()
 	transport := &quic.Transport{Conn: plainConn{socket}}
 	defer transport.Close()
 	c, err := connect(ctx, road{transport, func(netip.AddrPort) error { return nil }}, home, key, hello)
 	if err != nil {
-		return "", err
+		return home, err
 	}
 	defer c.close()
-	return c.welcome.Name, nil
+	return home.welcomed(c), nil
 }
 
 // plainConn hides what a UDP socket could do besides: with its SyscallConn quic-go

@@ -23,6 +23,7 @@ type network struct {
 	mapping bool // a router is asked to forward the peer port
 	log     *slog.Logger
 	changed signal // what is known became other: the session tells the surrogate
+	hears   signal // UDP from the surrogate's host arrives, though control runs over TCP
 
 	look    func() surroundings
 	notices func() (*os.File, error) // netlink's
@@ -42,9 +43,10 @@ type told struct {
 
 // greeting is what the surrogate said about the network when it welcomed the device.
 type greeting struct {
-	surrogate netip.AddrPort   // as it was dialled; not valid: there is no connection
+	surrogate netip.AddrPort   // where it is by UDP, as it was dialled; not valid: there is no connection
+	byTCP     bool             // control runs over TCP: UDP does not work as far as is known
 	stun      []netip.AddrPort // where it answers STUN
-	observed  netip.AddrPort   // where it sees the device
+	observed  netip.AddrPort   // where it sees the device; over TCP without a port, which is none of UDP's
 	moved     bool             // which it told later: the connection has survived
 }
 
@@ -59,7 +61,8 @@ type known struct {
 
 func newNetwork(cfg Config, p *ports) *network {
 	return &network{
-		socket: p, tcp: p.tcp != nil, mapping: !cfg.NoPortMapping, log: cfg.Log, changed: make(signal, 1),
+		socket: p, tcp: p.tcp != nil, mapping: !cfg.NoPortMapping, log: cfg.Log,
+		changed: make(signal, 1), hears: make(signal, 1),
 		look: func() surroundings { return look().of(p.socket) }, notices: openNotices, wake: make(signal, 1),
 	}
 }
@@ -72,13 +75,22 @@ func (n *network) greet(g greeting) {
 		}
 		g.stun[i] = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	}
-	g.observed = netip.AddrPortFrom(g.observed.Addr().Unmap(), g.observed.Port())
+	g.observed = g.seenAt(g.observed)
 	n.tell(func(t *told) { t.greeting = g })
+}
+
+// seenAt is where a connection shows that the socket is.
+func (g greeting) seenAt(a netip.AddrPort) netip.AddrPort {
+	port := a.Port()
+	if g.byTCP {
+		port = 0
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), port)
 }
 
 // observed notes that the surrogate sees the device elsewhere while it is connected.
 func (n *network) observed(a netip.AddrPort) {
-	n.tell(func(t *told) { t.greeting.observed, t.greeting.moved = a, true })
+	n.tell(func(t *told) { t.greeting.observed, t.greeting.moved = t.greeting.seenAt(a), true })
 }
 
 // part notes that the connection has ended.
@@ -186,6 +198,11 @@ func (r *round) hear(now time.Time) {
 			} else {
 				r.leave(now)
 			}
+		case g.byTCP != was.byTCP:
+			if !g.byTCP && r.result.Behaviour.Blocked {
+				r.forget()
+			}
+			r.lookout.stir(now)
 		case !slices.Equal(g.stun, was.stun):
 			r.lookout.stir(now)
 		case g.moved && g.observed != was.observed && g.observed != r.result.Reflexive:
@@ -233,8 +250,13 @@ func (r *round) move(now time.Time) {
 
 // leave notes that the device is elsewhere, where nothing is as it was found out.
 func (r *round) leave(now time.Time) {
-	r.result, r.checked, r.err, r.glanceAt = discovery.Result{}, time.Time{}, "", time.Time{}
+	r.forget()
 	r.move(now)
+}
+
+// forget drops what was found out.
+func (r *round) forget() {
+	r.result, r.checked, r.err, r.glanceAt = discovery.Result{}, time.Time{}, "", time.Time{}
 }
 
 // maxMet is how many addresses of surrogates are remembered: one has few, and the socket's mappings to others end.

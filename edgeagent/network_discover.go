@@ -37,7 +37,7 @@ func (r *round) discover(ctx context.Context, now time.Time) {
 	r.stop, r.stopping = stop, false
 	c := discovery.Config{
 		Servers: r.servers, Own: r.around.own, Met: slices.Clone(r.met), Log: r.log,
-		Works: true, // the control connection is on QUIC
+		Works: !r.greeting.byTCP,
 	}
 	place := r.place
 	tell := func(while context.Context, f finding) {
@@ -70,6 +70,9 @@ func (r *round) note(now time.Time, f finding) {
 		r.log.Debug("network not found out", "err", f.err)
 	default:
 		r.result, r.err = f.result, ""
+		if f.result.Reflexive.IsValid() {
+			r.answered()
+		}
 		if !f.ended || r.checked.IsZero() {
 			r.checked = now // the end of a discovery only adds how long mappings live
 		}
@@ -77,6 +80,13 @@ func (r *round) note(now time.Time, f finding) {
 		if f.ended {
 			r.log.Debug("network found out", "datagrams", f.result.Datagrams, "lifetime", f.result.Behaviour.Lifetime.String())
 		}
+	}
+}
+
+// answered notes that a STUN server has, which is news where control runs over TCP.
+func (r *round) answered() {
+	if r.greeting.byTCP {
+		r.hears.set()
 	}
 }
 

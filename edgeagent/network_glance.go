@@ -47,5 +47,9 @@ func (r *round) notice(now time.Time, seen netip.AddrPort) {
 		r.log.Info("the device is seen elsewhere", "was", was, "is", seen)
 		r.move(now)
 	}
+	if r.result.Behaviour.Blocked {
+		r.lookout.stir(now)
+	}
 	r.result.Reflexive = seen
+	r.answered()
 }

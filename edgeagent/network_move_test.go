@@ -15,7 +15,7 @@ import (
 
 // newRound is what run owns, without a socket, and the time.
 func newRound() (*round, time.Time) {
-	n := &network{log: slog.New(slog.DiscardHandler), changed: make(signal, 1), wake: make(signal, 1), socket: &ports{number: 6882}}
+	n := &network{log: slog.New(slog.DiscardHandler), changed: make(signal, 1), hears: make(signal, 1), wake: make(signal, 1), socket: &ports{number: 6882}}
 	return &round{network: n, lookout: lookout{jitter: func() float64 { return 0.5 }}}, time.Unix(1e9, 0)
 }
 

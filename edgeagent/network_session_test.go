@@ -10,6 +10,7 @@ import (
 	"simplebit/nat"
 	"simplebit/nat/stun"
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 // serveSTUN runs a STUN server on two ports of this host, or two that take everything and answer nothing.
@@ -39,7 +40,12 @@ func serveSTUN(t *testing.T, deaf bool) (servers []netip.AddrPort) {
 // greetWith welcomes an agent and tells it of STUN servers.
 func (h *home) greetWith(servers []netip.AddrPort) *guest {
 	h.t.Helper()
-	g := h.accept()
+	return h.greetBy(h.ln, servers)
+}
+
+func (h *home) greetBy(ln link.Listener, servers []netip.AddrPort) *guest {
+	h.t.Helper()
+	g := h.acceptBy(ln)
 	g.send(control.Welcome{Version: control.Version, Software: "test", Name: "attic", STUN: servers, Observed: at("127.0.0.1:1")})
 	if _, synced := g.next().(control.Synced); !synced {
 		h.t.Fatal("an inventory of something")
@@ -78,7 +84,7 @@ func TestTheSurrogateIsToldWhatTheNetworkDoes(t *testing.T) {
 	}
 
 	// The next connection hears of it at once.
-	g.conn.CloseWithError(0, "")
+	g.conn.Close(0, "")
 	g = h.accept()
 	g.send(control.Welcome{Version: control.Version, Software: "test", Name: "attic", STUN: nil, Observed: at("127.0.0.1:1")})
 	if got := g.network(); got.Behaviour != want {
@@ -89,6 +95,29 @@ func TestTheSurrogateIsToldWhatTheNetworkDoes(t *testing.T) {
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("the agent ends in %s", took)
 	}
+}
+
+func TestTheSurrogateIsToldThatUDPIsBlocked(t *testing.T) {
+	t.Parallel()
+	h := newBlockedHome(t)
+	cfg := joined(t, h)
+	start(t, cfg)
+	g := h.greetBy(h.tcp, serveSTUN(t, true))
+	if got := g.network(); !got.Behaviour.Blocked {
+		t.Errorf("told %+v", got)
+	}
+	if st, err := ReadStatus(cfg.State); err != nil || !st.Network.Blocked || st.Transport != "tcp" {
+		t.Errorf("shown %+v, %v", st, err)
+	}
+}
+
+func TestUDPThatIsHeardOverTCPIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newBlockedHome(t)
+	start(t, joined(t, h))
+	h.greetBy(h.tcp, serveSTUN(t, false))
+	h.gate.shut.Store(false)
+	h.greetWith(nil)
 }
 
 func TestSilentSTUNServersDisturbNobody(t *testing.T) {

@@ -119,7 +119,7 @@ func TestAFullCheckOfAChoiceOfFilesKeepsWhatIsThere(t *testing.T) {
 	g.reachable(tt, seed(t, tt))
 	before := g.reports(tt.id, 1, control.StateSeeding)
 	g.send(control.Assign{ID: tt.id, Generation: 2, Files: skipA, Verify: 1})
-	after := g.reports(tt.id, 2, control.StateSeeding)
+	after := g.until("the check is done", func(p control.Progress) bool { return p.State == control.StateSeeding && p.Generation == 2 })
 	if after.Have != before.Have || after.SelectedHave != before.Selected || after.Downloaded != before.Downloaded {
 		t.Errorf("before the check %+v, after it %+v", before, after)
 	}
@@ -267,7 +267,7 @@ func TestSeedingEndsAtItsRatio(t *testing.T) {
 	l, _ := taking.welcome()
 	l.assign(tt, 1)
 	l.reports(tt.id, 1, control.StateDownloading)
-	l.reachable(tt, netip.MustParseAddrPort(g.conn.RemoteAddr().String()))
+	l.reachable(tt, g.conn.Remote())
 	l.reports(tt.id, 1, control.StateSeeding)
 	if p := g.reports(tt.id, 1, control.StateFinished); p.Uploaded != int64(len(tt.bytes)) {
 		t.Errorf("finished with %+v", p)

@@ -32,7 +32,12 @@ type leech struct {
 // dialAgent connects to the agent's peer port, which is its control port.
 func dialAgent(t *testing.T, g *guest, tt testTorrent) leech {
 	t.Helper()
-	c, err := net.Dial("tcp", g.conn.RemoteAddr().String())
+	return dialAgentAt(t, g.conn.Remote().Port(), tt)
+}
+
+func dialAgentAt(t *testing.T, port uint16, tt testTorrent) leech {
+	t.Helper()
+	c, err := net.Dial("tcp", netip.AddrPortFrom(addr("127.0.0.1"), port).String())
 	ok(t, err)
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
@@ -170,7 +175,7 @@ func TestPeersMaySpeakEncryptionForTorrentsThatRun(t *testing.T) {
 		id   infoHash
 		here bool
 	}{{tt.id, true}, {infoHash{1}, false}} {
-		conn, err := net.Dial("tcp", g.conn.RemoteAddr().String())
+		conn, err := net.Dial("tcp", g.conn.Remote().String())
 		ok(t, err)
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
@@ -201,7 +206,7 @@ func TestPeersWithoutBusinessAreHungUpOn(t *testing.T) {
 		peer.Handshake{InfoHash: infoHash{1}, PeerID: infoHash{2}}.AppendMarshal(nil), // a torrent that is not here
 		[]byte("GET / HTTP/1.1\r\nCookie: " + strings.Repeat("=", 1000)),              // neither greeting nor encryption
 	} {
-		c, err := net.Dial("tcp", g.conn.RemoteAddr().String())
+		c, err := net.Dial("tcp", g.conn.Remote().String())
 		ok(t, err)
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(patience))
@@ -218,7 +223,7 @@ func TestStrangersWhoSayNothingDoNotKeepTheAgentFromEnding(t *testing.T) {
 	r := start(t, joined(t, h))
 	g, _ := h.welcome()
 	for range maxGreeting + 5 {
-		c, err := net.Dial("tcp", g.conn.RemoteAddr().String())
+		c, err := net.Dial("tcp", g.conn.Remote().String())
 		ok(t, err)
 		defer c.Close()
 	}

@@ -39,10 +39,11 @@ type punching struct {
 	log     *slog.Logger
 	changed signal // there are outcomes for the surrogate
 
-	openerTTL func() int // as nat/punch wants it; default: it is not known
+	openerTTL func() int                          // as nat/punch wants it; default: it is not known
+	connected func(infoHash, netip.AddrPort) bool // whether a torrent has a peer at an address; default: it has
 
-	idle, lookEvery time.Duration // default pathIdle and lookEvery
-	now             func() time.Time
+	idle, lookEvery, recallEvery time.Duration // default pathIdle, lookEvery and recallEvery
+	now                          func() time.Time
 
 	plans    chan plan
 	arrivals chan arrival
@@ -72,6 +73,8 @@ type kept struct {
 	via    *udpmux.Socket
 	remote netip.AddrPort
 	report control.Punched
+	since  time.Time
+	plan   plan
 }
 
 // newPunching makes one whose peers get our handshake for a torrent from greet, which is not ok where that does not run, and
@@ -80,8 +83,8 @@ func newPunching(cfg Config, p *ports, greet func(infoHash) (h peer.Handshake, o
 	return &punching{
 		ports: p, dialer: dial.Dialer{NoTCP: true, Encryption: cfg.Encryption, Connect: callTime}, greet: greet, take: take,
 		log: cfg.Log, changed: make(signal, 1), plans: make(chan plan, maxAttempts), arrivals: make(chan arrival, maxArrivals),
-		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery, now: time.Now,
-		openerTTL: func() int { return 0 },
+		awaited: make(map[string]struct{}), idle: pathIdle, lookEvery: lookEvery, recallEvery: recallEvery, now: time.Now,
+		openerTTL: func() int { return 0 }, connected: func(infoHash, netip.AddrPort) bool { return true },
 	}
 }
 
@@ -145,6 +148,20 @@ func (p *punching) punched(c *dial.Conn) bool {
 	}
 	remote := dial.Remote(u)
 	return slices.ContainsFunc(p.kept, func(k kept) bool { return k.via == u.Via() && k.remote == remote })
+}
+
+// keeps reports whether there is a path to the device of that name, on which a torrent's peers meet.
+func (p *punching) keeps(device string, id infoHash) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.kept, func(k kept) bool { return k.plan.Peer == device && slices.Contains(k.plan.Torrents, id) })
+}
+
+// paths is those that are kept.
+func (p *punching) paths() []kept {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.kept)
 }
 
 // receive takes a run of STUN if it is of an attempt or a path. It is called by the read loops of sockets and does not wait.

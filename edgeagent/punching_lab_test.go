@@ -225,6 +225,33 @@ func TestASocketThatWinsIsKeptAsLongAsItsPath(t *testing.T) {
 	t.Error("no path by a further socket in 4 attempts")
 }
 
+// Either side may have closed it, or have been stopped for a while.
+func TestAConnectionThatEndsOnAPathIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	homes, echo := newHomes(t, [2]natlab.Kind{natlab.PortRestricted, natlab.Bare})
+	a, b := newPuncher(t, homes[0], "a-pc"), newPuncher(t, homes[1], "b-pc")
+	var connected atomic.Bool
+	connected.Store(true)
+	a.recallEvery, a.connected = 50*time.Millisecond, func(id infoHash, remote netip.AddrPort) bool {
+		return connected.Load() || id != infoHash{1} || remote != netip.AddrPortFrom(homes[1].External(), 6882)
+	}
+	punchBetween(t, [2]*puncherAt{a, b}, echo, 0)
+	calls, takes := a.conn(t), b.conn(t)
+	exchangeBytes(t, calls, takes)
+	calls.Close()
+	takes.Close()
+	connected.Store(false)
+	calls, takes = a.conn(t), b.conn(t)
+	connected.Store(true)
+	if !a.punched(calls) || !b.punched(takes) {
+		t.Error("the connection is not on the path")
+	}
+	exchangeBytes(t, calls, takes)
+	if len(a.untold()) != 0 || len(a.all()) != 1 {
+		t.Error("it is another path")
+	}
+}
+
 func TestAPathThatNobodyUsesIsGivenUp(t *testing.T) {
 	t.Parallel()
 	homes, echo := newHomes(t, [2]natlab.Kind{natlab.Bare, natlab.PortRestricted})

@@ -24,6 +24,9 @@ const (
 	// time; maxCalls times in all.
 	callAgain = 2 * time.Second
 	maxCalls  = 5
+	// A connection that has ended while the path is kept is made again, after which calls are counted anew if it lasted.
+	recallEvery = 2 * time.Second
+	lasting     = time.Minute
 )
 
 // path is one that is kept.
@@ -34,14 +37,16 @@ type path struct {
 	report control.Punched
 	look   time.Time // when it is looked whether it is used
 	used   time.Time // when it was last
+	check  time.Time // when it is looked which of the calls that were taken have ended
 	calls  []call    // of the controlling side
 }
 
 // call is what is to be dialled over a path.
 type call struct {
 	torrent infoHash
-	at      time.Time // zero: not again, or it is under way
+	at      time.Time // zero: not again, it is under way, or it was taken
 	tries   int
+	taken   time.Time // zero: it was not, or has ended
 }
 
 // answered is what came of a call.
@@ -69,7 +74,7 @@ func (w *puncher) keep(now time.Time, name string, a *attempt, report control.Pu
 	}
 	w.paths[name] = p
 	w.mu.Lock()
-	w.kept = append(w.kept, kept{p.via, x.Remote, report})
+	w.kept = append(w.kept, kept{p.via, x.Remote, report, now, a.plan})
 	w.mu.Unlock()
 	return nil
 }
@@ -98,6 +103,9 @@ func (p *path) wake() time.Time {
 		if !c.at.IsZero() && c.at.Before(at) {
 			at = c.at
 		}
+		if !c.taken.IsZero() && p.check.Before(at) {
+			at = p.check
+		}
 	}
 	return at
 }
@@ -125,6 +133,10 @@ func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path)
 			w.drop(name, p)
 			return
 		}
+	}
+	if !now.Before(p.check) {
+		p.check = now.Add(w.recallEvery)
+		w.recall(now, p)
 	}
 	for i := range p.calls {
 		if c := &p.calls[i]; !c.at.IsZero() && !now.Before(c.at) {
@@ -159,13 +171,30 @@ func (w *puncher) call(ctx context.Context, p *path, c *call) {
 // later has a call made once more, if that is worth while.
 func (c *call) later(now time.Time) {
 	if c.tries < maxCalls {
-		c.at = now.Add(callAgain << (c.tries - 1))
+		c.at = now.Add(callAgain << max(c.tries-1, 0))
+	}
+}
+
+// recall has calls made again that were taken and have ended.
+func (w *puncher) recall(now time.Time, p *path) {
+	for i := range p.calls {
+		c := &p.calls[i]
+		if c.taken.IsZero() || now.Sub(c.taken) < w.recallEvery || w.connected(c.torrent, p.keeper.Path().Remote) {
+			continue
+		}
+		if now.Sub(c.taken) >= lasting {
+			c.tries = 0
+		}
+		c.taken = time.Time{}
+		c.later(now)
+		w.log.Debug("connection on a path has ended", "device", p.Peer, "again", !c.at.IsZero())
 	}
 }
 
 // called hands a connection to its torrent.
 func (w *puncher) called(now time.Time, a answered) {
 	if a.err == nil {
+		a.call.taken = now
 		w.tasks.Go(func() { w.take(a.conn) }) // the torrent may be busy
 		return
 	}

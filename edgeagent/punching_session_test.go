@@ -53,7 +53,7 @@ func TestASurrogateThatComesBackIsToldOfAttempts(t *testing.T) {
 	g.send(m)
 	g.send(control.Unassign{ID: infoHash{9}})
 	g.gone(infoHash{9}) // so both have arrived
-	g.conn.CloseWithError(0, "")
+	g.conn.Close(0, "")
 	g, _ = h.welcome()
 	if told := next[control.Punched](g); told.Attempt != m.Attempt || told.Outcome != control.PunchFailed {
 		t.Errorf("told %+v", told)

@@ -10,7 +10,8 @@ import (
 // reporter decides which reports to send on one connection: what has changed,
 // and not too often. A new state is reported at once: the surrogate sends addresses
 // as soon as it knows that they can be used, and seeders give their few slots to
-// whoever comes first. It has no I/O.
+// whoever comes first. So is the first piece, by which people see that it works. It
+// has no I/O.
 type reporter struct {
 	every time.Duration // least time between two reports of a torrent in one state
 	sent  map[infoHash]report
@@ -30,7 +31,7 @@ func (r reporter) due(now time.Time, held []control.Progress) (due []control.Pro
 		if sent && reflect.DeepEqual(p, last.Progress) {
 			continue
 		}
-		if wait := last.at.Add(r.every).Sub(now); sent && wait > 0 && p.State == last.State {
+		if wait := last.at.Add(r.every).Sub(now); sent && wait > 0 && p.State == last.State && !(last.Have == 0 && p.Have > 0) {
 			again = min(again, wait)
 			continue
 		}

@@ -23,12 +23,13 @@ func TestATorrentIsReportedWhenItChangedAtMostOnceASecondInOneState(t *testing.T
 	}{
 		{0, []control.Progress{p(red, 0, down)}, 1, time.Second},
 		{300 * time.Millisecond, []control.Progress{p(red, 0, down)}, 0, time.Second},
-		{300 * time.Millisecond, []control.Progress{p(red, 5, down)}, 0, 700 * time.Millisecond},
-		{400 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 0, down)}, 2, time.Second},
-		{500 * time.Millisecond, []control.Progress{p(red, 11, seed), p(blue, 1, down)}, 0, 900 * time.Millisecond},
-		{1400 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 1, down)}, 1, time.Second},
-		{time.Hour, []control.Progress{p(red, 9, seed), p(blue, 1, down)}, 0, time.Second},
-		{time.Hour, []control.Progress{p(red, 10, seed), p(blue, 2, down)}, 2, time.Second},
+		{300 * time.Millisecond, []control.Progress{p(red, 5, down)}, 1, time.Second}, // the first piece
+		{400 * time.Millisecond, []control.Progress{p(red, 6, down)}, 0, 900 * time.Millisecond},
+		{500 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 3, down)}, 2, time.Second},
+		{600 * time.Millisecond, []control.Progress{p(red, 11, seed), p(blue, 4, down)}, 0, 900 * time.Millisecond},
+		{1500 * time.Millisecond, []control.Progress{p(red, 9, seed), p(blue, 4, down)}, 1, time.Second},
+		{time.Hour, []control.Progress{p(red, 9, seed), p(blue, 4, down)}, 0, time.Second},
+		{time.Hour, []control.Progress{p(red, 10, seed), p(blue, 5, down)}, 2, time.Second},
 	} {
 		due, again := r.due(start.Add(c.at), c.held)
 		if len(due) != c.want || again != c.again {

@@ -208,6 +208,24 @@ func TestATorrentThatCannotBeRemovedSaysSoAndObeysTheNextWish(t *testing.T) {
 	g.gone(tt.id)
 }
 
+func TestTheFirstPieceIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	cfg := joined(t, h)
+	cfg.reportEvery = time.Hour
+	cfg.Down = 20 << 10
+	tt := newTorrent(t, "red")
+	start(t, cfg)
+	g, _ := h.welcome()
+	g.assign(tt, 1)
+	g.reports(tt.id, 1, control.StateDownloading)
+	g.send(control.Candidates{ID: tt.id, Peers: []control.Candidate{{Addr: seed(t, tt), Kind: control.CandidateReachable}}})
+	p := next[control.Progress](g)
+	if p.Have == 0 || p.Have >= int64(len(tt.bytes)) {
+		t.Errorf("the next report is %+v", p)
+	}
+}
+
 func TestNothingIsReportedWhileNothingChanges(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -231,7 +249,7 @@ func TestTheDataPlaneGoesOnWithoutASurrogate(t *testing.T) {
 	g.assign(tt, 7)
 	g.reports(tt.id, 7, control.StateSeeding)
 	l := dialAgent(t, g, tt)
-	g.conn.CloseWithError(5, "the surrogate is stopping")
+	g.conn.Close(5, "the surrogate is stopping")
 	_, inventory := h.welcome()
 	if p := inventory[tt.id]; p.Generation != 7 || p.State != control.StateSeeding {
 		t.Errorf("after the connection was lost the agent holds %+v", inventory)
@@ -255,7 +273,7 @@ func TestASurrogateThatVanishesWhileTorrentsAreDroppedIsFoundAgain(t *testing.T)
 		g.send(control.Unassign{ID: infoHash{byte(i)}})
 	}
 	next[control.Gone](g) // it is at it
-	g.conn.CloseWithError(5, "")
+	g.conn.Close(5, "")
 	h.welcome()
 }
 

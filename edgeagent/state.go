@@ -38,6 +38,26 @@ type surrogate struct {
 	Addr string // host:port
 	Pin  string // of the deployment key
 	Name string // this device's name there
+
+	TCP     uint16 `json:",omitzero"` // port of the same host for control over TCP; 0: none
+	Blocked bool   `json:",omitzero"` // UDP did not work the last time
+}
+
+// welcomed is the surrogate after a welcome. What one said by TCP, which may be forwarded to it, need not know of the port.
+func (s surrogate) welcomed(c *connection) surrogate {
+	s.Name, s.Blocked = c.welcome.Name, c.byTCP()
+	if port := c.welcome.TCP; port != 0 || !s.Blocked {
+		s.TCP = port
+	}
+	return s
+}
+
+// haste is how soon TCP is tried.
+func (s surrogate) haste() haste {
+	if s.Blocked {
+		return doubtful
+	}
+	return hopeful
 }
 
 func openState(dir string) (*state, error) {

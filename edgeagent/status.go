@@ -23,16 +23,37 @@ type Status struct {
 	Name        string          `json:"name"`   // at the surrogate
 	Surrogate   string          `json:"surrogate"`
 	Connected   bool            `json:"connected"`
-	Since       time.Time       `json:"since,omitzero"`     // of Connected
-	Observed    string          `json:"observed,omitempty"` // this device's address as the surrogate sees it
-	Error       string          `json:"error,omitempty"`    // why it is not connected
-	MemoryBytes int64           `json:"memory_bytes"`       // budget for blocks
-	MemoryFree  int64           `json:"memory_free"`        // of it
-	MaxPeers    int             `json:"max_peers"`          // connections of all torrents together
-	DownLimit   int64           `json:"down_limit"`         // bytes/s of all torrents together; 0: none
-	UpLimit     int64           `json:"up_limit"`           // likewise
+	Transport   string          `json:"transport,omitempty"` // of the control connection: "quic", or "tcp" where UDP does not work
+	Since       time.Time       `json:"since,omitzero"`      // of Connected
+	Observed    string          `json:"observed,omitempty"`  // this device's address as the surrogate sees it
+	Error       string          `json:"error,omitempty"`     // why it is not connected
+	MemoryBytes int64           `json:"memory_bytes"`        // budget for blocks
+	MemoryFree  int64           `json:"memory_free"`         // of it
+	MaxPeers    int             `json:"max_peers"`           // connections of all torrents together
+	DownLimit   int64           `json:"down_limit"`          // bytes/s of all torrents together; 0: none
+	UpLimit     int64           `json:"up_limit"`            // likewise
 	Network     NetworkStatus   `json:"network"`
+	Paths       []PathStatus    `json:"paths"`   // punched to other devices, and kept
+	Relayed     []RelayedStatus `json:"relayed"` // connections with other devices through the surrogate
 	Torrents    []TorrentStatus `json:"torrents"`
+}
+
+// PathStatus is a path to another device.
+type PathStatus struct {
+	Device string    `json:"device"` // name
+	Addr   string    `json:"addr"`
+	LAN    bool      `json:"lan,omitempty"`
+	RTT    float64   `json:"rtt_ms"` // when it was found
+	Since  time.Time `json:"since"`
+}
+
+// RelayedStatus is a connection with another device for one torrent.
+type RelayedStatus struct {
+	Device    string    `json:"device"`         // name
+	Addr      string    `json:"addr,omitempty"` // where the surrogate sees it
+	InfoHash  string    `json:"infohash"`
+	Transport string    `json:"transport"` // between this device and the surrogate
+	Since     time.Time `json:"since"`
 }
 
 // TorrentStatus is one torrent of a Status. Sizes are bytes, rates bytes/s.
@@ -65,20 +86,23 @@ type TorrentLimits struct {
 }
 
 // status collects the agent's Status.
-func status(s *session, set *torrents) Status {
-	l := s.current()
+func (s *session) status() Status {
+	l, home := s.current(), s.surrogate()
 	st := Status{
-		Device: string(s.device()), Surrogate: s.home.Addr,
-		Name: s.name(), Connected: l.Connected, Since: l.Since, Error: l.Error,
-		MemoryBytes: set.pool.Size(), MemoryFree: set.pool.Free(),
+		Device: string(s.device()), Surrogate: home.Addr,
+		Name: home.Name, Connected: l.Connected, Since: l.Since, Error: l.Error,
+		MemoryBytes: s.set.pool.Size(), MemoryFree: s.set.pool.Free(),
 		MaxPeers: s.cfg.MaxPeers, DownLimit: s.cfg.Down, UpLimit: s.cfg.Up,
-		Network:  s.network.current().status(),
+		Network: s.network.current().status(), Paths: s.punching.status(), Relayed: s.relaying.status(),
 		Torrents: []TorrentStatus{},
+	}
+	if l.Connected {
+		st.Transport = l.Transport.String()
 	}
 	if l.Observed.IsValid() {
 		st.Observed = l.Observed.String()
 	}
-	for _, t := range set.all() {
+	for _, t := range s.set.all() {
 		p, wish := t.progress(), t.currentWish()
 		st.Torrents = append(st.Torrents, TorrentStatus{
 			InfoHash: hex.EncodeToString(p.ID[:]), State: p.State.String(), Size: p.Size, Have: p.Have,
@@ -89,6 +113,30 @@ func status(s *session, set *torrents) Status {
 	}
 	slices.SortFunc(st.Torrents, func(a, b TorrentStatus) int { return cmp.Compare(a.InfoHash, b.InfoHash) })
 	return st
+}
+
+// status is the paths that are kept, the oldest first.
+func (p *punching) status() []PathStatus {
+	list := []PathStatus{}
+	for _, k := range p.paths() {
+		list = append(list, PathStatus{
+			Device: k.plan.Peer, Addr: k.remote.String(), LAN: k.report.LAN, RTT: float64(k.report.RTT.Microseconds()) / 1000, Since: k.since,
+		})
+	}
+	return list
+}
+
+// status is the relayed connections, the oldest first.
+func (r *relaying) status() []RelayedStatus {
+	list := []RelayedStatus{}
+	for _, c := range r.all() {
+		st := RelayedStatus{Device: c.Peer, InfoHash: hex.EncodeToString(c.Torrent[:]), Transport: c.by.String(), Since: c.since}
+		if c.Addr.IsValid() {
+			st.Addr = c.Addr.String()
+		}
+		list = append(list, st)
+	}
+	return list
 }
 
 // limits is what people are told of the options.

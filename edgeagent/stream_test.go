@@ -58,11 +58,11 @@ func TestALayoutCutShortByItsSenderIsAFaultThatTheNextWishClears(t *testing.T) {
 func TestALayoutWhoseStreamIsResetIsNoFault(t *testing.T) {
 	t.Parallel()
 	_, cfg, g, tt := wanting(t)
-	s := g.layoutStream()
+	s := g.open()
 	_, err := s.Write(tt.layout[:len(tt.layout)-30])
 	ok(t, err)
 	time.Sleep(20 * time.Millisecond)
-	s.CancelWrite(1)
+	s.Cancel()
 	g.quiet(100 * time.Millisecond)
 	leftovers(t, cfg)
 	g.sendLayout(tt.layout)
@@ -72,10 +72,10 @@ func TestALayoutWhoseStreamIsResetIsNoFault(t *testing.T) {
 func TestALayoutThatArrivesWhileTheSurrogateVanishesIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	h, cfg, g, tt := wanting(t)
-	_, err := g.layoutStream().Write(tt.layout[:100])
+	_, err := g.open().Write(tt.layout[:100])
 	ok(t, err)
 	time.Sleep(20 * time.Millisecond)
-	g.conn.CloseWithError(5, "")
+	g.conn.Close(5, "")
 	g, inventory := h.welcome()
 	if inventory[tt.id].State != control.StateLayout {
 		t.Errorf("the agent holds %+v", inventory[tt.id])
@@ -89,12 +89,12 @@ func TestALayoutThatNobodyAskedForIsRefused(t *testing.T) {
 	t.Parallel()
 	_, cfg, g, tt := wanting(t)
 	other := newTorrent(t, "blue")
-	s := g.layoutStream()
+	s := g.open()
 	s.Write(other.layout)
 	refused(t, s)
 	g.sendLayout(tt.layout)
 	g.reports(tt.id, 1, control.StateDownloading)
-	s = g.layoutStream()
+	s = g.open()
 	s.Write(tt.layout) // a second time: the torrent that runs is left alone
 	refused(t, s)
 	leftovers(t, cfg)
@@ -116,7 +116,7 @@ func TestHostilePathsNeverLeaveTheDownloadFolder(t *testing.T) {
 		var b []byte
 		b = append(b, frame(t, map[int]any{0: 10, 1: tt.id[:], 2: "red", 3: testPiece, 4: 7, 5: 1, 6: 1})...)
 		b = append(b, frame(t, map[int]any{0: 11, 1: []any{map[int]any{1: path, 2: 7}}})...)
-		g.layoutStream().Write(append(b, make([]byte, 20)...))
+		g.open().Write(append(b, make([]byte, 20)...))
 		if p := g.reports(tt.id, 1, control.StateFailed); p.Error == "" {
 			t.Errorf("%q: reported as %+v", path, p)
 		}
@@ -156,7 +156,7 @@ func TestAnEndlessLayoutStreamIsCutOffWithinLittleMemory(t *testing.T) {
 	unknown := frame(t, map[int]any{0: 1000, 1: make([]byte, 60<<10)})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	s := g.layoutStream()
+	s := g.open()
 	s.SetWriteDeadline(time.Now().Add(patience))
 	sent := 0
 	for {

@@ -185,6 +185,7 @@ func (t *torrent) download(ctx context.Context, c *content, wish assignment) err
 	cfg.Storage = c.disk
 	cfg.Policy = wish.Options.policy(c.selected.pieces)
 	cfg.Unusable = func(list []swarm.Verdict) { t.set.unusable.add(t.id, list) }
+	cfg.First = t.set.changed.set
 	cfg.Log = t.log
 	sw, err := swarm.New(cfg)
 	if err != nil {

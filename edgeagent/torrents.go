@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -170,11 +171,7 @@ func (s *torrents) drop(id infoHash, deleteData bool) error {
 
 // candidates gives addresses to a running torrent; others ask again later.
 func (s *torrents) candidates(m control.Candidates) {
-	t := s.get(m.ID)
-	if t == nil {
-		return
-	}
-	sw := t.running()
+	sw := s.moves(m.ID)
 	if sw == nil {
 		return
 	}
@@ -229,8 +226,8 @@ func (s *torrents) store(t *torrent, r io.Reader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil && s.byID[t.id] != t {
-		err = errUnwanted // dropped meanwhile
+	if err == nil && (s.byID[t.id] != t || !t.needsLayout()) {
+		err = errUnwanted // dropped meanwhile, or there is one
 	}
 	if err := install(f, t.layoutFile(), err); err != nil {
 		return err
@@ -250,6 +247,20 @@ func faulty(err error) bool {
 	return errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.LinkError))
 }
 
+// moves is the data plane of a torrent; nil: it does not run.
+func (s *torrents) moves(id infoHash) *swarm.Torrent {
+	if t := s.get(id); t != nil {
+		return t.running()
+	}
+	return nil
+}
+
+// peerAt reports whether a torrent has a peer at an address, other than over a relay.
+func (s *torrents) peerAt(id infoHash, at netip.AddrPort) bool {
+	sw := s.moves(id)
+	return sw != nil && sw.DirectAt(at)
+}
+
 // find is the torrent that an encrypted connection names.
 func (s *torrents) find(req2 [20]byte) (infoHash, bool) {
 	for _, t := range s.all() {
@@ -262,21 +273,17 @@ func (s *torrents) find(req2 [20]byte) (infoHash, bool) {
 
 // answer is the handshake for a peer that asks for a torrent, if it runs.
 func (s *torrents) answer(id infoHash) (peer.Handshake, bool) {
-	if t := s.get(id); t != nil {
-		if sw := t.running(); sw != nil {
-			return sw.Handshake(), true
-		}
+	if sw := s.moves(id); sw != nil {
+		return sw.Handshake(), true
 	}
 	return peer.Handshake{}, false
 }
 
 // accept hands a peer to the torrent it asks for.
 func (s *torrents) accept(c *dial.Conn) {
-	if t := s.get(c.Peer.InfoHash); t != nil {
-		if sw := t.running(); sw != nil {
-			sw.Accept(c)
-			return
-		}
+	if sw := s.moves(c.Peer.InfoHash); sw != nil {
+		sw.Accept(c)
+		return
 	}
 	dial.Abort(c)
 }

@@ -173,6 +173,14 @@ func TestStatusIsForPeopleToRead(t *testing.T) {
 			Filtering: "address and port-dependent", PortPreserved: "yes", Hairpin: "no", DoubleNAT: "unknown", Reachable: "no",
 			Lifetime: 25, PortStep: 2, Candidates: []string{"host 192.168.1.10:6882", "reflexive 203.0.113.1:6882"},
 		},
+		Paths: []edgeagent.PathStatus{
+			{Device: "cellar", Addr: "198.51.100.1:6882", RTT: 20.25, Since: now.Add(-time.Minute)},
+			{Device: "shed", Addr: "192.168.1.11:6882", LAN: true, RTT: 0.5, Since: now.Add(-time.Second)},
+		},
+		Relayed: []edgeagent.RelayedStatus{
+			{Device: "office", Addr: "198.51.100.2:1", InfoHash: "0123456789", Transport: "quic", Since: now.Add(-time.Second)},
+			{Device: "car", InfoHash: "4567", Transport: "tcp", Since: now},
+		},
 		Torrents: []edgeagent.TorrentStatus{{
 			InfoHash: "0123", State: "failed", Size: 3 << 20, Have: 1 << 20, Partial: 16 << 10, DownRate: 2048, Peers: 3, Error: "disk full",
 		}, {
@@ -186,6 +194,10 @@ surrogate  home.example.org:4433, connected for 1m30s, sees this device at 203.0
 network    behind a home router that allows direct connections (found out 1m0s ago)
            mapping endpoint-independent, filtering address and port-dependent, ports kept yes, hairpin no, double NAT unknown, reachable no, ports in steps of 2, mappings last 25s at least
 addresses  host 192.168.1.10:6882, reflexive 203.0.113.1:6882
+path       cellar at 198.51.100.1:6882, round trip 20.2 ms, for 1m0s
+path       shed at 192.168.1.11:6882 on the same network, round trip 0.5 ms, for 1s
+relayed    office at 198.51.100.2:1 for 01234567, over QUIC, for 1s
+relayed    car for 4567, over TCP, for 0s
 memory     4 MiB for blocks, 1 MiB free
 limits     down no limit, up 500KiB/s, 40 connections
 0123  failed       1 MiB of 3 MiB  down 2 KiB/s  up 0 B/s  3 peers  unfinished pieces 16 KiB
@@ -199,7 +211,8 @@ limits     down no limit, up 500KiB/s, 40 connections
 		t.Errorf("prints\n%swant\n%s", out.String(), want)
 	}
 	for change, want := range map[*edgeagent.Status]string{
-		{Connected: true}:          "connected for",
+		{Connected: true}: "connected for",
+		{Connected: true, Surrogate: "h:1", Since: now, Transport: "tcp", Observed: "192.0.2.1:5"}: "h:1, connected for 0s by TCP, as UDP does not work, sees",
 		{Error: "no route"}:        "not connected: no route",
 		{Surrogate: "h:1"}:         "h:1, connecting\n",
 		{Name: "a", Device: "dev"}: "no torrents",

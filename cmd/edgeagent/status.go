@@ -32,7 +32,10 @@ func status(args []string, out io.Writer) error {
 func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 	fmt.Fprintf(out, "device     %s (%s)\n", st.Name, st.Device)
 	if st.Connected {
-		fmt.Fprintf(out, "surrogate  %s, connected for %s", st.Surrogate, now.Sub(st.Since).Round(time.Second))
+		fmt.Fprintf(out, "surrogate  %s, connected for %s", st.Surrogate, age(now, st.Since))
+		if st.Transport == "tcp" {
+			fmt.Fprint(out, " by TCP, as UDP does not work")
+		}
 		if st.Observed != "" {
 			fmt.Fprintf(out, ", sees this device at %s", st.Observed)
 		}
@@ -43,6 +46,7 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 		fmt.Fprintf(out, "surrogate  %s, not connected: %s\n", st.Surrogate, st.Error)
 	}
 	printNetwork(out, now, st.Network)
+	printPaths(out, now, st)
 	fmt.Fprintf(out, "memory     %s for blocks, %s free\n", size(st.MemoryBytes), size(st.MemoryFree))
 	fmt.Fprintf(out, "limits     down %s, up %s, %d connections\n", limit(st.DownLimit), limit(st.UpLimit), st.MaxPeers)
 	if len(st.Torrents) == 0 {
@@ -68,7 +72,7 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 func printNetwork(out io.Writer, now time.Time, n edgeagent.NetworkStatus) {
 	switch {
 	case n.Summary != "":
-		fmt.Fprintf(out, "network    %s (found out %s ago)\n", n.Summary, now.Sub(n.Checked).Round(time.Second))
+		fmt.Fprintf(out, "network    %s (found out %s ago)\n", n.Summary, age(now, n.Checked))
 		if !n.Blocked {
 			fmt.Fprintf(out, "           %s\n", strings.Join(behaviour(n), ", "))
 		}
@@ -81,6 +85,26 @@ func printNetwork(out io.Writer, now time.Time, n edgeagent.NetworkStatus) {
 		fmt.Fprintf(out, "addresses  %s\n", strings.Join(n.Candidates, ", "))
 	}
 }
+
+// printPaths prints how other devices are reached.
+func printPaths(out io.Writer, now time.Time, st edgeagent.Status) {
+	for _, p := range st.Paths {
+		where := ""
+		if p.LAN {
+			where = " on the same network"
+		}
+		fmt.Fprintf(out, "path       %s at %s%s, round trip %.1f ms, for %s\n", p.Device, p.Addr, where, p.RTT, age(now, p.Since))
+	}
+	for _, r := range st.Relayed {
+		seen := ""
+		if r.Addr != "" {
+			seen = " at " + r.Addr
+		}
+		fmt.Fprintf(out, "relayed    %s%s for %.8s, over %s, for %s\n", r.Device, seen, r.InfoHash, strings.ToUpper(r.Transport), age(now, r.Since))
+	}
+}
+
+func age(now, since time.Time) time.Duration { return now.Sub(since).Round(time.Second) }
 
 // behaviour is what is known of the router, in RFC 4787's words.
 func behaviour(n edgeagent.NetworkStatus) []string {
