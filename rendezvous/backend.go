@@ -12,6 +12,7 @@ import (
 	"simplebit/rendezvous/apiclient"
 	"simplebit/rendezvous/broker"
 	"simplebit/rendezvous/job"
+	"simplebit/rendezvous/relay"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
 	"simplebit/wire/control"
@@ -73,6 +74,7 @@ func (w wishes) Unusable(d control.DeviceID, u control.Unusable) { w.jobs.Unusab
 func (w wishes) Gone(d control.DeviceID, id [20]byte) {
 	w.jobs.Gone(d, id)
 	w.broker.Gone(d, id)
+	w.relays.Forget(d, id)
 }
 
 // Connected passes on that a session began or ended.
@@ -88,7 +90,10 @@ func (w wishes) Moved(d control.DeviceID) { w.jobs.Moved(d) }
 func (w wishes) Network(d control.DeviceID, n nat.Network) { w.broker.Network(d, n) }
 
 // Punched passes on what a device says of an attempt.
-func (w wishes) Punched(d control.DeviceID, m control.Punched) { w.broker.Punched(d, m) }
+func (w wishes) Punched(d control.DeviceID, m control.Punched) {
+	w.punched.count(m.Outcome)
+	w.broker.Punched(d, m)
+}
 
 // infos lets jobs keep info dictionaries in the store (job.Infos).
 type infos struct{ *store.Blobs }
@@ -106,19 +111,20 @@ func (i infos) Get(ctx context.Context, infoHash string) ([]byte, error) {
 type jobs struct {
 	m       *job.Manager
 	broker  *broker.Broker
+	relays  *relay.Relays
 	devices *devices
 }
 
 // Add stores a new job.
 func (j jobs) Add(ctx context.Context, n apiclient.NewJob) (apiclient.Job, error) {
-	return reply(j.m.Add(ctx, newJob(n)))
+	return j.reply(j.m.Add(ctx, newJob(n)))
 }
 
 // List returns all jobs.
 func (j jobs) List(context.Context) ([]apiclient.Job, error) {
 	all := []apiclient.Job{}
 	for _, v := range j.m.List() {
-		all = append(all, apiJob(v))
+		all = append(all, j.show(v))
 	}
 	return all, nil
 }
@@ -127,26 +133,26 @@ func (j jobs) List(context.Context) ([]apiclient.Job, error) {
 func (j jobs) Get(_ context.Context, id string) (apiclient.Job, error) {
 	v, err := j.m.Get(id)
 	if err != nil {
-		return reply(v, err)
+		return j.reply(v, err)
 	}
-	shown := apiJob(v)
+	shown := j.show(v)
 	shown.Paths = j.apiPaths(v.DeviceID, v.InfoHash)
 	return shown, nil
 }
 
 // Pause stops a job.
 func (j jobs) Pause(ctx context.Context, id string) (apiclient.Job, error) {
-	return reply(j.m.Pause(ctx, id))
+	return j.reply(j.m.Pause(ctx, id))
 }
 
 // Resume lets a job go on.
 func (j jobs) Resume(ctx context.Context, id string) (apiclient.Job, error) {
-	return reply(j.m.Resume(ctx, id))
+	return j.reply(j.m.Resume(ctx, id))
 }
 
 // Verify has the device hash everything.
 func (j jobs) Verify(ctx context.Context, id string) (apiclient.Job, error) {
-	return reply(j.m.Verify(ctx, id))
+	return j.reply(j.m.Verify(ctx, id))
 }
 
 // Remove drops a job.
@@ -154,11 +160,18 @@ func (j jobs) Remove(ctx context.Context, id string, deleteData bool) error {
 	return apiError(j.m.Remove(ctx, id, deleteData))
 }
 
-func reply(v job.View, err error) (apiclient.Job, error) {
+func (j jobs) reply(v job.View, err error) (apiclient.Job, error) {
 	if err != nil {
 		return apiclient.Job{}, apiError(err)
 	}
-	return apiJob(v), nil
+	return j.show(v), nil
+}
+
+// show is a job as the API shows it, but for the paths.
+func (j jobs) show(v job.View) apiclient.Job {
+	shown := apiJob(v)
+	shown.Relayed.Down, shown.Relayed.Up = j.relays.Counts(control.DeviceID(v.DeviceID), v.InfoHash)
+	return shown
 }
 
 // kinds are the API's kinds of the errors of the jobs and of the store.
@@ -186,7 +199,7 @@ type statusError struct {
 // Unwrap returns the API's kind of the error.
 func (e statusError) Unwrap() error { return e.status }
 
-// apiJob is a job as the API shows it.
+// apiJob is what the jobs know of one.
 func apiJob(v job.View) apiclient.Job {
 	p := v.Progress
 	j := apiclient.Job{

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"simplebit/rendezvous/relay"
 	"simplebit/wire/dial"
 	"simplebit/wire/mse"
 )
@@ -28,6 +29,8 @@ type Config struct {
 	NoDHT           bool            // keep out of the DHT
 	DHTBootstrap    []string        // HOST:PORT of nodes that a DHT node without neighbours asks first; default: the public routers
 	Public          []string        // HOST or HOST:PORT at which devices reach this surrogate, for invites the first; default: one of the machine's addresses
+	NoRelay         bool            // devices that have no path to each other stay without
+	RelayRate       int64           // bytes a second that are carried for a device, to and from all others; default 256 KiB; MinRelayRate to MaxRelayRate
 	Transports      dial.Transports // used with peers; default both
 	Encryption      mse.Policy      // of connections with peers; default mse.Prefer
 	AllowPrivate    bool            // contact private addresses that torrents, trackers and peers name
@@ -41,6 +44,12 @@ type Config struct {
 	whole bool // the control port is not split, as on a kernel that cannot
 }
 
+// The bounds of Config.RelayRate, in bytes a second.
+const (
+	MinRelayRate = relay.MinRate
+	MaxRelayRate = 1 << 40
+)
+
 // DefaultData is the data folder of a zero Config.
 const DefaultData = "rendezvous-data"
 
@@ -49,6 +58,7 @@ func (c Config) withDefaults() Config {
 	c.HTTP = cmp.Or(c.HTTP, "127.0.0.1:8080")
 	c.Control = cmp.Or(c.Control, ":4433")
 	c.Peer = cmp.Or(c.Peer, ":6881")
+	c.RelayRate = cmp.Or(c.RelayRate, 256<<10)
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return c
@@ -95,6 +105,9 @@ func (c Config) check() error {
 	if err := checkSecond(publicAddrs(c.Public), c.Control, own); err != nil {
 		return err
 	}
+	if c.RelayRate < MinRelayRate || c.RelayRate > MaxRelayRate {
+		return fmt.Errorf("--relay-rate %d: want %d to %d bytes a second, or 0 for none", c.RelayRate, MinRelayRate, int64(MaxRelayRate))
+	}
 	if c.NATSReplicas < 0 || c.NATSReplicas > 5 {
 		return fmt.Errorf("--nats-replicas %d: want 1 to 5, at most as many as the cluster has servers", c.NATSReplicas)
 	}
@@ -111,6 +124,14 @@ func (c Config) check() error {
 		return fmt.Errorf("--http %s would send tokens unencrypted: listen on 127.0.0.1 behind a TLS proxy, or pass --insecure-http", c.HTTP)
 	}
 	return nil
+}
+
+// relayRate is what the relays take: 0 turns them off.
+func (c Config) relayRate() int64 {
+	if c.NoRelay {
+		return 0
+	}
+	return c.RelayRate
 }
 
 // AdminSocket is the unix socket on which a surrogate with this data folder

@@ -11,7 +11,7 @@ import (
 
 // SetOptions changes options of a job.
 func (j jobs) SetOptions(ctx context.Context, id string, c apiclient.OptionsChange) (apiclient.Job, error) {
-	return reply(j.m.SetOptions(ctx, id, jobOptions(c)))
+	return j.reply(j.m.SetOptions(ctx, id, jobOptions(c)))
 }
 
 // Files lists a job's files.
@@ -29,7 +29,7 @@ func (j jobs) Files(ctx context.Context, id string) ([]apiclient.File, error) {
 
 // ChooseFiles sets priorities of a job's files.
 func (j jobs) ChooseFiles(ctx context.Context, id string, c []apiclient.Choice) (apiclient.Job, error) {
-	return reply(j.m.Choose(ctx, id, jobChoices(c)))
+	return j.reply(j.m.Choose(ctx, id, jobChoices(c)))
 }
 
 // newJob is a wish as the jobs take it.

@@ -7,11 +7,12 @@ import (
 
 	"simplebit/rendezvous/apiclient"
 	"simplebit/rendezvous/broker"
+	"simplebit/rendezvous/relay"
 	"simplebit/wire/control"
 )
 
 // reach is how the broker reaches devices (broker.Sessions).
-type reach struct{ *devices }
+type reach struct{ *surrogate }
 
 // Line tells how the device is connected.
 func (r reach) Line(d control.DeviceID) (broker.Line, bool) {
@@ -22,14 +23,23 @@ func (r reach) Line(d control.DeviceID) (broker.Line, bool) {
 // Punch asks the device for an attempt.
 func (r reach) Punch(d control.DeviceID, m control.Punch) { r.hub.Punch(d, m) }
 
-// Relay is not called: the broker is told that nothing is relayed.
-func (r reach) Relay(a, b control.DeviceID, torrent [20]byte) {}
+// Relay joins two devices, of which the first dials.
+func (r reach) Relay(dialer, answerer control.DeviceID, torrent [20]byte) {
+	r.relays.Start(r.side(dialer), r.side(answerer), torrent)
+}
+
+func (r reach) side(d control.DeviceID) relay.Side {
+	line, _ := r.hub.Line(d)
+	return relay.Side{Device: d, Name: r.Name(d), Addr: line.Observed}
+}
 
 // Name is what people call the device.
-func (r reach) Name(d control.DeviceID) string { return r.Lookup(string(d)).Name }
+func (r reach) Name(d control.DeviceID) string { return r.devices.Lookup(string(d)).Name }
 
 // Joined is when the device was enrolled; zero: that is not known.
-func (r reach) Joined(d control.DeviceID) time.Time { return (*r.known.Load())[string(d)].Created }
+func (r reach) Joined(d control.DeviceID) time.Time {
+	return (*r.devices.known.Load())[string(d)].Created
+}
 
 // apiPaths is how a job's device stands to the others that hold the torrent, as the API shows it.
 func (j jobs) apiPaths(device string, infoHash [20]byte) []apiclient.Path {

@@ -14,6 +14,7 @@ import (
 	"simplebit/rendezvous/api"
 	"simplebit/rendezvous/broker"
 	"simplebit/rendezvous/job"
+	"simplebit/rendezvous/relay"
 	"simplebit/rendezvous/session"
 	"simplebit/rendezvous/store"
 	"simplebit/wire/control"
@@ -91,6 +92,8 @@ type surrogate struct {
 	jobs       *job.Manager
 	hub        *session.Hub
 	broker     *broker.Broker
+	relays     *relay.Relays
+	punched    punchCounts
 	token      string
 	inviteAddr string
 	pin        control.Pin
@@ -122,7 +125,8 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	}
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, TCP: s.controlTCP, Log: cfg.Log})
 	s.devices.hub = s.hub
-	s.broker = broker.New(reach{s.devices}, broker.Config{NoRelays: true, Log: cfg.Log})
+	s.broker = broker.New(reach{s}, broker.Config{NoRelays: cfg.NoRelay, Log: cfg.Log})
+	s.relays = relay.New(relay.Config{Rate: cfg.relayRate(), Open: s.hub.Open, Ended: s.broker.Relayed, Log: cfg.Log})
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
 		return err
@@ -134,14 +138,16 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 
 // close ends the jobs and their part in swarms.
 func (s *surrogate) close() {
+	s.relays.Close()
 	s.jobs.Close()
 	s.peering.close()
 }
 
 func (s *surrogate) handler(local bool) http.Handler {
 	return api.New(api.Config{
-		Jobs: jobs{s.jobs, s.broker, s.devices}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
+		Jobs: jobs{s.jobs, s.broker, s.relays, s.devices}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
 		Ready:     func(ctx context.Context) error { _, err := s.accounts.Devices(ctx); return err }, // the store answers
+		Metrics:   s.metrics,
 		Authorize: func(token string) bool { return account.CheckToken(s.token, token) },
 	})
 }

@@ -46,14 +46,14 @@ func configFile(t *testing.T, text string) string {
 }
 
 func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
-	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\nstun-alt: \"\"\ncontrol-tcp: \":1\"\npublic: home.example.org\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
+	file := configFile(t, "# a comment\ndata: /file\nhttp: 127.0.0.1:1\ncontrol: \":1\"\npeer: :1\nallow-private: true\ninsecure-http: true\nstun-alt: \"\"\ncontrol-tcp: \":1\"\npublic: home.example.org\nrelay-rate: 1.5M\ndht-bootstrap: [one.example.org:1, two.example.org:2]\n")
 	t.Setenv("SIMPLEBIT_HTTP", "127.0.0.1:2")
 	t.Setenv("SIMPLEBIT_CONTROL", ":2")
 	t.Setenv("SIMPLEBIT_CONTROL_TCP", ":443")
 	t.Setenv("SIMPLEBIT_INSECURE_HTTP", "false")
 	got, _, err := run("serve", "--control", ":3", "--config", file)
 	want := rendezvous.Config{
-		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", ControlTCP: ":443", Peer: ":1", Public: []string{"home.example.org"}, AllowPrivate: true, NATSReplicas: 1, Software: "SimpleBit dev",
+		Data: "/file", HTTP: "127.0.0.1:2", Control: ":3", ControlTCP: ":443", Peer: ":1", Public: []string{"home.example.org"}, AllowPrivate: true, NATSReplicas: 1, RelayRate: 3 << 19, Software: "SimpleBit dev",
 		DHTBootstrap: []string{"one.example.org:1", "two.example.org:2"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -79,7 +79,7 @@ func TestWhereASurrogateIsReachedIsSaid(t *testing.T) {
 
 func TestDefaultsServeThisMachineOnly(t *testing.T) {
 	got, _, err := run("serve")
-	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", STUNAlt: ":4434", Peer: ":6881", NATSReplicas: 1, Software: "SimpleBit dev"}
+	want := rendezvous.Config{Data: rendezvous.DefaultData, HTTP: "127.0.0.1:8080", Control: ":4433", STUNAlt: ":4434", Peer: ":6881", RelayRate: 256 << 10, NATSReplicas: 1, Software: "SimpleBit dev"}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
@@ -100,6 +100,16 @@ func TestTheDefaultSecondSTUNPortMakesWayForTheControlPort(t *testing.T) {
 		if got, _, err := run(append([]string{"serve"}, c.args...)...); err != nil || got.STUNAlt != c.want {
 			t.Errorf("%q: the second STUN port is %q, %v, want %q", c.args, got.STUNAlt, err, c.want)
 		}
+	}
+}
+
+func TestARelayRateOfZeroTurnsRelaysOff(t *testing.T) {
+	if got, _, err := run("serve", "--relay-rate", "0"); err != nil || !got.NoRelay {
+		t.Errorf("the surrogate gets %+v, %v", got, err)
+	}
+	t.Setenv("SIMPLEBIT_RELAY_RATE", "1M")
+	if got, _, err := run("serve"); err != nil || got.NoRelay || got.RelayRate != 1<<20 {
+		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
 }
 
@@ -126,6 +136,7 @@ func TestWhatIsWrittenWronglyIsAUsageErrorThatNamesIt(t *testing.T) {
 		{[]string{"backup", "a", "b"}, `"b"`},
 		{[]string{"restore"}, "FILE is missing"},
 		{[]string{"restore", "--nats-replicas", "many", "a"}, "nats-replicas"},
+		{[]string{"serve", "--relay-rate", "256 parsecs"}, `--relay-rate "256 parsecs": want`},
 		{[]string{"serve", "--config", "/does/not/exist"}, "/does/not/exist"},
 		{[]string{"serve", "--config", file("http: 127.0.0.1:1\nallow_private: true\n")}, `line 2: unknown key "allow_private"`},
 		{[]string{"serve", "--config", file("config: other.yaml\n")}, `unknown key "config"`},
