@@ -114,6 +114,20 @@ func halves(c *content, seeds bool) (a, b []byte) {
 	return c.partly(even...), c.partly(odd...)
 }
 
+// TestARelayIsUsedToTheFull: little being under way costs no rate, at a round trip of 300 ms.
+func TestARelayIsUsedToTheFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContent(64*4*block, 4*block)
+		a, b := c.start(t, "a", c.data, Config{}), c.start(t, "b", nil, Config{})
+		newWay(t, relayRate, 150*time.Millisecond).meet(a, b, true, 0)
+		began := time.Now()
+		b.awaitSeeding(t)
+		if took, least := time.Since(began), time.Duration(len(c.data))*time.Second/relayRate; took > least*5/4 {
+			t.Errorf("%v for what takes %v at the relay's rate", took, least)
+		}
+	})
+}
+
 // TestAnUpgradeLosesNothing has two peers meet over a relay and then directly, at any time and whoever dials, be it that both
 // do: what each lacks comes once, and what is left is one direct connection.
 func TestAnUpgradeLosesNothing(t *testing.T) {
