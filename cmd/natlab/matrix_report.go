@@ -58,8 +58,8 @@ the tries. Homes behind carriers (cgnat) have one each but for same-carrier; the
 
 Bars: one that says *direct* counts what is within a home or carrier as well. Cones are all kinds that keep one port for everybody; kinds
 with another port for each address or endpoint (address-dependent, symmetric) are random ones, and mapping is open to everybody. IPv6
-counts where both homes have it. Pairs with no family of addresses in common, and homes of a carrier that does not hairpin, are held to
-what two random ports are. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
+counts where both homes have it. Pairs with no family of addresses in common are held to what two random ports are. Those that the
+rest says nothing of have to get the data. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
 
 `
 

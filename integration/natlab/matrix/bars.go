@@ -90,7 +90,7 @@ func Bars(p Pair) Bar {
 	case p.Shared == sharedHome:
 		return easy
 	case p.Shared == sharedCarrier && p.A == CGNAT:
-		return hopeless // nothing that one knows of itself leads the other there
+		return anyway // what does not work there is not known before it is tried
 	case p.A.ipv6() && p.B.ipv6():
 		return easy
 	case !p.A.ipv4() || !p.B.ipv4():

@@ -32,9 +32,6 @@ func (s *street) relayed(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("the surrogate's metrics: %w", err)
 	}
 	defer reply.Body.Close()
-	if reply.StatusCode == http.StatusNotFound {
-		return 0, nil // TEMPORARY
-	}
 	if reply.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("the surrogate's metrics: %s", reply.Status)
 	}
