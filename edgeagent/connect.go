@@ -100,7 +100,7 @@ func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKe
 			return nil, err
 		}
 		if c.byTCP() {
-			return nil, fmt.Errorf("surrogate %s: by TCP to port %d: %w", home.Addr, home.TCP, err)
+			return nil, unwelcomeByTCP(home, err)
 		}
 		return nil, unreached(home.Addr, addr, err)
 	}
@@ -139,10 +139,14 @@ func because(ctx context.Context) error {
 // unreachedByAny says why no way led to the surrogate.
 func unreachedByAny(home surrogate, at netip.AddrPort, why [2]error) error {
 	err := unreached(home.Addr, at, why[link.QUIC])
-	if tcp := why[link.TCP]; tcp != nil {
-		return fmt.Errorf("%w; by TCP to port %d: %w", err, home.TCP, tcp)
+	tcp := why[link.TCP]
+	if tcp == nil {
+		return err
 	}
-	return err
+	if reason := syscall.Errno(0); errors.As(tcp, &reason) {
+		tcp = reason // the rest names the address once more
+	}
+	return fmt.Errorf("%w; by TCP to port %d: %w", err, home.TCP, tcp)
 }
 
 // unreached says why the surrogate, which was looked up to be at, was not reached, and what to do about it.
@@ -158,6 +162,14 @@ func unreached(home string, at netip.AddrPort, err error) error {
 		return fmt.Errorf("surrogate %s: this device's firewall forbids UDP to port %d: allow it", home, at.Port())
 	}
 	return fmt.Errorf("surrogate %s: %w", home, err)
+}
+
+// unwelcomeByTCP says why a surrogate that was reached by TCP gave no Welcome.
+func unwelcomeByTCP(home surrogate, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("surrogate %s: by TCP to port %d: no welcome in %v: check that it has not too much to do", home.Addr, home.TCP, welcomeTime)
+	}
+	return fmt.Errorf("surrogate %s: by TCP to port %d: %w", home.Addr, home.TCP, err)
 }
 
 func (c *connection) greet(ctx context.Context, hello control.Hello) (err error) {

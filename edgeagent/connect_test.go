@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 // deadConn is a socket on which nothing arrives.
@@ -68,6 +69,33 @@ func TestWhatKeepsTheSurrogateOutOfReachIsSaidInOneLine(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestWhyTCPDoesNotLeadToTheSurrogateIsSaidToo(t *testing.T) {
+	home, where := surrogate{Addr: "a.example.org:4433", TCP: 443}, netip.MustParseAddrPort("198.18.1.2:4433")
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
+	for tcp, want := range map[error]string{
+		nil:       "passes the firewalls on the way",
+		refused:   "passes the firewalls on the way; by TCP to port 443: connection refused",
+		errSilent: "passes the firewalls on the way; by TCP to port 443: no answer in 5s",
+	} {
+		got := unreachedByAny(home, where, [2]error{&quic.IdleTimeoutError{}, tcp})
+		if !strings.HasPrefix(got.Error(), "surrogate a.example.org:4433: no answer in 5s: ") || !strings.HasSuffix(got.Error(), want) {
+			t.Errorf("%v becomes %v", tcp, got)
+		}
+	}
+}
+
+func TestASurrogateThatSaysNothingByTCPIsToldOf(t *testing.T) {
+	home := surrogate{Addr: "a.example.org:4433", TCP: 443}
+	for err, want := range map[error]string{
+		os.ErrDeadlineExceeded: "surrogate a.example.org:4433: by TCP to port 443: no welcome in 10s: check that it has not too much to do",
+		link.ErrClosed:         "surrogate a.example.org:4433: by TCP to port 443: " + link.ErrClosed.Error(),
+	} {
+		if got := unwelcomeByTCP(home, err).Error(); got != want {
+			t.Errorf("%v becomes %s", err, got)
+		}
 	}
 }
 

@@ -175,6 +175,16 @@ func (c *call) later(now time.Time) {
 	}
 }
 
+// ended has a call made again whose connection has ended. One that ends soon again and again is not wanted: both may have all
+// that there is.
+func (c *call) ended(now time.Time) {
+	if now.Sub(c.taken) >= lasting {
+		c.tries = 0
+	}
+	c.taken = time.Time{}
+	c.later(now)
+}
+
 // recall has calls made again that were taken and have ended.
 func (w *puncher) recall(now time.Time, p *path) {
 	for i := range p.calls {
@@ -182,11 +192,7 @@ func (w *puncher) recall(now time.Time, p *path) {
 		if c.taken.IsZero() || now.Sub(c.taken) < w.recallEvery || w.connected(c.torrent, p.keeper.Path().Remote) {
 			continue
 		}
-		if now.Sub(c.taken) >= lasting {
-			c.tries = 0
-		}
-		c.taken = time.Time{}
-		c.later(now)
+		c.ended(now)
 		w.log.Debug("connection on a path has ended", "device", p.Peer, "again", !c.at.IsZero())
 	}
 }
