@@ -22,21 +22,23 @@ type (
 
 // device is a connected device, or one that some pair still counts on.
 type device struct {
-	id       id
-	online   bool
-	since    time.Time // when its session began
-	from     time.Time // no attempt before: it may have one that the core does not know
-	told     bool      // it has told its network in this session
-	network  nat.Network
-	line     Line
-	shares   map[torrent]*share
-	silent   int       // attempts of this session of which it told nothing, in a row
-	deaf     time.Time // until when it is not asked, because of that
-	attempts int       // under way
-	wide     int       // of those, with many sockets
-	paths    int       // that are kept
-	pairs    int       // that remember it
-	words    int       // that only it has said
+	id        id
+	online    bool
+	since     time.Time // when its session began
+	from      time.Time // no attempt before: it may have one that the core does not know
+	told      bool      // it has told its network in this session
+	network   nat.Network
+	line      Line
+	shares    map[torrent]*share
+	silent    int             // attempts of this session of which it told nothing, in a row
+	deaf      time.Time       // until when it is not asked, because of that
+	attempts  int             // under way
+	wide      int             // of those, with many sockets
+	paths     int             // that are kept
+	pairs     int             // that remember it
+	words     int             // that only it has said
+	reflexive []nat.Candidate // where others have their paths to it
+	mapped    int             // ports that its attempts have taken of a NAT that counts, since it is seen where it is
 }
 
 // share is a torrent on a device that takes part in its swarm.
@@ -182,8 +184,12 @@ func (c *core) tidy(now time.Time) {
 // glances refreshes where the devices are seen.
 func (c *core) glances() {
 	for _, d := range c.devices {
+		d.reflexive = nil
 		if d.online && len(d.shares) > 0 {
 			if l, ok := c.look(d.id); ok {
+				if l.Observed != d.line.Observed {
+					d.mapped = 0
+				}
 				d.line = l
 			}
 		}
@@ -196,11 +202,13 @@ func (c *core) poll(now time.Time) (orders []order) {
 	if now.Sub(c.tidied) >= maxRest {
 		c.tidy(now)
 	}
-	for _, p := range c.sorted() {
+	pairs := c.sorted()
+	for _, p := range pairs {
 		if p.attempt != nil {
 			c.expire(now, p)
 		}
 	}
+	c.reflect(pairs)
 	for _, m := range c.matches(now) {
 		if c.free(&m) {
 			orders = append(orders, c.begin(now, &m)...)

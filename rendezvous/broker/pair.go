@@ -111,6 +111,9 @@ func (a *attempt) fresh() bool { return a.methods[0] == punch.Guess || a.methods
 
 // punched takes what a device says of an attempt.
 func (c *core) punched(now time.Time, who id, m control.Punched) {
+	if m.Outcome == control.PunchLost {
+		c.parted(now, who, m)
+	}
 	p := c.attempts[m.Attempt]
 	if p == nil {
 		c.adopt(now, who, m)
@@ -120,6 +123,9 @@ func (c *core) punched(now time.Time, who id, m control.Punched) {
 		return
 	}
 	a, side := p.attempt, p.side(who)
+	if a.told[side] == nil {
+		c.devices[who].mapped += a.taken(side, int(m.Others))
+	}
 	c.devices[who].silent, c.devices[who].deaf = 0, time.Time{}
 	if a.told[side] != nil && m.Outcome != control.PunchConnected && m.Tries == nil {
 		m.Tries, m.Method, m.Others = a.told[side].Tries, a.told[side].Method, a.told[side].Others
@@ -146,6 +152,34 @@ func (c *core) punched(now time.Time, who id, m control.Punched) {
 			a.expires = now.Add(doubt) // the other one has it alone, and will lose it
 		case other != nil:
 			c.end(now, p, outcomeOf(a.told[0].Outcome, a.told[1].Outcome))
+		}
+	}
+}
+
+// parted takes that a device's path is lost, and with it the connections that it last told of. Perhaps the other one has told
+// so before, and the device refused a relay meanwhile: it does not now.
+func (c *core) parted(now time.Time, who id, m control.Punched) {
+	d := c.devices[who]
+	if d == nil {
+		return
+	}
+	for _, s := range d.shares {
+		s.peers = slices.DeleteFunc(s.peers, func(p control.Peer) bool { return p.Addr == m.Remote })
+	}
+	for _, p := range c.pairs {
+		if !p.has(who) {
+			continue
+		}
+		side := p.side(who)
+		i := slices.IndexFunc(p.past, func(a attempt) bool { return a.name == m.Attempt })
+		if i < 0 || p.past[i].told[side] == nil || p.past[i].told[side].Outcome != control.PunchConnected {
+			continue
+		}
+		p.past[i].told[side] = &m
+		for w, r := range c.relays.known {
+			if w.key == p.key && !r.on {
+				r.brief, r.next = 0, now
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"simplebit/nat"
@@ -16,6 +17,9 @@ const (
 	guessing = 4500 * time.Millisecond
 	patience = 750 * time.Millisecond // of a controlling side where only patience has worked; punch has it after a failure by itself
 )
+
+// maxReflexive is the most candidates of a device that others have found.
+const maxReflexive = 4
 
 // begin makes the attempt of a match and returns what both are told.
 func (c *core) begin(now time.Time, m *match) []order {
@@ -97,8 +101,28 @@ func (l Line) lag() time.Duration { return min(max(l.RTT, 0)/2, maxLag) }
 
 // methods is what each side does in an attempt; hopeless: there is no way.
 func methods(a, b *device) [2]punch.Method {
+	if !related(a, b) {
+		return [2]punch.Method{}
+	}
 	x, y := planFor(a, b), planFor(b, a)
 	return [2]punch.Method{x.Method(), y.Method()}
+}
+
+// related reports whether the two have a family of addresses in common, as far as is known.
+func related(a, b *device) bool {
+	x4, x6 := a.families()
+	y4, y6 := b.families()
+	return x4 && y4 || x6 && y6
+}
+
+// families reports which the device has.
+func (d *device) families() (four, six bool) {
+	four = d.line.Observed.Addr().Is4()
+	six = !four
+	for _, c := range d.network.Candidates {
+		four, six = four || c.Addr.Addr().Is4(), six || c.Addr.Addr().Is6()
+	}
+	return four, six
 }
 
 // planFor is what a device is told of another one. Ports can be guessed where both are seen at public addresses of IPv4, which is
@@ -108,7 +132,7 @@ func planFor(of, other *device) punch.Plan {
 		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
 	if at := other.line.Observed; nat.Public(at.Addr()) {
-		p.Observed = at
+		p.Observed = netip.AddrPortFrom(at.Addr(), other.newest())
 	}
 	for _, d := range []*device{of, other} {
 		if at := d.line.Observed.Addr(); !at.Is4() || !nat.Public(at) {
@@ -126,6 +150,42 @@ func (d *device) behaviour() nat.Behaviour {
 	return d.network.Behaviour
 }
 
+// The most ports that an attempt takes of a NAT that counts, or somewhat less: where predictions are on both sides by who
+// answers and who controls, and where one side opens many.
+const (
+	answeringTakes   = 600
+	controllingTakes = 400
+	openingTakes     = 120
+)
+
+// taken is how many an attempt has, of which a device tells that so many datagrams led to nothing. Some of them went to the same
+// addresses.
+func (a *attempt) taken(side, datagrams int) int {
+	most := 0
+	switch {
+	case a.methods[side] == punch.Grid && a.controlling == side:
+		most = controllingTakes
+	case a.methods[side] == punch.Grid:
+		most = answeringTakes
+	case a.methods[side] == punch.Row:
+		most = openingTakes
+	}
+	return min(most, datagrams*3/4)
+}
+
+// newest is the port that a device's NAT has given out last, as far as is known: that of its session, but where the NAT counts.
+func (d *device) newest() uint16 {
+	port, b := int(d.line.Observed.Port()), d.behaviour()
+	if !changes(b) || d.mapped == 0 {
+		return uint16(port)
+	}
+	const first = 1024
+	if port = (port - first + b.Step*d.mapped) % (1<<16 - first); port < 0 {
+		port += 1<<16 - first
+	}
+	return uint16(first + port)
+}
+
 func unguessed(b nat.Behaviour) nat.Behaviour {
 	if b.Mapping != nat.EndpointIndependent {
 		b.Mapping, b.Step = nat.Unknown, 0
@@ -138,7 +198,7 @@ func candidates(of, to *device) (list []nat.Candidate) {
 	home := of.line.Observed.Addr()
 	together := host(home) == host(to.line.Observed.Addr())
 	var elsewhere netip.Prefix // the host of the other family
-	for _, c := range of.network.Candidates {
+	for _, c := range slices.Concat(of.network.Candidates, of.reflexive) {
 		ip := c.Addr.Addr()
 		switch known := c.Kind >= nat.HostCandidate && c.Kind <= nat.ReflexiveCandidate; {
 		case !known || !ip.IsGlobalUnicast():
@@ -156,9 +216,27 @@ func candidates(of, to *device) (list []nat.Candidate) {
 		case host(ip) != elsewhere:
 			continue
 		}
+		if slices.ContainsFunc(list, func(have nat.Candidate) bool { return have.Addr == c.Addr }) {
+			continue
+		}
 		list = append(list, c)
 	}
 	return list[:min(len(list), nat.MaxCandidates)]
+}
+
+// reflect has a device's candidates hold where others have their paths to its main socket: a router may have given that another
+// port since the session began, which the surrogate does not see.
+func (c *core) reflect(pairs []*pair) {
+	for _, p := range pairs {
+		for side, d := range []*device{c.devices[p.a], c.devices[p.b]} {
+			if p.attempt == nil || p.attempt.told[side] == nil || p.attempt.told[side].Socket != 0 {
+				continue
+			}
+			if at := p.attempt.remote(1 - side); at.IsValid() && at != d.line.Observed && host(at.Addr()) == host(d.line.Observed.Addr()) && len(d.reflexive) < maxReflexive {
+				d.reflexive = append(d.reflexive, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: at})
+			}
+		}
+	}
 }
 
 // host is what one household has for itself: an IPv4 address, or a /64 of IPv6.

@@ -161,6 +161,8 @@ func despair(d, e *device) string {
 		return "UDP does not reach this device"
 	case y.Blocked:
 		return "UDP does not reach the other device"
+	case !related(d, e):
+		return "one device has IPv4 alone and the other one IPv6 alone"
 	case x.Step == 0 && y.Step == 0 && changes(x) && changes(y):
 		return "both routers pick a random port for every destination"
 	case changes(x) && changes(y):
