@@ -34,12 +34,11 @@ surrogate, and one gives the other 1 MiB. Printed is by which route that came, h
 the first of it was verified, and whether this meets the pair's bar. The exit status is 1
 if some bar is missed. It runs rendezvous and edgeagent from beside natlab.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "pairs", Usage: "`KIND:KIND,…`, KIND:same-home or cgnat:same-carrier (default: all)"},
+			&cli.StringFlag{Name: "pairs", Usage: "`KIND:KIND,…`, KIND:same-home or cgnat:same-carrier, any with :no-relay behind (default: all)"},
 			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair (default: 100 for six of all, 10 for others)"},
 			&cli.IntFlag{Name: "side-by-side", Usage: "`N` labs at a time", Value: matrix.SideBySide},
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides what is random in the labs", Value: 1},
 			&cli.StringFlag{Name: "bin", Usage: "`FOLDER` of rendezvous and edgeagent (default: natlab's own)"},
-			&cli.BoolFlag{Name: "no-relay", Usage: "the surrogate carries no data: what is direct is seen by itself"},
 			&cli.StringFlag{Name: "out", Usage: "write the report to `FILE` too, in Markdown"},
 			&cli.StringFlag{Name: "json", Usage: "write a line for each try to `FILE`"},
 		},
@@ -114,7 +113,7 @@ func runMatrix(c *cli.Context) (err error) {
 
 // matrixConfig reads the flags. Every error is the caller's fault, or this machine's.
 func matrixConfig(c *cli.Context) (m matrix.Config, err error) {
-	m = matrix.Config{SideBySide: c.Int("side-by-side"), Seed: c.Uint64("seed"), Bin: c.String("bin"), NoRelay: c.Bool("no-relay")}
+	m = matrix.Config{SideBySide: c.Int("side-by-side"), Seed: c.Uint64("seed"), Bin: c.String("bin")}
 	if m.SideBySide < 1 || m.SideBySide > maxLabs {
 		return m, fmt.Errorf("--side-by-side %d: want 1 to %d", m.SideBySide, maxLabs)
 	}

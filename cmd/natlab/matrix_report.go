@@ -59,7 +59,9 @@ the tries. Homes behind carriers (cgnat) have one each but for same-carrier; the
 Bars: one that says *direct* counts what is within a home or carrier as well. Cones are all kinds that keep one port for everybody; kinds
 with another port for each address or endpoint (address-dependent, symmetric) are random ones, and mapping is open to everybody. IPv6
 counts where both homes have it. Pairs with no family of addresses in common are held to what two random ports are. Those that the
-rest says nothing of have to get the data. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
+rest says nothing of have to get the data. Where a random port is guessed, the path often comes later than the surrogate begins to carry
+the data, 1.5 s after the attempt began: those pairs have a row as they are, and one where it carries nothing (no-relay) for the bar of
+the path itself. How ` + "`natlab matrix`" + ` works: [natlab.md](natlab.md).
 
 `
 

@@ -81,9 +81,24 @@ var (
 )
 
 // Bars returns what the tries of a pair must achieve. What lies within one home or behind one carrier that hairpins counts as
-// direct. Pairs without a common family of addresses are as hopeless as two random ports. No data at all is allowed to
-// nobody that has no other bar.
+// direct. Pairs without a common family of addresses are as hopeless as two random ports. Those that have no bar of their own
+// must get the data. Without the relay nothing is asked of pairs that need it.
 func Bars(p Pair) Bar {
+	b := p.bar()
+	switch {
+	case p.NoRelay && !b.Direct:
+		return Bar{}
+	case !p.NoRelay && b == lucky:
+		return anyway
+	}
+	return b
+}
+
+// late reports whether the path of a pair is often made only when the surrogate carries the data already.
+func (p Pair) late() bool { return !p.NoRelay && p.bar() == lucky }
+
+// bar is what must be achieved however long a path takes.
+func (p Pair) bar() Bar {
 	switch {
 	case p.A.blocked() || p.B.blocked():
 		return noUDP

@@ -87,6 +87,8 @@ type Pair struct {
 	A, B Place
 	// Shared is what the devices share: "home", "carrier", or nothing.
 	Shared string
+	// NoRelay has the surrogate carry nothing, so that it is never sooner than a path.
+	NoRelay bool
 }
 
 // What two devices can share.
@@ -97,15 +99,25 @@ const (
 
 // String is the pair as ParsePair reads it.
 func (p Pair) String() string {
+	text := string(p.A) + ":" + string(p.B)
 	if p.Shared != "" {
-		return string(p.A) + ":same-" + p.Shared
+		text = string(p.A) + ":same-" + p.Shared
 	}
-	return string(p.A) + ":" + string(p.B)
+	if p.NoRelay {
+		text += noRelay
+	}
+	return text
 }
 
-// ParsePair reads "KIND:KIND", "KIND:same-home" or "cgnat:same-carrier". Which of two kinds is named first does not matter.
+// noRelay ends the names of pairs for which the surrogate carries nothing.
+const noRelay = ":no-relay"
+
+// ParsePair reads "KIND:KIND", "KIND:same-home" or "cgnat:same-carrier", any of them with ":no-relay" behind. Which of two kinds is
+// named first does not matter.
 func ParsePair(text string) (p Pair, err error) {
-	first, second, two := strings.Cut(text, ":")
+	places, alone := strings.CutSuffix(text, noRelay)
+	p.NoRelay = alone
+	first, second, two := strings.Cut(places, ":")
 	if !two {
 		return p, fmt.Errorf("pair %q: want KIND:KIND, KIND:same-home or cgnat:same-carrier", text)
 	}
@@ -154,27 +166,32 @@ var closely = []Pair{
 	{A: Place(natlab.PortRestricted), B: Place(natlab.Symmetric)},
 }
 
-// Rows returns every pair, the six that are looked at most closely first, with so many tries for those and for the others.
+// Rows returns every pair, the six that are looked at most closely first, with so many tries for those and for the others. Where a
+// path takes longer than the relay waits for it there is a second row without the relay.
 func Rows(close, other int) (rows []Row) {
-	for _, p := range closely {
-		rows = append(rows, Row{p, close})
-	}
-	add := func(p Pair) {
-		if !slices.Contains(closely, p) {
-			rows = append(rows, Row{p, other})
+	add := func(tries int, p Pair) {
+		if !slices.ContainsFunc(rows, func(r Row) bool { return r.Pair == p }) {
+			rows = append(rows, Row{p, tries})
+			if p.late() {
+				p.NoRelay = true
+				rows = append(rows, Row{p, tries})
+			}
 		}
+	}
+	for _, p := range closely {
+		add(close, p)
 	}
 	all := Places()
 	for i, a := range all {
 		for _, b := range all[i:] {
-			add(Pair{A: a, B: b})
+			add(other, Pair{A: a, B: b})
 		}
 	}
 	for _, p := range []Place{Place(natlab.PortRestricted), Place(natlab.Symmetric)} {
-		add(Pair{p, p, sharedHome})
+		add(other, Pair{A: p, B: p, Shared: sharedHome})
 	}
 	for _, p := range []Place{CGNAT, CGNATHairpin} {
-		add(Pair{p, p, sharedCarrier})
+		add(other, Pair{A: p, B: p, Shared: sharedCarrier})
 	}
 	return rows
 }

@@ -27,7 +27,6 @@ type Config struct {
 	Rows       []Row
 	SideBySide int    // labs at a time; default [SideBySide]
 	Seed       uint64 // of the order of tries, and of what is random in them
-	NoRelay    bool   // the surrogate carries nothing
 	// Progress is told of each try that is over, one at a time.
 	Progress func(t Try, done, of int)
 }
@@ -108,13 +107,13 @@ type worker struct {
 // do does a try, again in a new lab if the lab fails.
 func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 	for range broken {
-		if w.street != nil && w.tries >= triesPerLab {
+		if w.street != nil && (w.tries >= triesPerLab || w.relay == t.NoRelay) {
 			if err := w.leave(); err != nil {
 				return one, err
 			}
 		}
 		if w.street == nil {
-			if w.street, err = newStreet(ctx, w.dir, w.Bin, !w.NoRelay); err != nil {
+			if w.street, err = newStreet(ctx, w.dir, w.Bin, !t.NoRelay); err != nil {
 				w.street = nil
 			}
 		}

@@ -29,6 +29,7 @@ type street struct {
 	bin       string
 	surrogate *natlab.Host
 	second    netip.Addr // of the surrogate
+	relay     bool       // whether the surrogate carries data
 	service   *program
 	api       *apiclient.Client
 	tries     int
@@ -37,8 +38,8 @@ type street struct {
 // newStreet makes a lab below dir with a surrogate that answers.
 func newStreet(ctx context.Context, dir, bin string, relay bool) (s *street, err error) {
 	if s, err = newLab(ctx, dir); err == nil {
-		s.bin = bin
-		err = s.serve(ctx, relay)
+		s.bin, s.relay = bin, relay
+		err = s.serve(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("a lab with a surrogate: %w", err), s.close())
@@ -64,14 +65,14 @@ func newLab(ctx context.Context, dir string) (s *street, err error) {
 	return s, said("a second address for the surrogate", out, err)
 }
 
-// serve starts the surrogate, which carries data where it may relay.
-func (s *street) serve(ctx context.Context, relay bool) (err error) {
+// serve starts the surrogate.
+func (s *street) serve(ctx context.Context) (err error) {
 	if err := os.Mkdir(s.data(), 0o700); err != nil {
 		return err
 	}
 	args := []string{"serve", "--data", s.data(), "--no-dht", "--control-tcp", ":443",
 		"--public", s.surrogate.Addr().String(), "--public", s.second.String(), "--public", s.surrogate.Addr6().String()}
-	if !relay {
+	if !s.relay {
 		args = append(args, "--relay-rate", "0")
 	}
 	if s.service, err = start(ctx, s.surrogate, s.data(), filepath.Join(s.bin, "rendezvous"), args...); err != nil {
