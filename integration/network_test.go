@@ -17,8 +17,8 @@ import (
 	"simplebit/rendezvous/apiclient"
 )
 
-// newSuburb is a scene without a tracker, whose surrogate has two public addresses, for agents in homes.
-func newSuburb(t *testing.T) *scene {
+// newSuburb is a scene without a tracker, whose surrogate has two public addresses and those flags besides, for agents in homes.
+func newSuburb(t *testing.T, args ...string) *scene {
 	t.Helper()
 	programs.Require(t)
 	s := emptyScene(t)
@@ -28,7 +28,7 @@ func newSuburb(t *testing.T) *scene {
 		t.Fatalf("%v: %s", err, out)
 	}
 	surrogate, err := programs.StartSurrogate(t.Context(), programs.OursConfig{
-		Host: host, Bin: bin(t), Dir: filepath.Join(s.dir, "s"), Args: []string{"--public", second.String()},
+		Host: host, Bin: bin(t), Dir: filepath.Join(s.dir, "s"), Args: append(args, "--public", second.String()),
 	})
 	s.ok(err)
 	s.surrogate = surrogate
