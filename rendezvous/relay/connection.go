@@ -25,6 +25,7 @@ type connection struct {
 	counts    [2]*count
 	spoke     [2]bool
 	uncounted [2]int64 // bytes that came from a side before both had spoken
+	carried   int64    // bytes that were counted
 }
 
 func (c *connection) joins(d control.DeviceID) bool {
@@ -40,7 +41,6 @@ func (r *Relays) run(c *connection) error {
 	if err := r.open(c); err != nil {
 		return err
 	}
-	r.cfg.Log.Debug("relayed", "device", c.sides[0].Name, "peer", c.sides[1].Name)
 	c.idle = time.AfterFunc(idleTime, func() { c.end(ErrIdle) })
 	defer c.idle.Stop()
 	stop := context.AfterFunc(c.ctx, c.cancel)
@@ -185,6 +185,7 @@ func (r *Relays) moved(c *connection, from, n int) {
 		c.counts[i].up += n
 		c.counts[1-i].down += n
 		r.totals.Bytes += n
+		c.carried += n
 	}
 	c.uncounted = [2]int64{}
 }

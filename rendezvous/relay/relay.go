@@ -13,6 +13,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,13 +124,16 @@ func (r *Relays) Start(dialer, answerer Side, torrent [20]byte) {
 	if r.closed {
 		return
 	}
-	c, err := r.add(time.Now(), dialer, answerer, torrent)
+	began := time.Now()
+	c, err := r.add(began, dialer, answerer, torrent)
 	r.running.Go(func() {
+		var carried int64
 		if err == nil {
 			err = r.run(c)
-			r.remove(time.Now(), c)
+			carried = r.remove(time.Now(), c)
 		}
-		r.cfg.Log.Debug("no longer relayed", "device", dialer.Name, "peer", answerer.Name, "err", err)
+		r.cfg.Log.Info("two devices are no longer relayed", "device", dialer.Name, "peer", answerer.Name, "torrent", hex.EncodeToString(torrent[:]),
+			"bytes", carried, "took", time.Since(began).Round(time.Millisecond), "err", err)
 		r.cfg.Ended(dialer.Device, answerer.Device, torrent, err)
 	})
 }
@@ -183,7 +187,8 @@ func (r *Relays) room(now time.Time, c *connection) error {
 	return nil
 }
 
-func (r *Relays) remove(now time.Time, c *connection) {
+// remove forgets a connection and returns how many bytes it has carried.
+func (r *Relays) remove(now time.Time, c *connection) (carried int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.connections, c)
@@ -191,6 +196,7 @@ func (r *Relays) remove(now time.Time, c *connection) {
 		c.devices[i].connections--
 		r.counts.release(now, share{s.Device, c.torrent}, c.counts[i])
 	}
+	return c.carried
 }
 
 // Counts returns how many bytes were relayed to a device and from it, for a torrent.
