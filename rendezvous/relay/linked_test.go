@@ -159,7 +159,7 @@ func eachWay(t *testing.T, f func(t *testing.T, l *linked)) {
 
 func TestMuchIsRelayedWholeBetweenAllTransports(t *testing.T) {
 	eachWay(t, func(t *testing.T, l *linked) {
-		content := bytes.Repeat([]byte("0123456789abcdef!"), 150_000)
+		content := bytes.Repeat([]byte("0123456789abcdef!"), 50_000)
 		sent := make(chan error, 2)
 		for _, from := range l.ends {
 			go func() {

@@ -37,7 +37,7 @@ func near(t *testing.T, what string, got int64, want float64) {
 }
 
 func TestADeviceThatFloodsMovesNoMoreThanItsRate(t *testing.T) {
-	for _, rate := range []int64{MinRate, 32 << 10, 256 << 10, 20 << 20} {
+	for _, rate := range []int64{MinRate, 32 << 10, 256 << 10, 4 << 20} {
 		inBubble(t, rate, func(w *world) {
 			a, b := w.join("attic", "barn")
 			var up, down atomic.Int64
