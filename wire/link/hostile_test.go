@@ -85,9 +85,10 @@ func dialRaw(t *testing.T, to netip.AddrPort) net.Conn {
 }
 
 func TestASilentClientKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	k := newKeys(t)
 	timing := surrogateTiming()
-	timing.shake = 200 * time.Millisecond
+	timing.shake = 2 * time.Second
 	ln := tcpListen(t, k, Limits{}, timing)
 	silent := dialRaw(t, ln.Addr())
 	halfway := tls.Client(dialRaw(t, ln.Addr()), k.agent) // done, and then not accepted in time
@@ -208,9 +209,9 @@ func TestPingsKeepAConnectionAlive(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
 	timing := surrogateTiming()
-	timing.idle = time.Second
+	timing.idle = 2 * time.Second
 	ln := tcpListen(t, k, Limits{}, timing)
-	timing.ping = 300 * time.Millisecond // eight of them are no flood
+	timing.ping = 300 * time.Millisecond // sixteen of them are no flood
 	c, err := clientTCP(soon(t), dialRaw(t, ln.Addr()), k.agent, timing)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +225,7 @@ func TestPingsKeepAConnectionAlive(t *testing.T) {
 	select {
 	case <-c.Done():
 	case <-other.Done():
-	case <-time.After(2500 * time.Millisecond):
+	case <-time.After(5 * time.Second):
 		return
 	}
 	t.Error("the connection has ended")
