@@ -30,6 +30,7 @@ type party struct {
 	lacks   bool
 	holds   bool
 	efforts []*effort
+	untold  []control.Punched // while there was no session
 }
 
 // effort is an attempt on one device, and the path that it leads to.
@@ -99,6 +100,10 @@ func (p *party) join() {
 			p.tell(x, control.PunchConnected)
 		}
 	}
+	for _, m := range p.untold {
+		p.up(func() { p.core.punched(p.now, p.id, m) })
+	}
+	p.untold = nil
 	p.report(p.session)
 }
 
@@ -287,12 +292,13 @@ func (p *party) drop(x *effort, o control.PunchOutcome) {
 }
 
 func (p *party) tell(x *effort, o control.PunchOutcome) {
-	if p.session == 0 {
-		return
-	}
 	m := control.Punched{Attempt: x.Attempt, Outcome: o, Others: uint16(x.m.Trace(p.now).Others)}
 	if x.k != nil {
 		m.Remote = x.k.Path().Remote
+	}
+	if p.session == 0 {
+		p.untold = append(p.untold, m)
+		return
 	}
 	p.up(func() { p.core.punched(p.now, p.id, m) })
 }

@@ -62,6 +62,9 @@ func (c *core) begin(now time.Time, m *match) []order {
 	for side, d := range []*device{m.a, m.b} {
 		other := []*device{m.b, m.a}[side]
 		plan := planFor(d, other)
+		if plan.Observed.IsValid() {
+			plan.Observed = other.newest(a.try)
+		}
 		message := control.Punch{
 			Attempt: a.name, Key: secret, Controlling: a.controlling == side, In: (lead + ahead - d.line.lag()).Truncate(time.Millisecond),
 			Torrents: a.torrents, Peer: c.name(other.id), Remote: plan.Remote, Observed: plan.Observed, Self: plan.Self,
@@ -132,7 +135,7 @@ func planFor(of, other *device) punch.Plan {
 		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
 	if at := other.line.Observed; nat.Public(at.Addr()) {
-		p.Observed = netip.AddrPortFrom(at.Addr(), other.newest())
+		p.Observed = at
 	}
 	for _, d := range []*device{of, other} {
 		if at := d.line.Observed.Addr(); !at.Is4() || !nat.Public(at) {
@@ -173,17 +176,25 @@ func (a *attempt) taken(side, datagrams int) int {
 	return min(most, datagrams*3/4)
 }
 
-// newest is the port that a device's NAT has given out last, as far as is known: that of its session, but where the NAT counts.
-func (d *device) newest() uint16 {
-	port, b := int(d.line.Observed.Port()), d.behaviour()
+// newest is where a device's NAT sends from most likely: of a port that others know and that of its session, each has two
+// attempts in turn. Where the NAT counts, it is the port that it has given out last, as far as is known.
+func (d *device) newest(try int) netip.AddrPort {
+	at, b := d.line.Observed, d.behaviour()
+	if n := len(d.reflexive); n > 0 && !changes(b) {
+		if i := try / 2 % (n + 1); i < n {
+			return d.reflexive[i].Addr
+		}
+		return at
+	}
 	if !changes(b) || d.mapped == 0 {
-		return uint16(port)
+		return at
 	}
 	const first = 1024
-	if port = (port - first + b.Step*d.mapped) % (1<<16 - first); port < 0 {
+	port := (int(at.Port()) - first + b.Step*d.mapped) % (1<<16 - first)
+	if port < 0 {
 		port += 1<<16 - first
 	}
-	return uint16(first + port)
+	return netip.AddrPortFrom(at.Addr(), uint16(first+port))
 }
 
 func unguessed(b nat.Behaviour) nat.Behaviour {

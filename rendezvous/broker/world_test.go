@@ -101,6 +101,8 @@ type world struct {
 	views  map[key]*view
 	trace  []string
 	fault  string
+
+	resigned bool // two whose NATs count stay relayed
 }
 
 var surrogates = [2]netip.AddrPort{netip.MustParseAddrPort("198.18.0.9:4433"), netip.MustParseAddrPort("[2001:db8:99::9]:4433")}
