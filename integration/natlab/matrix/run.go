@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config) (map[string][]Try, error) {
 	var running sync.WaitGroup
 	for range min(c.SideBySide, len(tasks)) {
 		running.Go(func() {
-			w := worker{Config: c, dir: dir}
+			w := worker{Config: c, dir: dir, labs: map[bool]*street{}}
 			for t := range queue {
 				one, err := w.do(ctx, t)
 				if err != nil {
@@ -97,31 +97,19 @@ func Run(ctx context.Context, c Config) (map[string][]Try, error) {
 	return results, context.Cause(ctx)
 }
 
-// worker does one try after the other, in a lab that it makes anew from time to time.
+// worker does one try after the other, in labs that it makes anew from time to time: one whose surrogate relays, and one whose
+// does not.
 type worker struct {
 	Config
-	dir string
-	*street
+	dir  string
+	labs map[bool]*street
 }
 
 // do does a try, again in a new lab if the lab fails.
 func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 	for range broken {
-		if w.street != nil && (w.tries >= triesPerLab || w.relay == t.NoRelay) {
-			if err := w.leave(); err != nil {
-				return one, err
-			}
-		}
-		if w.street == nil {
-			if w.street, err = newStreet(ctx, w.dir, w.Bin, !t.NoRelay); err != nil {
-				w.street = nil
-			}
-		}
-		if err == nil {
-			if one, err = w.try(ctx, t.Pair, t.index, w.seed(t)); err == nil {
-				return one, nil
-			}
-			err = errors.Join(err, w.leave())
+		if one, err = w.attempt(ctx, t); err == nil {
+			return one, nil
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return one, cause
@@ -130,14 +118,30 @@ func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 	return one, fmt.Errorf("%s: %w", t.Pair, err)
 }
 
-// leave ends the lab.
-func (w *worker) leave() error {
-	if w.street == nil {
-		return nil
+// attempt does a try, and ends its lab when that has served or has failed.
+func (w *worker) attempt(ctx context.Context, t task) (one Try, err error) {
+	s := w.labs[t.NoRelay]
+	if s == nil {
+		if s, err = newStreet(ctx, w.dir, w.Bin, !t.NoRelay); err != nil {
+			return one, err
+		}
+		w.labs[t.NoRelay] = s
 	}
-	s := w.street
-	w.street = nil
-	return s.close()
+	one, err = s.try(ctx, t.Pair, t.index, w.seed(t))
+	if err == nil && s.tries < triesPerLab {
+		return one, nil
+	}
+	delete(w.labs, t.NoRelay)
+	return one, errors.Join(err, s.close())
+}
+
+// leave ends the labs.
+func (w *worker) leave() (err error) {
+	for _, s := range w.labs {
+		err = errors.Join(err, s.close())
+	}
+	clear(w.labs)
+	return err
 }
 
 // seed is that of a try.
