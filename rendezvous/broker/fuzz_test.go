@@ -24,13 +24,14 @@ func FuzzCore(f *testing.F) {
 				b[i] = seed
 			}
 		}, func(who id) (Line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
+		c.relays.limit(Config{Relays: 5, DeviceRelays: 2})
 		var names [][8]byte
 		hosts := []netip.Addr{
 			netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("192.168.1.3"),
 			netip.MustParseAddr("2001:db8::4"), netip.MustParseAddr("fe80::5"), netip.MustParseAddr("203.0.113.2"),
 		}
 		for len(script) >= 3 {
-			what, who, arg := script[0]%9, id('a'+script[0]/9%8), script[1]
+			what, who, arg := script[0]%10, id('a'+script[0]/10%8), script[1]
 			more := script[2]
 			script = script[3:]
 			at := netip.AddrPortFrom(hosts[int(arg)%len(hosts)], uint16(more)+1)
@@ -45,7 +46,9 @@ func FuzzCore(f *testing.F) {
 				c.told(who, nat.Network{Behaviour: nat.Behaviour{Mapping: nat.Dependence(arg % 5), Filtering: nat.Dependence(arg / 5 % 5),
 					Step: int(more%3) - 1, Blocked: arg == 255}, Candidates: []nat.Candidate{{Kind: nat.CandidateKind(arg % 5), Addr: at}}})
 			case 3:
-				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Peers: []control.Peer{{Addr: at}}})
+				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Peers: []control.Peer{
+					{Addr: at, Path: []string{"", relayedPath}[int(more/9%2)]},
+				}})
 			case 4:
 				c.gone(who, torrent{arg % 3})
 			case 5:
@@ -62,6 +65,8 @@ func FuzzCore(f *testing.F) {
 				if _, ok := lines[who]; ok {
 					lines[who] = Line{at, 0, true}
 				}
+			case 9:
+				c.relayed(now, want{keyOf(who, id('a'+more%8)), torrent{arg % 3}}, nil)
 			}
 			orders := c.poll(now)
 			for i, o := range orders {
@@ -75,6 +80,11 @@ func FuzzCore(f *testing.F) {
 				a, b := orders[i-1].punch, o.punch
 				if a.Attempt != b.Attempt || a.Key != b.Key || a.Controlling == b.Controlling || a.Local != b.Theirs || a.Theirs != b.Local || a.Try != b.Try {
 					t.Fatalf("%+v does not go with %+v", a, b)
+				}
+			}
+			for _, w := range c.relay(now) {
+				if w.a >= w.b || lines[w.a] == (Line{}) || lines[w.b] == (Line{}) {
+					t.Fatalf("%+v is to be relayed", w)
 				}
 			}
 			if err := c.audit(); err != nil {

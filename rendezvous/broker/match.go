@@ -100,7 +100,7 @@ func (c *core) due(now time.Time, m *match) bool {
 		return false
 	}
 	k, _ := memoOf(m.a.trait(), m.b.trait())
-	m.memo, m.known = c.memory[k]
+	m.memo, m.known = c.memory.lookup(now, k)
 	for _, t := range m.torrents {
 		m.have = max(m.have, m.a.shares[t].have, m.b.shares[t].have)
 	}

@@ -82,6 +82,12 @@ func (m memory) failed(a *attempt) {
 	}
 }
 
+// lookup returns what has worked within a day.
+func (m memory) lookup(now time.Time, k memoKey) (memo, bool) {
+	o, known := m[k]
+	return o, known && now.Sub(o.at) < remembered
+}
+
 func (m memory) forget(now time.Time) {
 	maps.DeleteFunc(m, func(_ memoKey, o memo) bool { return now.Sub(o.at) >= remembered })
 }

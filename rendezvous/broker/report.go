@@ -131,6 +131,8 @@ func (c *core) why(now time.Time, d, e *device, s State, r *relay) string {
 		return ""
 	case hopeless(d, e):
 		words = despair(d, e)
+	case c.pairs[keyOf(d.id, e.id)] != nil && s == Waiting:
+		words = "no path found so far, tries go on"
 	case c.pairs[keyOf(d.id, e.id)] != nil:
 		words = fmt.Sprintf("no path found in %.1f s, tries go on", relayAfter.Seconds())
 	default:

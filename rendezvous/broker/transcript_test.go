@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -16,15 +17,17 @@ import (
 // TestTranscripts plays the commands of each transcript on one core and prints what it asks the devices for. Times are since
 // the core began; attempts and keys are counted.
 //
-//	device NAME at=ADDRESS [rtt=D] [nat=KIND] [quiet] [new] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
-//	                          comes, or tells its network again: cone, restricted, counted, random, blocked; quiet: it tells nothing;
-//	                          new: it has just joined
+//	device NAME at=ADDRESS [rtt=D] [nat=KIND] [tcp] [quiet] [new] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
+//	                          comes, or tells its network again: cone, restricted, counted, random, blocked; tcp: its control runs
+//	                          over TCP; quiet: it tells nothing; new: it has just joined
 //	moved NAME ADDRESS        is seen elsewhere
 //	away NAME                 its session ends
-//	has NAME TORRENT [all] [peer=ADDRESS...]   reports a torrent, a letter
+//	has NAME TORRENT [all] [peer=ADDRESS...] [relayed=ADDRESS...]   reports a torrent, a letter
 //	drops NAME TORRENT
 //	wait D                    time passes, and what comes of it is printed
 //	tells NAME N OUTCOME [remote=ADDRESS]      what became of the N-th attempt; 0: of one that the core does not know
+//	ended NAME NAME TORRENT [WHY]              what was relayed has ended
+//	relays N                  so many at once from now on
 //	routes NAME TORRENT
 func TestTranscripts(t *testing.T) {
 	transcript.Run(t, "testdata", func(t *testing.T) func([]string) string {
@@ -90,6 +93,8 @@ func (s *script) command(what string, args []string) {
 		for _, a := range args[2:] {
 			if at, ok := strings.CutPrefix(a, "peer="); ok {
 				p.Peers = append(p.Peers, control.Peer{Addr: netip.MustParseAddrPort(at)})
+			} else if at, ok := strings.CutPrefix(a, "relayed="); ok {
+				p.Peers = append(p.Peers, control.Peer{Addr: netip.MustParseAddrPort(at), Path: "relayed"})
 			} else {
 				p.State, p.Have = control.StateSeeding, 1000
 			}
@@ -101,6 +106,14 @@ func (s *script) command(what string, args []string) {
 		s.wait(s.now.Add(s.duration(args[0])))
 	case "tells":
 		s.tells(who, args[1:])
+	case "ended":
+		var why error
+		if len(args) > 3 {
+			why = errors.New(strings.Join(args[3:], " "))
+		}
+		s.c.relayed(s.now, want{keyOf(who, id(args[1])), torrent{args[2][0]}}, why)
+	case "relays":
+		s.c.relays.most, _ = strconv.Atoi(args[0])
 	case "routes":
 		for _, r := range s.c.routes(s.now, who, torrent{args[1][0]}) {
 			s.route(r)
@@ -121,6 +134,8 @@ func (s *script) device(who id, args []string) {
 			l.RTT = s.duration(value)
 		case "nat":
 			n.Behaviour = behaviours[value]
+		case "tcp":
+			l.UDP = false
 		case "quiet":
 			quiet = true
 		case "new":
@@ -142,6 +157,9 @@ func (s *script) wait(until time.Time) {
 	for {
 		for _, o := range s.c.poll(s.now) {
 			s.order(o)
+		}
+		for _, w := range s.c.relay(s.now) {
+			s.say("%s: %s is relayed with %s for %s", s.since(s.now), w.a, w.b, string(w.torrent[0]))
 		}
 		at := s.c.wake(s.now)
 		if at.IsZero() || at.After(until) {
@@ -197,7 +215,11 @@ func (s *script) route(r Route) {
 	if !r.Next.IsZero() {
 		next = " until " + s.since(r.Next)
 	}
-	s.say("%s: %s%s", r.Peer, r.State, next)
+	why := ""
+	if r.Why != "" {
+		why = ": " + r.Why
+	}
+	s.say("%s: %s%s%s", r.Peer, r.State, next, why)
 	for _, a := range r.Attempts {
 		told := "nothing told"
 		if a.Told != nil {
