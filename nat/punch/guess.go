@@ -107,9 +107,9 @@ func noise(probes int) int { return max(0, probes-2*slack) / 5 }
 // fits a later one, at half the speed. A flow of the other side fits an earlier one.
 func grid(p *Plan) (all []series) {
 	n := noise(p.Probes)
-	flows := after(p.Observed.Port(), p.Peer.Step, 1, 1, 3*n+slack)
+	flows := after(p.Observed.Port(), p.Peer.Step, 1, 1, min(3*n+slack, p.Probes))
 	if p.Controlling {
-		flows = after(p.Observed.Port(), p.Peer.Step, 2-slack, 2, 2*n+slack)
+		flows = after(p.Observed.Port(), p.Peer.Step, 2-slack, 2, min(2*n+slack, p.Probes))
 	}
 	asks := flows
 	asks.next = p.Hold + patienceOf(p) + gridFirst
