@@ -73,7 +73,7 @@ func runMatrix(c *cli.Context) (err error) {
 		defer f.Close() // every line was written by then, or Encode said so
 		lines = json.NewEncoder(f)
 	}
-	began := time.Now()
+	began, sources := time.Now(), commit(config.Bin) // others may commit meanwhile
 	p := progress{out: os.Stderr, began: began}
 	var failed error
 	config.Progress = func(t matrix.Try, done, of int) {
@@ -98,7 +98,7 @@ func runMatrix(c *cli.Context) (err error) {
 	}
 	if files[0] != "" {
 		var report strings.Builder
-		if err := writeReport(&report, config, rows, time.Since(began)); err != nil {
+		if err := writeReport(&report, sources, config.SideBySide, rows, time.Since(began)); err != nil {
 			return err
 		}
 		if err := os.WriteFile(files[0], []byte(report.String()), 0o644); err != nil {

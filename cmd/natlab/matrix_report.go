@@ -18,8 +18,8 @@ import (
 	"simplebit/integration/natlab/matrix"
 )
 
-// writeReport writes what a matrix came to as a document.
-func writeReport(w io.Writer, c matrix.Config, rows []matrix.Summary, took time.Duration) error {
+// writeReport writes as a document what a matrix of programs with these sources came to.
+func writeReport(w io.Writer, sources string, labs int, rows []matrix.Summary, took time.Duration) error {
 	tries, missed := 0, 0
 	for _, r := range rows {
 		tries += r.Tries
@@ -31,8 +31,8 @@ func writeReport(w io.Writer, c matrix.Config, rows []matrix.Summary, took time.
 	if missed > 0 {
 		verdict = fmt.Sprintf("**%d of %d pairs miss their bar.**", missed, len(rows))
 	}
-	fmt.Fprintf(w, reportHead, strings.Join(commandLine(), " "), commit(c.Bin), runtime.Version(), machine(), time.Now().Format(time.DateOnly),
-		tries, len(rows), took.Round(time.Second), c.SideBySide, verdict)
+	fmt.Fprintf(w, reportHead, strings.Join(commandLine(), " "), sources, runtime.Version(), machine(), time.Now().Format(time.DateOnly),
+		tries, len(rows), took.Round(time.Second), labs, verdict)
 	return matrix.Markdown(w, rows)
 }
 
@@ -53,8 +53,9 @@ time zero is when that torrent is given to the other. Where UDP is blocked time 
 than 10 ms. They are among all tries, and of one without data that is never.
 
 Routes: *direct* is all of the 1 MiB verified while the surrogate's relay counters stayed zero; *lan* the same where both share a
-home or a carrier; *relayed* if the surrogate carried any of it; *none* if nothing was verified within 30 s. Figures are in per cent of
-the tries. Homes behind carriers (cgnat) have one each but for same-carrier; there and in one home no packet is delayed.
+home or a carrier; *relayed* if the surrogate carried any of it; *none* if nothing was verified within 30 s, or not all within 30 s more.
+Figures are in per cent of the tries. Homes behind carriers (cgnat) have one each, but for same-carrier. Between two that share a carrier
+or a home no packet is delayed.
 
 Bars: one that says *direct* counts what is within a home or carrier as well. Cones are all kinds that keep one port for everybody; kinds
 with another port for each address or endpoint (address-dependent, symmetric) are random ones, and mapping is open to everybody. IPv6

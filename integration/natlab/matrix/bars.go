@@ -12,7 +12,7 @@ import (
 type Bar struct {
 	// Direct asks that the surrogate carries none of the data, in the counted tries.
 	Direct bool
-	// Percent is how many of the tries must count.
+	// Percent is how many of the tries must count: all, unless Direct.
 	Percent float64
 	// Within is when the first verified data must be there in a try that counts. 0: at any time.
 	Within time.Duration
@@ -24,11 +24,10 @@ type Bar struct {
 func (b Bar) String() string {
 	var parts []string
 	if b.Percent > 0 {
-		what := "any route"
+		what := "data in every try"
 		if b.Direct {
-			what = "direct"
+			what = fmt.Sprintf("direct ≥ %g %%", b.Percent)
 		}
-		what = fmt.Sprintf("%s ≥ %g %%", what, b.Percent)
 		if b.Within > 0 {
 			what += fmt.Sprintf(" within %g s", b.Within.Seconds())
 		}

@@ -31,6 +31,7 @@ func TestDevicesBehindCommonNATsReachEachOther(t *testing.T) {
 	want := map[string]Class{
 		"port-restricted:port-restricted": Direct, "bare:bare": Direct, "port-restricted:cgnat": Direct, "port-restricted:sequential": Direct,
 		"address-restricted:symmetric": Direct, "dual-stack:ipv6-firewalled": Direct, "port-restricted:same-home": LAN,
+		"symmetric:symmetric": Relayed, "port-restricted:udp-blocked": Relayed,
 	}
 	c := Config{Bin: binaries(t), SideBySide: len(want), Seed: uint64(time.Now().UnixNano())}
 	for text := range want {

@@ -19,7 +19,7 @@ const (
 	LAN     Class = "lan"     // all of it, within one home or through the carrier that both homes share
 	Direct  Class = "direct"  // all of it, from one home to the other
 	Relayed Class = "relayed" // the surrogate carried some of it
-	None    Class = "none"    // nothing within Patience
+	None    Class = "none"    // nothing within Patience, or not all within as much again
 )
 
 // Patience is how long a try waits for the first verified data, and then for the rest.
