@@ -68,4 +68,3 @@ func (c *core) audit() error {
 	}
 	return nil
 }
-

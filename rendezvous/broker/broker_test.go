@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -92,6 +94,58 @@ func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
 	})
 }
 
+func TestDevicesWithoutAWayAreRelayedOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSessions{sent: map[control.DeviceID][]control.Punch{}}
+		b := New(f, Config{DeviceRelays: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- b.Run(ctx) }()
+		for _, d := range []control.DeviceID{"barn", "attic"} {
+			b.Connected(d, true)
+			b.Network(d, nat.Network{Behaviour: behaviours["random"]})
+			for t := range byte(2) {
+				b.Observed(d, control.Progress{ID: torrent{t}, State: control.StateDownloading})
+			}
+		}
+		joined := func(n int) want {
+			t.Helper()
+			time.Sleep(2 * pace)
+			synctest.Wait()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.relays) != n || f.relays[n-1].a != "attic" || f.relays[n-1].b != "barn" {
+				t.Fatalf("%+v", f.relays)
+			}
+			return f.relays[n-1]
+		}
+		first := joined(1)
+		b.Relayed("barn", "attic", first.torrent, errors.New("a stream broke"))
+		if second := joined(2); second.torrent == first.torrent {
+			t.Error("what has just ended comes before what waits")
+		}
+		if r := b.Routes("barn", first.torrent); len(r) != 1 || r[0].State != Hopeless || !strings.HasSuffix(r[0].Why, "; the relay ended: a stream broke") {
+			t.Errorf("%+v", r)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatWorkedIsKnownForADay(t *testing.T) {
+	m := memory{}
+	k, _ := memoOf(trait{observed: netip.MustParseAddrPort("198.51.100.1:1")}, trait{observed: netip.MustParseAddrPort("203.0.113.2:1")})
+	m.worked(noon, &attempt{memo: k, patient: true})
+	if o, known := m.lookup(noon.Add(24*time.Hour-1), k); !known || !o.patient {
+		t.Error("it is forgotten")
+	}
+	if _, known := m.lookup(noon.Add(24*time.Hour), k); known {
+		t.Error("it is still known")
+	}
+}
+
 // A surrogate has hundreds of devices on one torrent: decisions stay fast, and nobody gets more than its share.
 func TestACrowdIsNotTooMuch(t *testing.T) {
 	lines := map[id]Line{}
@@ -106,9 +160,10 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
 		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
 	}
-	now := noon.Add(settling)
+	now, relays := noon.Add(settling), 0
 	for range 30 {
 		orders := c.poll(now)
+		relays += len(c.relay(now))
 		for _, o := range orders {
 			c.punched(now, o.to, control.Punched{Attempt: o.punch.Attempt, Outcome: control.PunchConnected, Remote: o.punch.Observed})
 		}
@@ -116,6 +171,9 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Second)
+	}
+	if relays > crowd/20 {
+		t.Errorf("%d relays, where all have paths", relays)
 	}
 	few := 0
 	for _, who := range names {

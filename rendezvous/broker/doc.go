@@ -24,9 +24,24 @@
 //     failures.
 //   - What worked between two networks is tried first for a day.
 //
+// # Relays
+//
+// Where one device lacks something that the other may have, and they have neither a path nor a connection, the surrogate relays
+// between them, for one torrent at a time: at once where their networks leave no way, or where UDP does not reach one of
+// them, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
+// relayed connection is no path. Devices end it when they have a better one.
+//
+//   - At most 4 relays of a device, and 256 in all: see [Config]. Everybody has one before anybody has two.
+//   - A device with 4 paths is relayed only to who has all of a torrent, if none of its paths leads to such a one.
+//   - What ends while it is needed begins again after 5 s, then after twice as long each time, up to 5 minutes, and at once
+//     when a network has changed.
+//
 // # Whose addresses
 //
 // A device tells its own addresses and may lie. So of its public ones only those are passed on that are its host as the
 // surrogate sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. What
 // that host gets is bounded by nat/punch. Private ones are passed on only where the surrogate sees both devices at one address.
+// A router may give a device another port than that of its session: where others have their paths to its main socket is passed
+// on as well, if it is on that host. Of a NAT that counts ports the surrogate sees the one of the session, and adds what attempts
+// have taken since.
 package broker

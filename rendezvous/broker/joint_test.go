@@ -90,7 +90,7 @@ func (w *world) join(o want) {
 	v := w.view(o.key)
 	if hope := a.place.meets(b.place) && a.line.UDP && b.line.UDP; hope && !v.had && v.ready.IsZero() {
 		w.fail("a relay before both are ready")
-	} else if hope && !v.had && !v.again && w.now.Sub(v.tried) < relayAfter && w.now.Sub(v.ready) < relayLatest {
+	} else if hope && !v.had && !v.again && w.now.Sub(v.tried) < 1500*time.Millisecond && w.now.Sub(v.ready) < 1900*time.Millisecond {
 		w.fail("a relay %s after an attempt began, which is too soon", w.now.Sub(v.tried))
 	}
 	v.had = true

@@ -115,7 +115,7 @@ func play(seed uint64) *world {
 func TestNoPairThatCanConnectStaysRelayed(t *testing.T) {
 	n := *schedules
 	if n == 0 {
-		if n = 3000; raceDetector {
+		if n = 2000; raceDetector {
 			n = 150
 		}
 	}
