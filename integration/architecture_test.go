@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"edgeagent/swarm":   {"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "wire/peer", "wire/dial"},
 	"edgeagent": {
 		"edgeagent/picker", "edgeagent/choker", "edgeagent/storage", "edgeagent/swarm",
-		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial",
+		"wire/control", "wire/link", "wire/peer", "wire/mse", "wire/utp", "wire/dial",
 		"nat", "nat/udpmux", "nat/stun", "nat/portmap", "nat/discovery", "nat/punch",
 	},
 
@@ -54,26 +54,28 @@ var layers = map[string][]string{
 	"rendezvous/torrent": {
 		"wire/control", "wire/dial", "rendezvous/job", "rendezvous/tracker", "rendezvous/dht", "rendezvous/front",
 	},
-	"rendezvous/session":   {"wire/control", "nat"},
+	"rendezvous/session":   {"wire/control", "wire/link", "nat"},
+	"rendezvous/relay":     {"wire/control", "wire/link"},
 	"rendezvous/broker":    {"wire/control", "nat", "nat/punch"},
 	"rendezvous/job":       {"wire/control", "nat", "rendezvous/metainfo"},
 	"rendezvous/apiclient": {},
 	"rendezvous/api":       {"rendezvous/apiclient", "rendezvous/account"},
 	"rendezvous": {
 		"rendezvous/metainfo", "rendezvous/store", "rendezvous/account", "rendezvous/tracker", "rendezvous/dht",
-		"rendezvous/front", "rendezvous/torrent", "rendezvous/broker",
+		"rendezvous/front", "rendezvous/torrent", "rendezvous/broker", "rendezvous/relay",
 		"rendezvous/session", "rendezvous/job", "rendezvous/apiclient", "rendezvous/api",
-		"wire/control", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux", "nat/stun",
+		"wire/control", "wire/link", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux", "nat/stun",
 	},
 
 	"cmd/rendezvous": {"rendezvous", "wire/dial", "wire/mse"},
 	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
 	"cmd/simplebit":  {"rendezvous/apiclient"},
-	"cmd/natlab":     {"integration/natlab", "integration/natlab/classify", "nat"},
+	"cmd/natlab":     {"integration/natlab", "integration/natlab/classify", "integration/natlab/matrix", "nat"},
 
 	"integration/transcript":      {},
 	"integration/natlab":          {"nat"},
 	"integration/natlab/classify": {"nat", "nat/stun", "nat/udpmux", "nat/discovery", "integration/natlab", "integration/natlab/virtual"},
+	"integration/natlab/matrix":   {"nat", "integration/natlab", "rendezvous/apiclient"},
 	"integration/natlab/virtual":  {"nat", "integration/natlab"},
 	"integration/programs":        anything,
 	"integration/demo":            anything,

@@ -85,7 +85,7 @@ func (d *devices) Resolve(ctx context.Context, nameOrID string) (job.Device, err
 	if err != nil {
 		return job.Device{}, deviceError(err)
 	}
-	return d.Lookup(r.ID), nil
+	return d.describe(r), nil
 }
 
 // Lookup tells what jobs need of a device (job.Devices).
@@ -94,8 +94,12 @@ func (d *devices) Lookup(id string) job.Device {
 	if !ok {
 		return job.Device{ID: id, Name: id, Revoked: true}
 	}
-	online, _, _ := d.hub.Status(control.DeviceID(id))
-	return job.Device{ID: id, Name: r.Name, Online: online, Revoked: r.Revoked}
+	return d.describe(r)
+}
+
+func (d *devices) describe(r account.Device) job.Device {
+	online, _, _ := d.hub.Status(control.DeviceID(r.ID))
+	return job.Device{ID: r.ID, Name: r.Name, Online: online, Revoked: r.Revoked}
 }
 
 // Changed wakes the device's session (job.Devices).

@@ -94,6 +94,7 @@ var (
 // Serve takes peers that dial us, for the torrents that are entered, until ctx ends: then it closes ln and all connections
 // that came from it, and returns nil. It returns an error where ln fails for good.
 func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
+	stopped := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	var guests sync.WaitGroup
 	defer guests.Wait()
@@ -102,7 +103,7 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 	for {
 		c, err := ln.Accept()
 		switch {
-		case ctx.Err() != nil:
+		case stopped.Err() != nil: // ctx follows, but who owns ln may have closed it before
 			if err == nil {
 				dial.Abort(c)
 			}

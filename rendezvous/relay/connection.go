@@ -21,11 +21,9 @@ type connection struct {
 	idle    *time.Timer
 
 	// Under Relays.mu.
-	devices   [2]*device
-	counts    [2]*count
-	spoke     [2]bool
-	uncounted [2]int64 // bytes that came from a side before both had spoken
-	carried   int64    // bytes that were counted
+	devices [2]*device
+	counts  [2]*count
+	carried int64 // bytes that were counted
 }
 
 func (c *connection) joins(d control.DeviceID) bool {
@@ -171,21 +169,12 @@ func (r *Relays) pace(c *connection, n int) bool {
 	}
 }
 
-// moved counts bytes that came from a side. They do not count before both have spoken: a device that needs no relay, as it has a
-// better connection, ends its stream without a word, whatever the other has sent.
+// moved counts bytes that came from a side and were passed on, whatever they were good for.
 func (r *Relays) moved(c *connection, from, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.spoke[from] = true
-	c.uncounted[from] += int64(n)
-	if !c.spoke[0] || !c.spoke[1] {
-		return
-	}
-	for i, n := range c.uncounted {
-		c.counts[i].up += n
-		c.counts[1-i].down += n
-		r.totals.Bytes += n
-		c.carried += n
-	}
-	c.uncounted = [2]int64{}
+	c.counts[from].up += int64(n)
+	c.counts[1-from].down += int64(n)
+	r.totals.Bytes += int64(n)
+	c.carried += int64(n)
 }

@@ -188,7 +188,7 @@ func TestMuchIsRelayedWholeBetweenAllTransports(t *testing.T) {
 	})
 }
 
-func TestADeviceThatNeedsNoRelayEndsItForTheOtherUncounted(t *testing.T) {
+func TestADeviceThatNeedsNoRelayEndsItForTheOther(t *testing.T) {
 	eachWay(t, func(t *testing.T, l *linked) {
 		if _, err := l.ends[0].Write(make([]byte, 68)); err != nil {
 			t.Fatal(err)
@@ -198,8 +198,8 @@ func TestADeviceThatNeedsNoRelayEndsItForTheOtherUncounted(t *testing.T) {
 			t.Errorf("the other reads %v", err)
 		}
 		l.endsWith(t, func(err error) bool { return err == nil })
-		if got, want := l.Totals(), (Totals{Started: 1}); got != want {
-			t.Errorf("in all %+v, want %+v", got, want)
+		if got := l.Totals(); got.Live != 0 || got.Started != 1 || got.Bytes > 68 {
+			t.Errorf("in all %+v", got)
 		}
 	})
 }
