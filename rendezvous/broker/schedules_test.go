@@ -116,7 +116,7 @@ func TestNoPairThatCanConnectStaysRelayed(t *testing.T) {
 	n := *schedules
 	if n == 0 {
 		if n = 2000; raceDetector {
-			n = 150
+			n = 80
 		}
 	}
 	var next, resigned atomic.Int64
