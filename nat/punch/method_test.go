@@ -143,8 +143,8 @@ func TestTheSweepFindsTheRowWhereverItIs(t *testing.T) {
 					asked[s.port(n)] = true
 				}
 			}
-			for gone := 0; gone < portRange; gone += 61 {
-				for others := range MaxSockets / 4 { // whose flows come in the midst of the row
+			for gone := 0; gone < portRange; gone += 67 {
+				for others := 0; others <= MaxSockets/4; others += 8 { // whose flows come in the midst of the row
 					fits := false
 					for i := 1; i < MaxSockets && !fits; i++ {
 						at := gone + i

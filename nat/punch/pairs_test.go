@@ -166,7 +166,7 @@ func TestPortsThatCountAreFoundThoughOthersTakeThem(t *testing.T) {
 		percent int
 	}{{seq, cone, ages, 95}, {cone, seq, ages, 95}, {seq, bare, ages, 95}, {bare, seq, ages, 95}, {seq, seq, ages[:4], 80}} {
 		for _, age := range c.ages {
-			r := &result{tries: some(10)}
+			r := &result{tries: some(5)}
 			for seed := range r.tries {
 				w := newWorld(t, uint64(seed)*7919+1, c.a, c.b)
 				w.jitter, w.busy, w.age = 5*time.Millisecond, 2, age
