@@ -266,6 +266,9 @@ func (c *core) end(now time.Time, p *pair, o Outcome) {
 	switch {
 	case o == Busy:
 		p.next = now.Add(busyRest)
+		if a.told[0].Outcome != a.told[1].Outcome { // the other one's packets have left their marks
+			p.next = now.Add(firstRest)
+		}
 	case o == Lost, o == Unused:
 		p.failures = 0
 		if p.brief++; now.Sub(a.since) >= lasting {
