@@ -22,7 +22,7 @@ import (
 
 // How often pairs are tried when nobody says otherwise.
 const (
-	closeTries = 100 // each of the six that are looked at most closely
+	closeTries = 100 // each of the six that are looked at most closely, and where luck decides
 	otherTries = 10
 )
 
@@ -35,7 +35,7 @@ the first of it was verified, and whether this meets the pair's bar. The exit st
 if some bar is missed. It runs rendezvous and edgeagent from beside natlab.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "pairs", Usage: "`KIND:KIND,…`, KIND:same-home or cgnat:same-carrier, any with :no-relay behind (default: all)"},
-			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair (default: 100 for six of all, 10 for others)"},
+			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair (default: 10, and 100 for six of all and where luck decides)"},
 			&cli.IntFlag{Name: "side-by-side", Usage: "`N` labs at a time", Value: matrix.SideBySide},
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides what is random in the labs", Value: 1},
 			&cli.StringFlag{Name: "bin", Usage: "`FOLDER` of rendezvous and edgeagent (default: natlab's own)"},
