@@ -52,12 +52,14 @@ time zero is when that torrent is given to the other. Where UDP is blocked time 
 *Median* and *95 %%* are of the time until the first piece was verified, as the surrogate's API shows it, to 2 %% and no better
 than 10 ms. They are among all tries, and of one without data that is never.
 
-Routes: *direct* is all of the 1 MiB verified while the surrogate's relay counters stayed zero; *lan* the same where both share a
-home or a carrier; *relayed* if the surrogate carried any of it; *none* if nothing was verified within 30 s, or not all within 30 s more.
+Routes: *direct* is all of the 1 MiB verified while the surrogate's relay counters stayed zero; *lan* the same where all connections
+and paths were between the devices' own addresses in one home, or within one carrier's network (100.64.0.0/10): what a router or
+carrier leads back at a public address (hairpin) is *direct*; *relayed* if the surrogate carried any of it; *none* if nothing was
+verified within 30 s, not all within 30 s more, or an agent or the surrogate ended by itself.
 Figures are in per cent of the tries. Homes behind carriers (cgnat) have one each, but for same-carrier. Between two that share a carrier
 or a home no packet is delayed.
 
-Bars: one that says *direct* counts what is within a home or carrier as well. Cones are all kinds that keep one port for everybody; kinds
+Bars: one that says *direct* counts *lan* as well; two devices in one home must use its network. Cones are all kinds that keep one port for everybody; kinds
 with another port for each address or endpoint (address-dependent, symmetric) are random ones, and mapping is open to everybody. IPv6
 counts where both homes have it. Pairs with no family of addresses in common are held to what two random ports are. Those that the
 rest says nothing of have to get the data. Where a random port is guessed, the path often comes later than the surrogate begins to carry

@@ -12,6 +12,8 @@ import (
 type Bar struct {
 	// Direct asks that the surrogate carries none of the data, in the counted tries.
 	Direct bool
+	// LAN asks, beside Direct, that it stays within what the devices share, in the counted tries.
+	LAN bool
 	// Percent is how many of the tries must count: all, unless Direct.
 	Percent float64
 	// Within is when the first verified data must be there in a try that counts. 0: at any time.
@@ -25,7 +27,9 @@ func (b Bar) String() string {
 	var parts []string
 	if b.Percent > 0 {
 		what := "data in every try"
-		if b.Direct {
+		if b.LAN {
+			what = fmt.Sprintf("lan ≥ %g %%", b.Percent)
+		} else if b.Direct {
 			what = fmt.Sprintf("direct ≥ %g %%", b.Percent)
 		}
 		if b.Within > 0 {
@@ -46,6 +50,10 @@ func (b Bar) Counts(t Try) bool {
 		return false
 	case Relayed:
 		if b.Direct {
+			return false
+		}
+	case Direct:
+		if b.LAN {
 			return false
 		}
 	}
@@ -70,6 +78,7 @@ func (b Bar) Met(tries []Try) bool {
 // The bars.
 var (
 	easy     = Bar{Direct: true, Percent: 99, Median: time.Second}
+	home     = Bar{Direct: true, LAN: true, Percent: 99, Median: time.Second}
 	counted  = Bar{Direct: true, Percent: 95}
 	guessed  = Bar{Direct: true, Percent: 99}
 	lucky    = Bar{Direct: true, Percent: 95, Within: 10 * time.Second}
@@ -79,8 +88,8 @@ var (
 	anyway   = Bar{Percent: 100}
 )
 
-// Bars returns what the tries of a pair must achieve. What lies within one home or behind one carrier that hairpins counts as
-// direct. Pairs without a common family of addresses are as hopeless as two random ports. Those that have no bar of their own
+// Bars returns what the tries of a pair must achieve. Devices in one home must use its network; behind one carrier that hairpins
+// they are held to what cones are. Pairs without a common family of addresses are as hopeless as two random ports. Those that have no bar of their own
 // must get the data. Without the relay nothing is asked of pairs that need it.
 func Bars(p Pair) Bar {
 	b := p.bar()
@@ -102,7 +111,7 @@ func (p Pair) bar() Bar {
 	case p.A.blocked() || p.B.blocked():
 		return noUDP
 	case p.Shared == sharedHome:
-		return easy
+		return home
 	case p.Shared == sharedCarrier && p.A == CGNAT:
 		return anyway // what does not work there is not known before it is tried
 	case p.A.ipv6() && p.B.ipv6():

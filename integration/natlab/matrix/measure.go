@@ -9,13 +9,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"simplebit/rendezvous/apiclient"
 )
 
-// try does one try of a pair. The error says nothing about the programs: the lab could not be built, the surrogate is gone, or
-// ctx has ended. What the programs fail at is in the Try.
+// try does one try of a pair. The error says nothing about the programs: a home could not be built, or ctx has ended. What the
+// programs fail at is in the Try, and so is that one of them ended by itself.
 func (s *street) try(ctx context.Context, p Pair, index int, seed [32]byte) (t Try, err error) {
 	began := time.Now()
 	random := rand.NewChaCha8(seed)
@@ -27,15 +28,7 @@ func (s *street) try(ctx context.Context, p Pair, index int, seed [32]byte) (t T
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s.play(ctx, p, h, random, &t, began)
-	if err := context.Cause(ctx); err != nil {
-		return t, err
-	}
-	select {
-	case <-s.service.ended:
-		return t, errors.New("the surrogate ended: " + s.service.tail())
-	default:
-	}
-	return t, nil
+	return t, context.Cause(ctx)
 }
 
 // play is a try on homes that are there.
@@ -47,11 +40,10 @@ func (s *street) play(ctx context.Context, p Pair, h homes, random *rand.ChaCha8
 		t.Prepared = time.Since(began)
 		err = r.fetch(ctx)
 	}
-	if err != nil {
-		t.Why = err.Error()
-		return
+	if err == nil {
+		err = r.judge(ctx)
 	}
-	r.judge(ctx)
+	t.end(err, r.programs())
 }
 
 // round is a try under way.
@@ -67,6 +59,7 @@ type round struct {
 	jobs    [2]string // of the seeder and the leecher
 	carried int64     // by the surrogate before time zero
 	agents  []*agent
+	ends    []string // of connections between the two, as either side showed them
 }
 
 // prepare does all that comes before time zero.
@@ -157,6 +150,13 @@ func (r *round) fetch(ctx context.Context) error {
 			deadline = since + Patience
 		}
 		r.note(j)
+		if r.pair.Shared != "" {
+			other, err := r.api.Job(ctx, r.jobs[0])
+			if err != nil {
+				return err
+			}
+			r.see(other)
+		}
 		if j.Have == Size {
 			r.try.All = since
 			return nil
@@ -165,9 +165,9 @@ func (r *round) fetch(ctx context.Context) error {
 		select {
 		case <-time.After(min(max(since/50, 10*time.Millisecond), 100*time.Millisecond)):
 		case <-r.leecher.ended:
-			return errors.New("the agent ended: " + r.leecher.tail())
+			return r.leecher.fate()
 		case <-r.seeder.ended:
-			return errors.New("the agent ended: " + r.seeder.tail())
+			return r.seeder.fate()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -177,6 +177,7 @@ func (r *round) fetch(ctx context.Context) error {
 
 // note keeps what the surrogate shows. Connections are gone from it when there is nothing more to fetch.
 func (r *round) note(j apiclient.Job) {
+	r.see(j)
 	r.try.Message, r.try.Paths = j.Message, j.Paths
 	for _, p := range j.Peers {
 		if p.Path == "relayed" || len(r.try.Peers) == 0 {
@@ -186,30 +187,49 @@ func (r *round) note(j apiclient.Job) {
 	}
 }
 
+// see keeps where a device's connections ended, and its paths.
+func (r *round) see(j apiclient.Job) {
+	for _, p := range j.Peers {
+		if !slices.Contains(r.ends, p.Addr) {
+			r.ends = append(r.ends, p.Addr)
+		}
+	}
+	for _, p := range j.Paths {
+		for _, a := range p.Attempts {
+			if a.Outcome == "connected" && !slices.Contains(r.ends, a.Remote) {
+				r.ends = append(r.ends, a.Remote)
+			}
+		}
+	}
+}
+
 // judge says by which route everything came.
-func (r *round) judge(ctx context.Context) {
+func (r *round) judge(ctx context.Context) error {
 	now, err := r.relayed(ctx)
 	if err != nil {
-		r.try.Why = err.Error()
-		return
+		return err
 	}
 	r.try.Relayed = now - r.carried
 	for _, id := range r.jobs {
 		j, err := r.api.Job(ctx, id)
 		if err != nil {
-			r.try.Why = err.Error()
-			return
+			return err
 		}
+		r.see(j)
 		r.try.Relayed = max(r.try.Relayed, j.Relayed.Down+j.Relayed.Up)
 	}
-	switch {
-	case r.try.Relayed > 0:
-		r.try.Class = Relayed
-	case r.pair.Shared != "":
-		r.try.Class = LAN
-	default:
-		r.try.Class = Direct
+	r.try.Class = classOf(r.try.Relayed, r.homes.within(r.pair), r.ends)
+	return nil
+}
+
+// programs are those of the try that run, or should.
+func (r *round) programs() (all []*program) {
+	for _, a := range r.agents {
+		if a != nil && a.program != nil {
+			all = append(all, a.program)
+		}
 	}
+	return append(all, r.service)
 }
 
 // clear ends the agents and forgets what they had.

@@ -56,10 +56,8 @@ func command(ctx context.Context, host *natlab.Host, dir, path string, args ...s
 
 // kill ends the program and waits until it is gone.
 func (p *program) kill() {
-	select {
-	case <-p.ended: // its number may be another's by now
+	if p.over() { // its number may be another's by now
 		return
-	default:
 	}
 	unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
 	<-p.ended
@@ -82,7 +80,7 @@ func (p *program) await(ctx context.Context, what string, within, every time.Dur
 			continue
 		case <-late.C:
 		case <-p.ended:
-			reason = fmt.Errorf("it ended: %v", p.cmd.ProcessState)
+			return fmt.Errorf("%s: %w", what, p.fate())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -93,13 +91,39 @@ func (p *program) await(ctx context.Context, what string, within, every time.Dur
 	}
 }
 
-// tail is the end of what the program said, in one line.
+// over reports whether the program has ended.
+func (p *program) over() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// errEnded is what is wrong with a program that nobody ended.
+var errEnded = errors.New("it ended by itself")
+
+// fate says how the program ended, which it has.
+func (p *program) fate() error {
+	return fmt.Errorf("%s: %w: %v: %s", p.name, errEnded, p.cmd.ProcessState, p.tail())
+}
+
+// maxTail is how much of what a program said is told, in bytes.
+const maxTail = 500
+
+// tail is the end of what the program said, in one line: from a panic on, if there was one, because much follows it.
 func (p *program) tail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
 	}
-	b = b[max(0, len(b)-500):]
+	for _, dying := range []string{"\npanic: ", "\nfatal error: "} {
+		if i := strings.LastIndex("\n"+string(b), dying); i >= 0 {
+			b = b[i:min(len(b), i+maxTail)]
+		}
+	}
+	b = b[max(0, len(b)-maxTail):]
 	return strings.Join(strings.FieldsFunc(string(b), func(r rune) bool { return r < ' ' }), " | ")
 }
 

@@ -88,7 +88,7 @@ func Run(ctx context.Context, c Config) (map[string][]Try, error) {
 				}
 				mu.Unlock()
 			}
-			if err := w.leave(); err != nil {
+			if err := w.leave(ctx); err != nil {
 				stop(err)
 			}
 		})
@@ -105,7 +105,7 @@ type worker struct {
 	labs map[bool]*street
 }
 
-// do does a try, again in a new lab if the lab fails.
+// do does a try, again in a new lab if one could not be built. A try in which one of our programs ended is not done again.
 func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 	for range broken {
 		if one, err = w.attempt(ctx, t); err == nil {
@@ -122,22 +122,28 @@ func (w *worker) do(ctx context.Context, t task) (one Try, err error) {
 func (w *worker) attempt(ctx context.Context, t task) (one Try, err error) {
 	s := w.labs[t.NoRelay]
 	if s == nil {
-		if s, err = newStreet(ctx, w.dir, w.Bin, !t.NoRelay); err != nil {
+		s, err = newStreet(ctx, w.dir, w.Bin, !t.NoRelay)
+		if errors.Is(err, errEnded) && ctx.Err() == nil {
+			return Try{Pair: t.Pair.String(), Index: t.index, Class: None, Why: oneLine(err.Error())}, nil
+		} else if err != nil {
 			return one, err
 		}
 		w.labs[t.NoRelay] = s
 	}
 	one, err = s.try(ctx, t.Pair, t.index, w.seed(t))
-	if err == nil && s.tries < triesPerLab {
+	if err == nil && s.tries < triesPerLab && !s.service.over() {
 		return one, nil
 	}
 	delete(w.labs, t.NoRelay)
 	return one, errors.Join(err, s.close())
 }
 
-// leave ends the labs.
-func (w *worker) leave() (err error) {
+// leave ends the labs. A surrogate that ended by itself after its last try is an error.
+func (w *worker) leave(ctx context.Context) (err error) {
 	for _, s := range w.labs {
+		if s.service.over() && ctx.Err() == nil {
+			err = errors.Join(err, s.service.fate())
+		}
 		err = errors.Join(err, s.close())
 	}
 	clear(w.labs)

@@ -109,6 +109,28 @@ type homes struct {
 	routers [2]*natlab.Router // the same twice in one home
 }
 
+// inner is where carriers have their homes' routers (RFC 6598).
+var inner = netip.MustParsePrefix("100.64.0.0/10")
+
+// within is where a connection between devices of a pair ends that does not leave what they share: at their own addresses in one
+// home, not at one that its router lends them, or in the network within a carrier. One that a carrier leads back ends at a
+// public address.
+func (h homes) within(p Pair) (all []netip.Prefix) {
+	switch p.Shared {
+	case sharedHome:
+		for _, d := range h.devices {
+			for _, a := range []netip.Addr{d.Addr(), d.Addr6()} {
+				if a.IsValid() {
+					all = append(all, netip.PrefixFrom(a, a.BitLen()))
+				}
+			}
+		}
+	case sharedCarrier:
+		all = append(all, inner)
+	}
+	return all
+}
+
 // move adds the homes of a pair, which nobody has seen before.
 func (s *street) move(p Pair, random *rand.ChaCha8) (h homes, err error) {
 	s.tries++

@@ -14,7 +14,7 @@ func TestATableSaysWhatWasMetAndWhatWasMissed(t *testing.T) {
 	rows := []Summary{
 		Summarize(Row{Pair: pair(t, "bare:cgnat")}, tries),
 		Summarize(Row{Pair: pair(t, "symmetric:symmetric")}, tries),
-		Summarize(Row{Pair: pair(t, "cgnat-hairpin:same-carrier")}, after(LAN, 90)),
+		Summarize(Row{Pair: pair(t, "cgnat-hairpin:same-home")}, after(LAN, 90)),
 		Summarize(Row{Pair: pair(t, "none:ipv6-open")}, after(None, 0)),
 	}
 	var markdown, text strings.Builder
@@ -28,14 +28,14 @@ func TestATableSaysWhatWasMetAndWhatWasMissed(t *testing.T) {
 |---|---:|---:|---:|---:|---:|---:|---:|---|---|
 | bare:cgnat | 3 | 66.7 |  | 33.3 |  | 0.30 | 1.76 | direct ≥ 99 %, median < 1 s | MISSED |
 | symmetric:symmetric | 3 | 66.7 |  | 33.3 |  | 0.30 | 1.76 | data in every try within 2 s | met |
-| cgnat-hairpin:same-carrier | 1 |  | 100 |  |  | 0.09 | 0.09 | direct ≥ 99 %, median < 1 s | met |
+| cgnat-hairpin:same-home | 1 |  | 100 |  |  | 0.09 | 0.09 | lan ≥ 99 %, median < 1 s | met |
 | none:ipv6-open | 1 |  |  |  | 100 | – | – | data in every try within 2 s | MISSED |
 `
 	if markdown.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &markdown, want)
 	}
 	if lines := strings.Split(strings.TrimSpace(text.String()), "\n"); len(lines) != 5 || !strings.HasSuffix(lines[1], "MISSED") ||
-		!strings.HasPrefix(lines[2], "symmetric:symmetric         3      66.7         33.3 ") {
+		!strings.HasPrefix(lines[2], "symmetric:symmetric      3      66.7         33.3 ") {
 		t.Errorf("printed\n%s", &text)
 	}
 }

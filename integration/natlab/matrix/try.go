@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,10 +17,10 @@ type Class string
 
 // The classes of routes.
 const (
-	LAN     Class = "lan"     // all of it, within one home or through the carrier that both homes share
-	Direct  Class = "direct"  // all of it, from one home to the other
+	LAN     Class = "lan"     // all of it, by the devices' own addresses in one home, or within the network of one carrier
+	Direct  Class = "direct"  // all of it, otherwise: from one home to the other, or back from a router or carrier (hairpin)
 	Relayed Class = "relayed" // the surrogate carried some of it
-	None    Class = "none"    // nothing within Patience, or not all within as much again
+	None    Class = "none"    // nothing within Patience, not all within as much again, or one of our programs ended by itself
 )
 
 // Patience is how long a try waits for the first verified data, and then for the rest.
@@ -45,6 +46,37 @@ type Try struct {
 	// Prepared is how long everything took that came before time zero.
 	Prepared time.Duration `json:"prepared_ns"`
 }
+
+// classOf is how data came of which the surrogate carried so many bytes, between devices whose connections and paths ended there,
+// IP:PORT. It stayed local if all of those lie within the networks, and there is one.
+func classOf(relayed int64, within []netip.Prefix, ends []string) Class {
+	if relayed > 0 {
+		return Relayed
+	}
+	outside := func(end string) bool {
+		at, err := netip.ParseAddrPort(end)
+		return err != nil || !slices.ContainsFunc(within, func(p netip.Prefix) bool { return p.Contains(at.Addr().Unmap()) })
+	}
+	if len(ends) == 0 || slices.ContainsFunc(ends, outside) {
+		return Direct
+	}
+	return LAN
+}
+
+// end notes what the try came to: nothing where it failed, or where one of the programs has ended.
+func (t *Try) end(err error, programs []*program) {
+	for _, p := range programs {
+		if p.over() {
+			err = p.fate() // the reason of what else went wrong
+		}
+	}
+	if err != nil {
+		t.Class, t.Why = None, oneLine(err.Error())
+	}
+}
+
+// oneLine is a text without line breaks.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 
 // Account is the surrogate's account of a try in one line: how the two devices stood to each other in the end, and what was tried.
 func (t Try) Account() string {
