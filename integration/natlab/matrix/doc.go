@@ -15,6 +15,8 @@
 // Homes are behind carriers of their own unless the pair says that they share one.
 //
 // What counts is when the first piece was verified and when all were, as the surrogate's API shows it, and by which
-// [Class] of route. A lab serves some tries one after the other, with one surrogate, and several labs are at work side by
+// [Class] of route: [LAN] where every connection and path ended at the devices' own addresses in one home, or within one carrier's
+// network, 100.64.0.0/10. What a router or carrier leads back at a public address is [Direct]. If an agent or the surrogate ends by
+// itself, the try has class [None] with the last that it said, and is not done again. A lab serves some tries one after the other, with one surrogate, and several labs are at work side by
 // side.
 package matrix

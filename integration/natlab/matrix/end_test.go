@@ -58,28 +58,40 @@ func TestATryWhoseSurrogateEndedIsNotDoneAgain(t *testing.T) {
 	natlab.Require(t)
 	t.Parallel()
 	real := binaries(t)
-	for after, what := range map[string]string{"0.01": "as it begins", "1": "during a try"} {
-		bin := t.TempDir()
-		if err := os.Symlink(filepath.Join(real, "edgeagent"), filepath.Join(bin, "edgeagent")); err != nil {
-			t.Fatal(err)
-		}
-		script := fmt.Sprintf("#!/bin/sh\n[ -e %[1]s/once ] && exec %[2]s/rendezvous \"$@\"\n>%[1]s/once\ntimeout %[3]s %[2]s/rendezvous \"$@\"\necho 'panic: no more' >&2\nexit 2\n", bin, real, after)
-		if err := os.WriteFile(filepath.Join(bin, "rendezvous"), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		tries, err := Run(t.Context(), Config{Bin: bin, SideBySide: 1, Rows: []Row{{pair(t, "none:none"), 2}}})
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		got := tries["none:none"]
-		if len(got) != 2 || got[0].Class != None || !strings.Contains(got[0].Why, "rendezvous on surrogate: it ended by itself: exit status 2: ") ||
-			!strings.Contains(got[0].Why, "panic: no more") {
-			t.Errorf("%s: %+v", what, got)
-		} else if got[1].Class == None {
-			t.Errorf("%s: so did the next: %s", what, got[1].Why)
-		}
+	for after, when := range map[string]string{"0.01": "as it begins", "1": "during a try"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			bin := t.TempDir()
+			if err := os.Symlink(filepath.Join(real, "edgeagent"), filepath.Join(bin, "edgeagent")); err != nil {
+				t.Fatal(err)
+			}
+			script := fmt.Sprintf(onceOnly, bin, real, after)
+			if err := os.WriteFile(filepath.Join(bin, "rendezvous"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			tries, err := Run(t.Context(), Config{Bin: bin, SideBySide: 1, Rows: []Row{{pair(t, "none:none"), 2}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := tries["none:none"]
+			if len(got) != 2 || got[0].Class != None || !strings.Contains(got[0].Why, "rendezvous on surrogate: it ended by itself: exit status 2: ") ||
+				!strings.Contains(got[0].Why, "panic: no more") {
+				t.Errorf("%+v", got)
+			} else if got[1].Class == None {
+				t.Errorf("the next came to nothing, too: %s", got[1].Why)
+			}
+		})
 	}
 }
+
+// onceOnly is a program that ends after so many seconds when it is run for the first time.
+const onceOnly = `#!/bin/sh
+[ -e %[1]s/once ] && exec %[2]s/rendezvous "$@"
+>%[1]s/once
+timeout %[3]s %[2]s/rendezvous "$@"
+echo 'panic: no more' >&2
+exit 2
+`
 
 func TestWhatIsLedBackFromAPublicAddressIsDirect(t *testing.T) {
 	natlab.Require(t)

@@ -3,10 +3,12 @@
 package matrix
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,7 +17,12 @@ import (
 
 func TestMain(m *testing.M) {
 	natlab.Enter()
-	os.Exit(m.Run())
+	code := m.Run()
+	if left, err := filepath.Glob("/run/m*"); err != nil || len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "%v stays behind, %v\n", left, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // echo answers every datagram that comes to port 7 of a host.
