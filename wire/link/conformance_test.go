@@ -147,6 +147,23 @@ func TestCancelEndsBothDirectionsAtBothEnds(t *testing.T) {
 	})
 }
 
+func TestACancelledStreamCannotEndWell(t *testing.T) {
+	both(t, func(t *testing.T, over Transport) {
+		p := connect(t, over)
+		for _, canceller := range []int{0, 1} {
+			here, there := stream(t, p.surrogate, p.agent)
+			[]Stream{here, there}[canceller].Cancel()
+			here.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := here.Read(make([]byte, 1)); !errors.Is(err, ErrCancelled) {
+				t.Fatalf("who reads is told %v", err)
+			}
+			for range 2 {
+				until(t, "the end is refused", func() bool { return errors.Is(here.CloseWrite(), ErrCancelled) })
+			}
+		}
+	})
+}
+
 func TestCancelFreesWhoWrites(t *testing.T) {
 	both(t, func(t *testing.T, over Transport) {
 		p := connect(t, over)

@@ -68,7 +68,13 @@ func (s quicStream) Write(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
-func (s quicStream) CloseWrite() error { return s.Close() }
+func (s quicStream) CloseWrite() error {
+	err := s.Close() // of a cancelled stream quic-go says no more than a text, and that once
+	if cause := streamError(context.Cause(s.Context())); errors.Is(cause, ErrCancelled) {
+		return ErrCancelled
+	}
+	return err
+}
 
 func (s quicStream) Cancel() {
 	s.CancelRead(cancelCode)
