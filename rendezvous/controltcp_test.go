@@ -2,10 +2,12 @@ package rendezvous
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"testing"
 
 	"github.com/quic-go/quic-go"
+	"golang.org/x/sys/unix"
 
 	"simplebit/wire/control"
 	"simplebit/wire/link"
@@ -88,4 +90,31 @@ func TestWithoutAPortForTCPNoneIsNamed(t *testing.T) {
 	if invite, err := control.ParseInvite(s.invite()); err != nil || invite.TCP != 0 || s.ControlTCP != "" {
 		t.Errorf("the invite names TCP port %d (%v), the surrogate %q", invite.TCP, err, s.ControlTCP)
 	}
+}
+
+func TestTheKernelKeepsNoControlConnectionAlive(t *testing.T) {
+	l, err := listenTCP(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	device, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE); on != 0 || err != nil {
+			t.Errorf("SO_KEEPALIVE is %d, %v", on, err)
+		}
+	})
 }

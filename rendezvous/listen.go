@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -72,22 +71,27 @@ func listen(cfg Config, keys keys, own []net.Addr) (_ *listeners, err error) {
 	}
 	l.links = []link.Listener{link.ListenQUIC(l.quic)}
 	if cfg.ControlTCP != "" {
-		err = l.listenTCP(cfg.ControlTCP, tlsConfig)
+		if l.tcp, err = listenTCP(context.Background(), cfg.ControlTCP); err != nil {
+			return nil, err
+		}
+		l.links = append(l.links, link.ListenTCP(l.tcp, tlsConfig, link.Limits{}))
 	}
-	return l, err
+	return l, nil
 }
 
-// listenTCP opens the port for devices whose UDP does not get through.
-func (l *listeners) listenTCP(address string, t *tls.Config) (err error) {
-	if l.tcp, err = net.Listen("tcp", address); err != nil {
+// listenTCP opens the port for devices whose UDP does not get through. Their links have pings of their own: the kernel's would be
+// traffic beside them, every 15 s.
+func listenTCP(ctx context.Context, address string) (net.Listener, error) {
+	c := net.ListenConfig{KeepAlive: -1}
+	l, err := c.Listen(ctx, "tcp", address)
+	if err != nil {
 		advice := "choose another with --control-tcp"
 		if errors.Is(err, syscall.EACCES) {
 			advice += ", or allow this program ports below 1024 (CAP_NET_BIND_SERVICE)"
 		}
-		return fmt.Errorf("control port over TCP: %w: %s", err, advice)
+		return nil, fmt.Errorf("control port over TCP: %w: %s", err, advice)
 	}
-	l.links = append(l.links, link.ListenTCP(l.tcp, t, link.Limits{}))
-	return nil
+	return l, nil
 }
 
 // tcpAddr is where devices are listened for over TCP; empty: nowhere.
