@@ -13,7 +13,7 @@ import (
 	"simplebit/wire/link"
 )
 
-// hello says hello on a new connection, and returns the answer.
+// hello says hello on a new connection, and that there is nothing to tell, and returns the answer.
 func hello(t *testing.T, c link.Conn, h control.Hello) control.Welcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -32,6 +32,9 @@ func hello(t *testing.T, c link.Conn, h control.Hello) control.Welcome {
 	welcome, ok := m.(control.Welcome)
 	if !ok {
 		t.Fatalf("answered with %+v", m)
+	}
+	if err := control.WriteMessage(stream, control.Synced{}); err != nil {
+		t.Fatal(err)
 	}
 	return welcome
 }

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	maxUnadmitted = 256 // connections between handshake and Welcome
+	maxUnadmitted = 256 // connections that are not yet a session: see Hub.takeOver
 	maxFromOne    = 32  // of them from one IPv4 address or IPv6 /64
 )
 

@@ -28,10 +28,10 @@ func (w *world) joined(key ed25519.PrivateKey) *device {
 	w.t.Helper()
 	d := w.connect(key, hello)
 	next[control.Welcome](d)
+	d.send(control.Synced{})
 	if !event[bool](w) {
 		w.t.Fatal("the device is said to be offline")
 	}
-	d.send(control.Synced{})
 	return d
 }
 
@@ -274,6 +274,7 @@ func TestTheJobsHearInOrderWhetherADeviceIsOnline(t *testing.T) {
 	for range 10 {
 		last = w.connect(key, hello)
 		next[control.Welcome](last)
+		last.send(control.Synced{})
 	}
 	for range 10 {
 		if !event[bool](w) {

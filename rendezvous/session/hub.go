@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -26,6 +27,7 @@ import (
 
 const (
 	admissionTime = 10 * time.Second // for a new connection's stream, Hello and admission
+	proofTime     = 10 * time.Second // from Welcome to the first frame, while the device has another session
 	idleTimeout   = 75 * time.Second // the agent keeps alive every 25 s
 )
 
@@ -80,6 +82,7 @@ type Config struct {
 	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
 	writeTime   time.Duration // for one frame to be taken by the link's send buffer; default 15 s
 	seenEvery   time.Duration // between two looks whether a device is seen elsewhere; default 5 s
+	proofTime   time.Duration // see there
 }
 
 // Hub knows the sessions of all connected devices. Its methods may be called
@@ -103,6 +106,7 @@ func NewHub(cfg Config) *Hub {
 	cfg.layoutAgain = cmp.Or(cfg.layoutAgain, time.Minute)
 	cfg.writeTime = cmp.Or(cfg.writeTime, 15*time.Second)
 	cfg.seenEvery = cmp.Or(cfg.seenEvery, 5*time.Second)
+	cfg.proofTime = cmp.Or(cfg.proofTime, proofTime)
 	return &Hub{
 		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
 		admissions: admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}},
@@ -153,7 +157,12 @@ func (h *Hub) Serve(ctx context.Context, ln link.Listener) error {
 func (h *Hub) serve(ctx context.Context, conn link.Conn, from netip.AddrPort) {
 	s, err := h.admit(ctx, conn)
 	if err == nil {
-		h.replace(s)
+		ctx, cancel := context.WithCancel(ctx)
+		var receiving sync.WaitGroup
+		defer receiving.Wait()
+		defer cancel()
+		receiving.Go(func() { s.lost <- s.receive(ctx) })
+		err = h.takeOver(ctx, s)
 	}
 	h.endAdmission(from)
 	if err != nil {
@@ -216,6 +225,10 @@ func (h *Hub) admit(ctx context.Context, conn link.Conn) (*session, error) {
 		punches:    make(chan control.Punch, maxPunches),
 		sent:       make(chan sentLayout),
 		again:      make(chan infoHash),
+		received:   make(chan control.Message),
+		arrived:    make(chan struct{}),
+		lost:       make(chan error, 1),
+		over:       make(chan struct{}),
 	}, nil
 }
 
@@ -254,12 +267,45 @@ func (h *Hub) endAdmission(from netip.AddrPort) {
 	h.admissions.end(from.Addr())
 }
 
-// replace makes s the device's session; an older one of the same key is closed.
-func (h *Hub) replace(s *session) {
+// takeOver makes s the device's session: at once where there is no other, else when the other one ends or s has proved that it
+// works both ways, by the first frame after Welcome, which a device sends when it has chosen that session. Where Welcome does not
+// get through the older session goes on, and s is closed.
+func (h *Hub) takeOver(ctx context.Context, s *session) error {
+	late := time.NewTimer(h.cfg.proofTime)
+	defer late.Stop()
+	for proved := false; ; {
+		old := h.replace(s, proved)
+		if old == nil {
+			return nil
+		}
+		select {
+		case <-s.arrived:
+			proved = true
+		case <-old.over:
+		case err := <-s.lost:
+			s.close(closeLost, "")
+			return err
+		case <-late.C:
+			s.close(closeLost, "nothing came after the welcome")
+			return fmt.Errorf("device %s has another session, and sent nothing on the new one within %v", s.name, h.cfg.proofTime)
+		case <-ctx.Done():
+			s.close(closeNormal, "the surrogate is stopping")
+			return ctx.Err()
+		}
+	}
+}
+
+// replace makes s the device's session, and closes an older one of the same key; unless s has proved itself it does so only
+// where there is none, and returns the one there is.
+func (h *Hub) replace(s *session, proved bool) (kept *session) {
 	h.order.Lock()
 	defer h.order.Unlock()
 	h.mu.Lock()
 	old := h.sessions[s.device]
+	if old != nil && !proved {
+		h.mu.Unlock()
+		return old
+	}
 	h.sessions[s.device] = s
 	revoked := h.admissions.revoked[s.device]
 	s.barred = revoked
@@ -271,9 +317,11 @@ func (h *Hub) replace(s *session) {
 		s.revoke()
 	}
 	h.cfg.Jobs.Connected(s.device, true)
+	return nil
 }
 
 func (h *Hub) remove(s *session) {
+	defer close(s.over)
 	h.order.Lock()
 	defer h.order.Unlock()
 	h.mu.Lock()

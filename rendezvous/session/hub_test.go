@@ -73,7 +73,10 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.tcp = addrPort(socket2.Addr())
-	w.hub = NewHub(Config{Admitter: w, Jobs: w, Software: "test", STUN: w.answering, TCP: w.tcp.Port(), layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond})
+	w.hub = NewHub(Config{
+		Admitter: w, Jobs: w, Software: "test", STUN: w.answering, TCP: w.tcp.Port(),
+		layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond, proofTime: 2 * time.Second,
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	for _, ln := range []link.Listener{link.ListenQUIC(ln), link.ListenTCP(socket2, conf, link.Limits{})} {
@@ -421,6 +424,7 @@ func TestANewerSessionOfADeviceReplacesTheOlder(t *testing.T) {
 	event[bool](w)
 	second := w.connect(key, hello)
 	next[control.Welcome](second)
+	second.send(control.Synced{})
 	select {
 	case <-first.conn.Done():
 	case <-time.After(5 * time.Second):

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"time"
 
 	"simplebit/wire/control"
 	"simplebit/wire/link"
@@ -13,7 +12,8 @@ import (
 var ErrOffline = errors.New("the device is not connected")
 
 // Open opens a stream to the device for a relayed peer, and sends what that is about. It waits, within ctx, while the device
-// has as many streams as it allows. The stream is the caller's to end; it ends with the session at the latest.
+// has as many streams as it allows, and then for the link to take that frame, within ctx and some seconds. The stream is the
+// caller's to end; it ends with the session at the latest.
 func (h *Hub) Open(ctx context.Context, device control.DeviceID, about control.Relay) (link.Stream, error) {
 	s := h.session(device)
 	if s == nil {
@@ -23,10 +23,18 @@ func (h *Hub) Open(ctx context.Context, device control.DeviceID, about control.R
 	if err != nil {
 		return nil, err
 	}
-	stream.SetWriteDeadline(time.Now().Add(s.cfg.writeTime))
-	if err := control.WriteMessage(stream, about); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.writeTime)
+	defer cancel()
+	written := make(chan error, 1)
+	go func() { written <- control.WriteMessage(stream, about) }() // which over TCP outlasts the stream where the link is stuck
+	select {
+	case err = <-written:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
 		stream.Cancel()
 		return nil, err
 	}
-	return stream, stream.SetWriteDeadline(time.Time{})
+	return stream, nil
 }

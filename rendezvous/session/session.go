@@ -64,6 +64,11 @@ type session struct {
 	sent    chan sentLayout // how that one ended
 	again   chan infoHash   // a layout that may be sent again now
 	helpers sync.WaitGroup
+
+	received chan control.Message
+	arrived  chan struct{} // closed when the first of them has come
+	lost     chan error    // why no more come
+	over     chan struct{} // closed when the session has ended, and is the device's no more
 }
 
 // sentLayout is how the streaming of one layout ended.
@@ -72,19 +77,16 @@ type sentLayout struct {
 	err error
 }
 
-// run serves the device until the connection ends, and returns why it did.
+// run serves the device until the connection ends, and returns why it did. It receives beside it.
 func (s *session) run(ctx context.Context) error {
 	defer s.helpers.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	received := make(chan control.Message)
-	lost := make(chan error, 1)
-	s.helpers.Go(func() { lost <- s.receive(ctx, received) })
 	glance := time.NewTicker(s.cfg.seenEvery)
 	defer glance.Stop()
 	for {
 		select {
-		case m := <-received:
+		case m := <-s.received:
 			changed, err := s.take(m)
 			if err != nil {
 				s.close(closeProtocol, err.Error())
@@ -124,7 +126,7 @@ func (s *session) run(ctx context.Context) error {
 			continue
 		case <-s.revoked:
 			return s.refuse(control.Refused{Code: control.RefusedRevoked, Reason: "this device was revoked: join again with a new invite"})
-		case err := <-lost:
+		case err := <-s.lost:
 			s.close(closeLost, "")
 			return err
 		case <-ctx.Done():
@@ -139,12 +141,15 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // receive passes on the device's frames, as fast as it may send them.
-func (s *session) receive(ctx context.Context, to chan<- control.Message) error {
+func (s *session) receive(ctx context.Context) error {
 	var limit allowance
-	for {
+	for first := true; ; first = false {
 		m, err := s.frames.Next()
 		if err != nil {
 			return err
+		}
+		if first {
+			close(s.arrived)
 		}
 		if wait := limit.take(time.Now(), costOf(m)); wait > 0 {
 			select {
@@ -154,7 +159,7 @@ func (s *session) receive(ctx context.Context, to chan<- control.Message) error 
 			}
 		}
 		select {
-		case to <- m:
+		case s.received <- m:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

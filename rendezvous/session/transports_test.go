@@ -3,11 +3,13 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"net/netip"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simplebit/wire/control"
@@ -124,11 +126,11 @@ func TestASessionOverQUICTakesOverFromOneOverTCP(t *testing.T) {
 	w.over = link.QUIC
 	d := w.connect(key, hello)
 	next[control.Welcome](d)
+	d.send(control.Progress{ID: red, Generation: 3, State: control.StateDownloading})
 	if !event[bool](w) {
 		t.Fatal("the device is said to be offline")
 	}
 	old.gone()
-	d.send(control.Progress{ID: red, Generation: 3, State: control.StateDownloading})
 	event[control.Progress](w)
 	d.send(control.Synced{})
 	w.wish(blue, want(blue, 1))
@@ -144,6 +146,92 @@ func TestASessionOverQUICTakesOverFromOneOverTCP(t *testing.T) {
 		t.Errorf("the jobs were told %v", e)
 	default:
 	}
+}
+
+// servedOn checks that the device's session is this one: it is assigned a torrent there.
+func (w *world) servedOn(d *device, key ed25519.PrivateKey, id infoHash) {
+	w.t.Helper()
+	w.wish(id, want(id, 1))
+	w.hub.Changed(idOf(key))
+	if got := next[control.Assign](d); got.ID != id {
+		w.t.Errorf("assigned %x", got.ID)
+	}
+}
+
+func TestASessionThatHasNotProvedItselfReplacesNone(t *testing.T) {
+	overBoth(t, func(t *testing.T, w *world) {
+		key := newKey(t)
+		old := w.joined(key)
+		silent := w.connect(key, hello)
+		next[control.Welcome](silent)
+		w.servedOn(old, key, red) // meanwhile
+		silent.gone()
+		w.servedOn(old, key, blue)
+		select {
+		case e := <-w.events:
+			t.Errorf("the jobs were told %v", e)
+		default:
+		}
+	})
+}
+
+func TestASessionOfADeviceWhoseOtherOneEndsNeedsNoProof(t *testing.T) {
+	overBoth(t, func(t *testing.T, w *world) {
+		key := newKey(t)
+		old := w.joined(key)
+		d := w.connect(key, hello)
+		next[control.Welcome](d)
+		old.conn.Close(0, "")
+		if event[bool](w) || !event[bool](w) {
+			t.Error("the device is said to be offline")
+		}
+		d.send(control.Synced{})
+		w.servedOn(d, key, red)
+	})
+}
+
+func TestOfManySessionsOfADeviceTheOneThatSpeaksIsServed(t *testing.T) {
+	overBoth(t, func(t *testing.T, w *world) {
+		key := newKey(t)
+		old := w.joined(key)
+		var waiting []*device
+		for range 3 {
+			d := w.connect(key, hello)
+			next[control.Welcome](d)
+			waiting = append(waiting, d)
+		}
+		waiting[1].send(control.Synced{})
+		old.gone()
+		if !event[bool](w) {
+			t.Error("the device is said to be offline")
+		}
+		w.servedOn(waiting[1], key, red)
+		waiting[0].conn.Close(0, "")
+		waiting[2].send(control.Synced{})
+		waiting[1].gone()
+		if !event[bool](w) {
+			t.Error("the device is said to be offline")
+		}
+		if got := next[control.Assign](waiting[2]); got.ID != red {
+			t.Errorf("assigned %x", got.ID)
+		}
+	})
+}
+
+func TestADeviceThatIsRevokedBetweenTwoSessionsHasNone(t *testing.T) {
+	overBoth(t, func(t *testing.T, w *world) {
+		key := newKey(t)
+		old := w.joined(key)
+		d := w.connect(key, hello)
+		next[control.Welcome](d)
+		w.hub.Revoke(idOf(key))
+		for _, c := range []*device{old, d} {
+			if got := next[control.Refused](c); got.Code != control.RefusedRevoked {
+				t.Errorf("refused with %+v", got)
+			}
+			c.gone()
+		}
+	})
 }
 
 func TestAdmissionIsLimitedOverBothTogether(t *testing.T) {
@@ -228,6 +316,52 @@ func TestAStreamForARelayedPeerBeginsWithWhatItIsAbout(t *testing.T) {
 			if _, err := s.Read(make([]byte, 1)); err == nil || err == io.EOF {
 				t.Errorf("a stream of a session that was lost ends with %v", err)
 			}
+		}
+	})
+}
+
+// stuckConn is a connection that takes streams, and nothing on them.
+type stuckConn struct{ link.Conn }
+
+func (stuckConn) Open(context.Context) (link.Stream, error) {
+	return &stuckStream{cancelled: make(chan struct{})}, nil
+}
+
+type stuckStream struct {
+	link.Stream
+	cancelled chan struct{}
+}
+
+func (s *stuckStream) Write([]byte) (int, error) { <-s.cancelled; return 0, link.ErrCancelled }
+func (s *stuckStream) Cancel()                   { close(s.cancelled) }
+
+func TestAStreamThatADeviceDoesNotTakeEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(Config{})
+		h.sessions["attic"] = &session{cfg: h.cfg, conn: stuckConn{}}
+		for name, c := range map[string]struct {
+			ctx  func() (context.Context, context.CancelFunc)
+			want error
+			took time.Duration
+		}{
+			"a deadline": {func() (context.Context, context.CancelFunc) {
+				return context.WithTimeout(t.Context(), 2*time.Second)
+			}, context.DeadlineExceeded, 2 * time.Second},
+			"an end": {func() (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				return ctx, cancel
+			}, context.Canceled, time.Second},
+			"neither": {func() (context.Context, context.CancelFunc) {
+				return context.WithCancel(t.Context())
+			}, context.DeadlineExceeded, h.cfg.writeTime},
+		} {
+			ctx, cancel := c.ctx()
+			began := time.Now()
+			if _, err := h.Open(ctx, "attic", about(red)); !errors.Is(err, c.want) || time.Since(began) != c.took {
+				t.Errorf("%s: %v after %v", name, err, time.Since(began))
+			}
+			cancel()
 		}
 	})
 }
