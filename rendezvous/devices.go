@@ -137,16 +137,14 @@ func (d *devices) Get(ctx context.Context, nameOrID string) (apiclient.Device, e
 
 func (d *devices) show(r account.Device) apiclient.Device {
 	v := apiclient.Device{ID: r.ID, Name: r.Name, Created: r.Created, Revoked: r.Revoked}
-	network := d.hub.Network(control.DeviceID(r.ID))
 	online, addr, software := d.hub.Status(control.DeviceID(r.ID))
 	if online {
 		v.Online, v.Addr, v.Software = true, addr.String(), software
 		if line, online := d.hub.Line(control.DeviceID(r.ID)); online {
 			v.Control = line.Transport.String()
-			network.Behaviour.Blocked = network.Behaviour.Blocked || !line.UDP // by its session, whatever it says
 		}
 	}
-	v.Network = showNetwork(network)
+	v.Network = showNetwork(d.hub.Network(control.DeviceID(r.ID)))
 	return v
 }
 

@@ -49,7 +49,7 @@ func formatDevice(d apiclient.Device, now time.Time, zone *time.Location, width 
 	case "quic":
 		field("control", "over QUIC")
 	case "tcp":
-		field("control", "over TCP, as UDP is blocked")
+		field("control", "over TCP, as QUIC does not get through")
 	}
 	if d.Software != "" {
 		field("software", "%s", clean(d.Software))
@@ -110,7 +110,7 @@ func networkWord(d apiclient.Device) string {
 	switch {
 	case d.Revoked, n == nil && !d.Online:
 		return ""
-	case d.Control == "tcp", n != nil && n.Blocked:
+	case n != nil && n.Blocked:
 		return "UDP blocked"
 	case n == nil:
 		return unknownYet

@@ -105,7 +105,7 @@ type Device struct {
 type Network struct {
 	Summary       string      `json:"summary" doc:"one plain sentence that goes on from 'the device is'" example:"behind a home router that allows direct connections"`
 	Checked       time.Time   `json:"checked" doc:"when the device told it; an offline one keeps what it told last"`
-	Blocked       bool        `json:"blocked" doc:"no UDP comes back at all, or its session has to use TCP; the rest is unknown then"`
+	Blocked       bool        `json:"blocked" doc:"no UDP comes back at all; the rest is unknown then"`
 	Public        Answer      `json:"public" enum:"yes,no,unknown" doc:"whether its own address is the one that the internet sees"`
 	Mapping       Dependence  `json:"mapping" enum:"endpoint-independent,address-dependent,address and port-dependent,unknown" doc:"what the external port of its UDP socket depends on (RFC 4787 section 4.1)"`
 	Filtering     Dependence  `json:"filtering" enum:"endpoint-independent,address-dependent,address and port-dependent,unknown" doc:"whose packets are let in (RFC 4787 section 5): unknown or an upper bound where the surrogate has one public address"`
