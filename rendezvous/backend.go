@@ -62,8 +62,12 @@ func (w wishes) Layout(ctx context.Context, id [20]byte) (session.Layout, error)
 // torrent that a device makes up it would learn where others are.
 func (w wishes) Observed(d control.DeviceID, p control.Progress) {
 	w.jobs.Observed(d, p)
-	if w.jobs.Wants(d, p.ID) {
-		w.broker.Observed(d, p)
+	if !w.jobs.Wants(d, p.ID) {
+		return
+	}
+	w.broker.Observed(d, p)
+	if !w.jobs.Wants(d, p.ID) {
+		w.gone(d, p.ID) // removed meanwhile, and the broker told before
 	}
 }
 
@@ -73,8 +77,14 @@ func (w wishes) Unusable(d control.DeviceID, u control.Unusable) { w.jobs.Unusab
 // Gone passes on that a device does not hold a torrent.
 func (w wishes) Gone(d control.DeviceID, id [20]byte) {
 	w.jobs.Gone(d, id)
-	w.broker.Gone(d, id)
-	w.relays.Forget(d, id)
+	w.gone(d, id)
+}
+
+// gone has a device brought together with no other one over a torrent, and ends what is relayed. The broker orders nothing more
+// once it has been told.
+func (s *surrogate) gone(d control.DeviceID, id [20]byte) {
+	s.broker.Gone(d, id)
+	s.relays.Forget(d, id)
 }
 
 // Connected passes on that a session began or ended.
@@ -113,6 +123,7 @@ type jobs struct {
 	broker  *broker.Broker
 	relays  *relay.Relays
 	devices *devices
+	gone    func(control.DeviceID, [20]byte) // a device has no job with the torrent
 }
 
 // Add stores a new job.
@@ -155,9 +166,17 @@ func (j jobs) Verify(ctx context.Context, id string) (apiclient.Job, error) {
 	return j.reply(j.m.Verify(ctx, id))
 }
 
-// Remove drops a job.
+// Remove drops a job. Whether or when the device drops the torrent, nobody is brought together with it over that any more.
 func (j jobs) Remove(ctx context.Context, id string, deleteData bool) error {
-	return apiError(j.m.Remove(ctx, id, deleteData))
+	v, err := j.m.Get(id)
+	if err != nil {
+		return apiError(err)
+	}
+	if err := j.m.Remove(ctx, id, deleteData); err != nil {
+		return apiError(err)
+	}
+	j.gone(control.DeviceID(v.DeviceID), v.InfoHash)
+	return nil
 }
 
 func (j jobs) reply(v job.View, err error) (apiclient.Job, error) {

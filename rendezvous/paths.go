@@ -28,6 +28,11 @@ func (r reach) Relay(dialer, answerer control.DeviceID, torrent [20]byte) {
 	r.relays.Start(r.side(dialer), r.side(answerer), torrent)
 }
 
+// Unrelay ends that.
+func (r reach) Unrelay(dialer, answerer control.DeviceID, torrent [20]byte) {
+	r.relays.Stop(dialer, answerer, torrent)
+}
+
 func (r reach) side(d control.DeviceID) relay.Side {
 	line, _ := r.hub.Line(d)
 	return relay.Side{Device: d, Name: r.Name(d), Addr: line.Observed}

@@ -125,7 +125,11 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	}
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, TCP: s.controlTCP, Log: cfg.Log})
 	s.devices.hub = s.hub
-	s.broker = broker.New(reach{s}, broker.Config{NoRelays: cfg.NoRelay, Log: cfg.Log})
+	limits := broker.Config{Relays: relay.MaxTotal, DeviceRelays: relay.MaxPerDevice, Log: cfg.Log}
+	if cfg.NoRelay {
+		limits.Relays = 0
+	}
+	s.broker = broker.New(reach{s}, limits)
 	s.relays = relay.New(relay.Config{Rate: cfg.relayRate(), Open: s.hub.Open, Ended: s.broker.Relayed, Log: cfg.Log})
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
@@ -145,7 +149,7 @@ func (s *surrogate) close() {
 
 func (s *surrogate) handler(local bool) http.Handler {
 	return api.New(api.Config{
-		Jobs: jobs{s.jobs, s.broker, s.relays, s.devices}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
+		Jobs: jobs{s.jobs, s.broker, s.relays, s.devices, s.gone}, Devices: s.devices, Invites: s, Log: s.cfg.Log, Local: local,
 		Ready:     func(ctx context.Context) error { _, err := s.accounts.Devices(ctx); return err }, // the store answers
 		Metrics:   s.metrics,
 		Authorize: func(token string) bool { return account.CheckToken(s.token, token) },

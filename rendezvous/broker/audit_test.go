@@ -40,7 +40,7 @@ func (c *core) audit() error {
 			if r.on {
 				on[who]++
 			}
-			if on[who] > c.relays.each || known[who] > maxPairs+c.relays.each {
+			if on[who] > c.relays.each || known[who] > 3*maxPairs+c.relays.each {
 				return fmt.Errorf("%s has %d relays, and waits for %d, which is too many", who, on[who], known[who])
 			}
 		}

@@ -29,23 +29,18 @@ type Sessions interface {
 	// Relay begins a relayed connection of two devices for a torrent; a sends its handshake first. Broker.Relayed must be
 	// called once for each, when it has ended or could not begin: until then it counts, and the two get no other one.
 	Relay(a, b control.DeviceID, torrent [20]byte)
+	// Unrelay ends that relayed connection, of which Broker.Relayed tells then: others have more need of its place.
+	Unrelay(a, b control.DeviceID, torrent [20]byte)
 	// Name is the device's name, for people.
 	Name(control.DeviceID) string
 	// Joined is when the device was enrolled.
 	Joined(control.DeviceID) time.Time
 }
 
-// The most relayed connections at once, unless Config says otherwise. Agents accept as many each.
-const (
-	DefaultRelays       = 256
-	DefaultDeviceRelays = 4
-)
-
-// Config says how much is relayed. The zero value works.
+// Config says how much is relayed.
 type Config struct {
-	NoRelays     bool // nothing is relayed: devices without a path stay without
-	Relays       int  // most relayed connections at once; 0: DefaultRelays
-	DeviceRelays int  // most of one device; 0: DefaultDeviceRelays
+	Relays       int // most relayed connections at once; 0: none, devices without a path stay without
+	DeviceRelays int // most of one device
 	Log          *slog.Logger
 }
 
@@ -96,9 +91,13 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.log.Debug("a path is tried", "device", b.sessions.Name(o.to), "peer", o.punch.Peer, "attempt", o.punch.Attempt, "try", o.punch.Try)
 				b.sessions.Punch(o.to, o.punch)
 			}
-			for _, w := range b.core.relay(last) {
+			orders, ends := b.core.relay(last)
+			for _, w := range orders {
 				b.log.Info("two devices are relayed", "device", b.sessions.Name(w.a), "peer", b.sessions.Name(w.b), "torrent", hex.EncodeToString(w.torrent[:]))
 				b.sessions.Relay(w.a, w.b, w.torrent)
+			}
+			for _, w := range ends {
+				b.sessions.Unrelay(w.a, w.b, w.torrent)
 			}
 			if at := b.core.wake(last); !at.IsZero() {
 				timer.Reset(max(pace, at.Sub(last)))

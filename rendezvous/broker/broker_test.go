@@ -23,6 +23,7 @@ type fakeSessions struct {
 	mu     sync.Mutex
 	sent   map[control.DeviceID][]control.Punch
 	relays []want
+	ended  []want
 }
 
 func (f *fakeSessions) Line(d control.DeviceID) (Line, bool) {
@@ -40,6 +41,12 @@ func (f *fakeSessions) Relay(a, b control.DeviceID, t torrent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.relays = append(f.relays, want{key{a, b}, t})
+}
+
+func (f *fakeSessions) Unrelay(a, b control.DeviceID, t torrent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = append(f.ended, want{key{a, b}, t})
 }
 
 func (f *fakeSessions) Name(d control.DeviceID) string { return "the " + string(d) }
@@ -97,7 +104,7 @@ func TestBothDevicesAreAskedAtTheSameMoment(t *testing.T) {
 func TestDevicesWithoutAWayAreRelayedOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSessions{sent: map[control.DeviceID][]control.Punch{}}
-		b := New(f, Config{DeviceRelays: 1})
+		b := New(f, Config{Relays: 8, DeviceRelays: 1})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- b.Run(ctx) }()
@@ -105,7 +112,7 @@ func TestDevicesWithoutAWayAreRelayedOneAtATime(t *testing.T) {
 			b.Connected(d, true)
 			b.Network(d, nat.Network{Behaviour: behaviours["random"]})
 			for t := range byte(2) {
-				b.Observed(d, control.Progress{ID: torrent{t}, State: control.StateDownloading})
+				b.Observed(d, control.Progress{ID: torrent{t}, State: control.StateDownloading, Have: 1})
 			}
 		}
 		joined := func(n int) want {
@@ -152,18 +159,20 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 	c := newCore(noon, fillCounting(), func(who id) (Line, bool) { l, ok := lines[who]; return l, ok }, func(who id) string { return string(who) }, before)
 	const crowd = 300
 	names := make([]id, crowd)
+	c.relays.limit(usual)
 	for i := range crowd {
 		who := id([]byte{'d', byte('0' + i/100), byte('0' + i/10%10), byte('0' + i%10)})
 		names[i] = who
 		lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882), 0, true}
 		c.connected(noon, who, true)
 		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
-		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
+		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading, Have: int64(i)})
 	}
 	now, relays := noon.Add(settling), 0
 	for range 30 {
 		orders := c.poll(now)
-		relays += len(c.relay(now))
+		began, _ := c.relay(now)
+		relays += len(began)
 		for _, o := range orders {
 			c.punched(now, o.to, control.Punched{Attempt: o.punch.Attempt, Outcome: control.PunchConnected, Remote: o.punch.Observed})
 		}

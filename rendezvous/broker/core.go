@@ -33,12 +33,15 @@ type device struct {
 	silent    int             // attempts of this session of which it told nothing, in a row
 	deaf      time.Time       // until when it is not asked, because of that
 	attempts  int             // under way
-	wide      int             // of those, with many sockets
+	wide      int             // of those, in which ports are guessed
 	paths     int             // that are kept
 	pairs     int             // that remember it
 	words     int             // that only it has said
 	reflexive []nat.Candidate // where others have their paths to it
 	mapped    int             // ports that its attempts have taken of a NAT that counts, since it is seen where it is
+	public    bool            // it is seen at a public address of IPv4
+	outs      outs
+	relays    tally
 }
 
 // share is a torrent on a device that takes part in its swarm.
@@ -46,6 +49,8 @@ type share struct {
 	lacks bool
 	have  int64
 	peers []control.Peer
+
+	supply supply
 }
 
 // order is an attempt that a device is to be asked for.
@@ -75,7 +80,7 @@ func newCore(now time.Time, random func([]byte), look func(id) (Line, bool), nam
 	return &core{
 		began: now, random: random, look: look, name: name, joined: joined, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
 		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, words: map[[8]byte]word{}, memory: memory{},
-		relays: relays{known: map[want]*relay{}, most: DefaultRelays, each: DefaultDeviceRelays},
+		relays: relays{known: map[want]*relay{}},
 	}
 }
 
@@ -115,7 +120,7 @@ func (c *core) connected(now time.Time, who id, online bool) {
 // told takes what a device says of its network.
 func (c *core) told(who id, n nat.Network) {
 	if d := c.devices[who]; d != nil && d.online {
-		d.told, d.network = true, n
+		d.told, d.network, d.outs = true, n, outsOf(n.Candidates)
 	}
 }
 
@@ -140,7 +145,7 @@ func (c *core) progress(now time.Time, who id, m control.Progress) {
 	}
 	// What is relayed comes from the other device and is no way to it.
 	s.peers = slices.DeleteFunc(slices.Clone(m.Peers), func(p control.Peer) bool { return p.Path == relayedPath })
-	s.lacks, s.have = m.State == control.StateDownloading, m.Have
+	s.lacks, s.have = m.State == control.StateDownloading, max(m.Have, 0)
 	for other := range c.holders[m.ID] {
 		if p := c.pairs[keyOf(who, other)]; p != nil {
 			p.seen(who, s.peers)
@@ -190,7 +195,7 @@ func (c *core) glances() {
 				if l.Observed != d.line.Observed {
 					d.mapped = 0
 				}
-				d.line = l
+				d.line, d.public = l, l.Observed.Addr().Is4() && nat.Public(l.Observed.Addr())
 			}
 		}
 	}
@@ -202,11 +207,9 @@ func (c *core) poll(now time.Time) (orders []order) {
 	if now.Sub(c.tidied) >= maxRest {
 		c.tidy(now)
 	}
-	pairs := c.sorted()
+	pairs := c.tried()
 	for _, p := range pairs {
-		if p.attempt != nil {
-			c.expire(now, p)
-		}
+		c.expire(now, p)
 	}
 	c.reflect(pairs)
 	for _, m := range c.matches(now) {
@@ -233,7 +236,9 @@ func (c *core) wake(now time.Time) (at time.Time) {
 		}
 	}
 	for w, r := range c.relays.known {
-		if !r.on {
+		if r.on {
+			sooner(r.began.Add(relayStay))
+		} else {
 			sooner(c.relayAt(w, r))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simplebit/nat"
+	"simplebit/nat/punch"
 	"simplebit/wire/control"
 )
 
@@ -46,7 +47,7 @@ func FuzzCore(f *testing.F) {
 				c.told(who, nat.Network{Behaviour: nat.Behaviour{Mapping: nat.Dependence(arg % 5), Filtering: nat.Dependence(arg / 5 % 5),
 					Step: int(more%3) - 1, Blocked: arg == 255}, Candidates: []nat.Candidate{{Kind: nat.CandidateKind(arg % 5), Addr: at}}})
 			case 3:
-				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Peers: []control.Peer{
+				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Have: int64(more) - 8, Peers: []control.Peer{
 					{Addr: at, Path: []string{"", relayedPath}[int(more/9%2)]},
 				}})
 			case 4:
@@ -82,7 +83,16 @@ func FuzzCore(f *testing.F) {
 					t.Fatalf("%+v does not go with %+v", a, b)
 				}
 			}
-			for _, w := range c.relay(now) {
+			began, ended := c.relay(now)
+			for _, w := range ended {
+				if r := c.relays.known[w]; r == nil || !r.on || now.Sub(r.began) < relayStay {
+					t.Fatalf("%+v is to end", w)
+				}
+			}
+			for _, w := range began {
+				if quick, m := hopeless(c.devices[w.a], c.devices[w.b]), methods(c.devices[w.a], c.devices[w.b]); quick != (m[0] == punch.Hopeless || m[1] == punch.Hopeless) {
+					t.Fatalf("%+v: hopeless %v, methods %v", w, quick, m)
+				}
 				if w.a >= w.b || lines[w.a] == (Line{}) || lines[w.b] == (Line{}) {
 					t.Fatalf("%+v is to be relayed", w)
 				}

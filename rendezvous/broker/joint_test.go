@@ -52,8 +52,16 @@ func (w *world) decide() {
 		}
 		w.down(o)
 	}
-	for _, o := range w.core.relay(w.now) {
+	began, ended := w.core.relay(w.now)
+	for _, o := range began {
 		w.join(o)
+	}
+	for _, o := range ended {
+		w.after(time.Millisecond, func() {
+			if j := w.relays[o]; j != nil {
+				j.end("others need its place more")
+			}
+		})
 	}
 	if err := w.core.audit(); err != nil {
 		w.fail("%v", err)

@@ -17,6 +17,7 @@ const (
 	maxPaths    = 16 // of a device, with attempts
 	maxPairs    = 64 // that remember a device
 	anewEvery   = time.Minute
+	maxMatches  = 8 // for a torrent, that are looked at of a device and those who have no more: it has two attempts at once
 )
 
 // match is two devices that should have a path.
@@ -33,22 +34,26 @@ type match struct {
 // matches returns the pairs of devices that may try now, the most hopeful first.
 func (c *core) matches(now time.Time) (all []match) {
 	seen := map[key]bool{}
-	for _, holders := range c.holders {
-		var able []*device
-		for _, d := range holders {
-			if d.ready(now) && d.room() {
-				able = append(able, d)
-			}
-		}
-		for _, d := range able {
-			for _, e := range able {
-				k := key{d.id, e.id}
-				if d.id >= e.id || seen[k] {
+	for _, t := range c.contested() {
+		able := slices.DeleteFunc(c.ranked(t), func(h holder) bool { return !h.ready(now) || !h.room() })
+		for i, d := range able {
+			found := 0
+			for _, e := range able[i+1:] {
+				if !d.lacks && !e.lacks || hopeless(d.device, e.device) {
+					continue
+				}
+				k := keyOf(d.id, e.id)
+				if seen[k] {
+					continue
+				}
+				m := match{a: c.devices[k.a], b: c.devices[k.b], pair: c.pairs[k]}
+				if !c.due(now, &m) || !c.free(&m) {
 					continue
 				}
 				seen[k] = true
-				if m := (match{a: d, b: e, pair: c.pairs[k]}); c.due(now, &m) {
-					all = append(all, m)
+				all = append(all, m)
+				if found++; found == maxMatches {
+					break
 				}
 			}
 		}
@@ -96,9 +101,7 @@ func (c *core) due(now time.Time, m *match) bool {
 	if len(m.torrents) == 0 {
 		return false
 	}
-	if m.methods = methods(m.a, m.b); m.methods[0] == punch.Hopeless || m.methods[1] == punch.Hopeless {
-		return false
-	}
+	m.methods = methods(m.a, m.b)
 	k, _ := memoOf(m.a.trait(), m.b.trait())
 	m.memo, m.known = c.memory.lookup(now, k)
 	for _, t := range m.torrents {
@@ -109,8 +112,11 @@ func (c *core) due(now time.Time, m *match) bool {
 
 // anew lets a pair whose networks have changed try at once.
 func (c *core) anew(now time.Time, m *match) {
-	p, current := m.pair, [2]trait{m.a.trait(), m.b.trait()}
-	if now.Before(p.next) && p.networks != current && !now.Before(p.anew.Add(anewEvery)) {
+	p := m.pair
+	if !now.Before(p.next) || now.Before(p.anew.Add(anewEvery)) {
+		return
+	}
+	if current := [2]trait{m.a.trait(), m.b.trait()}; p.networks != current {
 		p.failures, p.brief, p.next, p.anew, p.networks = 0, 0, now, now, current
 	}
 }
@@ -130,9 +136,8 @@ func (d *device) room() bool { return d.attempts < maxAttempts && d.attempts+d.p
 
 // free reports whether both can have this attempt as well, after those that have begun meanwhile.
 func (c *core) free(m *match) bool {
-	many := m.methods[0] > punch.Predict || m.methods[1] > punch.Predict
 	for _, d := range []*device{m.a, m.b} {
-		if !d.room() || many && d.wide > 0 || m.pair == nil && d.pairs >= maxPairs {
+		if !d.room() || d.wide > 0 && wide(m.methods) || m.pair == nil && d.pairs >= maxPairs {
 			return false
 		}
 	}
@@ -165,7 +170,22 @@ func (c *core) connects(a, b *device) bool {
 // something else than the path to a third device.
 func (c *core) linked(a, b *device, t torrent) bool {
 	ab, ba := a.shares[t].peers, b.shares[t].peers
+	if !mentions(ab, b) && !mentions(ba, a) {
+		return false // as nearly always
+	}
 	return exact(ab, a, b) || exact(ba, b, a) || c.near(ab, a, b) && c.near(ba, b, a)
+}
+
+// mentions reports whether one of the peers may be on a host of the device.
+func mentions(peers []control.Peer, d *device) bool {
+	for _, p := range peers {
+		at := p.Addr.Addr()
+		on := func(n nat.Candidate) bool { return n.Addr.Addr() == at }
+		if at == d.line.Observed.Addr() || slices.ContainsFunc(d.network.Candidates, on) || slices.ContainsFunc(d.reflexive, on) {
+			return true
+		}
+	}
+	return false
 }
 
 // exact reports whether one of the peers of a device is at an address of the other.

@@ -79,10 +79,12 @@ func (m *model) newCore() *core {
 			b[i] = byte(m.random.Uint32())
 		}
 	}
-	return newCore(m.now, fill, func(who id) (Line, bool) {
+	c := newCore(m.now, fill, func(who id) (Line, bool) {
 		a := m.agent(who)
 		return Line{a.at(), time.Duration(10+a.host) * time.Millisecond, true}, a.session != 0
 	}, func(who id) string { return string(who) }, before)
+	c.relays.limit(usual)
+	return c
 }
 
 // before is when devices joined: before the core began.

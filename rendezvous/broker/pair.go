@@ -71,9 +71,11 @@ func (p *pair) side(who id) int {
 	return 1
 }
 
-// sorted returns the pairs in the order of their names, so that the same happens in every run.
-func (c *core) sorted() []*pair {
-	return slices.SortedFunc(maps.Values(c.pairs), func(p, q *pair) int { return cmp.Or(cmp.Compare(p.a, q.a), cmp.Compare(p.b, q.b)) })
+// tried returns the pairs with an attempt or a path in the order of their names, so that the same happens in every run.
+func (c *core) tried() []*pair {
+	list := slices.Collect(maps.Values(c.attempts))
+	slices.SortFunc(list, func(p, q *pair) int { return cmp.Or(cmp.Compare(p.a, q.a), cmp.Compare(p.b, q.b)) })
+	return list
 }
 
 // doubtful takes that a device that had a path has begun or ended a session: unless somebody vouches for the path in
@@ -103,8 +105,11 @@ func (a *attempt) remote(side int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// wide reports whether many sockets may be opened for it.
-func (a *attempt) wide() bool { return a.methods[0] > punch.Predict || a.methods[1] > punch.Predict }
+// wide reports whether ports are guessed in it: many sockets may be opened, or, where both NATs count, many ports of them taken by
+// one, which two such attempts would take from each other.
+func (a *attempt) wide() bool { return wide(a.methods) }
+
+func wide(m [2]punch.Method) bool { return m[0] > punch.Predict || m[1] > punch.Predict }
 
 // fresh reports whether another such attempt has other sockets on the side whose ports matter.
 func (a *attempt) fresh() bool { return a.methods[0] == punch.Guess || a.methods[0] == punch.Open }

@@ -111,6 +111,38 @@ func methods(a, b *device) [2]punch.Method {
 	return [2]punch.Method{x.Method(), y.Method()}
 }
 
+// outs is whether a device has told addresses at which those may meet who cannot otherwise: see punch.Plan.Method.
+type outs struct {
+	anyone bool // of IPv6, or a port that a router opened
+	home   bool // private ones, for those at the same address
+}
+
+func outsOf(list []nat.Candidate) (o outs) {
+	for _, c := range list {
+		o.anyone = o.anyone || c.Kind == nat.MappedCandidate || c.Addr.Addr().Is6()
+		o.home = o.home || !nat.Public(c.Addr.Addr())
+	}
+	return o
+}
+
+// hopeless reports whether there is no way between the two. It is asked of all pairs in a crowd, so what is easy to say comes first.
+func hopeless(a, b *device) bool {
+	if a.public && b.public && a.line.UDP && b.line.UDP {
+		x, y := &a.network.Behaviour, &b.network.Behaviour
+		if punch.Choose(*x, *y) != punch.Hopeless {
+			return false
+		}
+		together := a.line.Observed.Addr() == b.line.Observed.Addr()
+		if x.Blocked || y.Blocked || !a.outs.help(together) || !b.outs.help(together) {
+			return true
+		}
+	}
+	m := methods(a, b)
+	return m[0] == punch.Hopeless || m[1] == punch.Hopeless
+}
+
+func (o outs) help(together bool) bool { return o.anyone || o.home && together }
+
 // related reports whether the two have a family of addresses in common, as far as is known.
 func related(a, b *device) bool {
 	x4, x6 := a.families()

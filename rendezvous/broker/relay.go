@@ -3,11 +3,8 @@ package broker
 import (
 	"bytes"
 	"cmp"
-	"maps"
 	"slices"
 	"time"
-
-	"simplebit/nat/punch"
 )
 
 const (
@@ -17,7 +14,7 @@ const (
 	relayLatest  = 1900 * time.Millisecond // after both could make one, whether an attempt has begun or not
 	relayRest    = 5 * time.Second         // after a relay that ended while it was needed, twice as long each time
 	maxRelayRest = 5 * time.Minute
-	enough       = 4 // paths of a device: then it needs a relay to who has all, if none of them leads to such a one
+	relayStay    = 10 * time.Second // that none is ended for the sake of another one
 )
 
 // want is two devices that one torrent is to be relayed between.
@@ -26,16 +23,29 @@ type want struct {
 	torrent torrent
 }
 
+func (w want) compare(v want) int {
+	return cmp.Or(cmp.Compare(w.a, v.a), cmp.Compare(w.b, v.b), bytes.Compare(w.torrent[:], v.torrent[:]))
+}
+
 // relays is what is relayed, and what may be soon.
 type relays struct {
-	known      map[want]*relay // those that are on, and those that are needed
+	known      map[want]*relay // those that are on, and those that are wanted
 	most, each int             // at once, and of them of a device
+	all        tally
 }
+
+// limit takes what Config says.
+func (r *relays) limit(c Config) { r.most, r.each = c.Relays, c.DeviceRelays }
 
 // relay is a connection of two devices that have no path, or the wait for it.
 type relay struct {
-	since    time.Time // when it was needed first
+	want
+	since    time.Time // when it was wanted first
+	wanted   bool      // by the last look
+	adds     int64     // what a device gets to that others whom it reaches have not, at most; in bytes
+	have     int64     // what is there for who lacks some
 	on       bool      // it was ordered, and has not ended
+	ending   bool      // and is to end
 	began    time.Time
 	brief    int       // that ended while they were needed, and did not last, in a row
 	next     time.Time // none is ordered before
@@ -44,76 +54,149 @@ type relay struct {
 	why      error     // the last one ended; nil: a device ended it, or there was none
 }
 
-// limit takes what Config says.
-func (r *relays) limit(c Config) {
-	r.most, r.each = cmp.Or(c.Relays, r.most), cmp.Or(c.DeviceRelays, r.each)
-	if c.NoRelays {
-		r.most = 0
-	}
+// compare orders those that add most first.
+func (r *relay) compare(s *relay) int {
+	return cmp.Or(-cmp.Compare(r.adds, s.adds), -cmp.Compare(r.have, s.have), r.want.compare(s.want))
 }
 
-// relay returns what is to be relayed from now on. It comes after poll, so that attempts that can begin have begun.
-func (c *core) relay(now time.Time) (orders []want) {
+// outweighs reports whether one that adds so much may have the place of another one. Twice as much: no two can take turns.
+func outweighs(adds int64, r *relay) bool { return adds > 0 && adds/2 >= r.adds }
+
+// tally is the relays of a device, or all.
+type tally struct {
+	on     int
+	ending bool   // one of them is to end
+	least  *relay // which adds the least, of those that may be ended; nil: none
+	seeks  int    // that are wanted for what the device lacks
+	sought int    // that are wanted for what it has
+}
+
+// takes reports whether there is a place for one that adds so much, or can be.
+func (t *tally) takes(most int, adds int64) bool {
+	return t.on < most || t.ending || t.least != nil && outweighs(adds, t.least)
+}
+
+// relay returns what is to be relayed from now on, and what no longer. It comes after poll, so that attempts that can begin have
+// begun.
+func (c *core) relay(now time.Time) (orders, ends []want) {
 	if c.relays.most == 0 {
-		return nil
+		return nil, nil
 	}
-	needed := c.needed(now)
-	waits, on, all := map[id]int{}, map[id]int{}, 0
+	c.supply()
+	c.tally(now)
+	c.seek(now)
+	rests := map[id]int{}
+	var due []*relay
 	for w, r := range c.relays.known {
-		if _, still := needed[w]; !still && !r.on {
+		switch {
+		case r.on:
+		case r.wanted:
+			if c.renew(now, w, r); !now.Before(c.relayAt(w, r)) {
+				due = append(due, r)
+			}
+		case now.Before(r.next) && rests[w.a] < maxPairs && rests[w.b] < maxPairs && c.needs(now, w):
+			rests[w.a]++
+			rests[w.b]++
+		default:
 			delete(c.relays.known, w)
-			continue
-		}
-		waits[w.a]++
-		waits[w.b]++
-		if r.on {
-			on[w.a]++
-			on[w.b]++
-			all++
 		}
 	}
-	var due []want
-	for _, w := range inOrder(needed) {
-		r := c.relays.known[w]
-		if r == nil && waits[w.a] < maxPairs && waits[w.b] < maxPairs {
-			r = &relay{since: now}
-			c.relays.known[w] = r
-			waits[w.a]++
-			waits[w.b]++
-		}
-		if r == nil || r.on {
-			continue
-		}
-		if c.renew(now, w, r); !now.Before(c.relayAt(w, r)) {
-			due = append(due, w)
-		}
-	}
+	slices.SortFunc(due, (*relay).compare)
 	// Everybody has one before anybody has two.
 	for n := 1; n <= c.relays.each; n++ {
-		for _, w := range due {
-			if r := c.relays.known[w]; !r.on && on[w.a] < n && on[w.b] < n && all < c.relays.most {
-				r.on, r.began, r.networks = true, now, [2]trait{c.devices[w.a].trait(), c.devices[w.b].trait()}
-				on[w.a]++
-				on[w.b]++
-				all++
-				orders = append(orders, w)
+		for _, r := range due {
+			if a, b := c.devices[r.a], c.devices[r.b]; !r.on && a.relays.on < n && b.relays.on < n && c.relays.all.on < c.relays.most {
+				r.on, r.began, r.networks = true, now, [2]trait{a.trait(), b.trait()}
+				for _, t := range c.tallies(r.want) {
+					t.on++
+				}
+				orders = append(orders, r.want)
 			}
 		}
 	}
-	return orders
+	for _, r := range due {
+		if !r.on && c.place(c.devices[r.a], c.devices[r.b], r.adds) {
+			ends = append(ends, c.makePlace(r)...)
+		}
+	}
+	return orders, ends
 }
 
-// inOrder returns those with most to give first.
-func inOrder(needed map[want]int64) []want {
-	return slices.SortedFunc(maps.Keys(needed), func(v, w want) int {
-		return cmp.Or(-cmp.Compare(needed[v], needed[w]), cmp.Compare(v.a, w.a), cmp.Compare(v.b, w.b), bytes.Compare(v.torrent[:], w.torrent[:]))
-	})
+// tally counts what is on.
+func (c *core) tally(now time.Time) {
+	c.relays.all = tally{}
+	for _, d := range c.devices {
+		d.relays = tally{}
+	}
+	for w, r := range c.relays.known {
+		if r.wanted = false; !r.on {
+			continue
+		}
+		r.adds = c.adds(w)
+		for _, t := range c.tallies(w) {
+			t.on++
+			t.ending = t.ending || r.ending
+		}
+	}
+	for w, r := range c.relays.known {
+		if !r.on || now.Sub(r.began) < relayStay || !c.calm(w) {
+			continue
+		}
+		for _, t := range c.tallies(w) {
+			if t.least == nil || r.compare(t.least) > 0 {
+				t.least = r
+			}
+		}
+	}
+}
+
+// tallies are those that a relay counts for: the devices' that are known, and that of all.
+func (c *core) tallies(w want) []*tally {
+	list := make([]*tally, 0, 3)
+	for _, who := range []id{w.a, w.b} {
+		if d := c.devices[who]; d != nil {
+			list = append(list, &d.relays)
+		}
+	}
+	return append(list, &c.relays.all)
+}
+
+// calm reports whether neither device is losing a relay: what the others add is not known before.
+func (c *core) calm(w want) bool {
+	a, b := c.devices[w.a], c.devices[w.b]
+	return (a == nil || !a.relays.ending) && (b == nil || !b.relays.ending)
+}
+
+// place reports whether there is a place for a relay that adds so much, or can be.
+func (c *core) place(a, b *device, adds int64) bool {
+	r := &c.relays
+	return a.relays.takes(r.each, adds) && b.relays.takes(r.each, adds) && r.all.takes(r.most, adds)
+}
+
+// makePlace has those end that are in the way of one, which adds more. Another look follows when they have.
+func (c *core) makePlace(r *relay) (ends []want) {
+	full := func(t *tally, most int) {
+		if t.on < most || t.ending || t.least == nil || !c.calm(t.least.want) {
+			return
+		}
+		t.least.ending = true
+		ends = append(ends, t.least.want)
+		for _, o := range c.tallies(t.least.want) {
+			o.ending = true
+		}
+	}
+	full(&c.devices[r.a].relays, c.relays.each)
+	full(&c.devices[r.b].relays, c.relays.each)
+	full(&c.relays.all, c.relays.most)
+	return ends
 }
 
 // renew lets a relay be ordered at once where a network has changed.
 func (c *core) renew(now time.Time, w want, r *relay) {
-	current := [2]trait{c.devices[w.a].trait(), c.devices[w.b].trait()}
-	if now.Before(r.next) && r.networks != current && !now.Before(r.anew.Add(anewEvery)) {
+	if !now.Before(r.next) || now.Before(r.anew.Add(anewEvery)) {
+		return
+	}
+	if current := [2]trait{c.devices[w.a].trait(), c.devices[w.b].trait()}; r.networks != current {
 		r.brief, r.next, r.anew, r.networks = 0, now, now, current
 	}
 }
@@ -144,86 +227,7 @@ func (c *core) relayed(now time.Time, w want, why error) {
 	}
 	r.on, r.why = false, why
 	r.next = now.Add(min(relayRest<<min(r.brief, 10), maxRelayRest))
-	r.brief++
-}
-
-// hopeless reports whether there is no way between the two.
-func hopeless(a, b *device) bool {
-	m := methods(a, b)
-	return m[0] == punch.Hopeless || m[1] == punch.Hopeless
-}
-
-// needed returns what a relay would serve, by how much is there for who lacks some.
-func (c *core) needed(now time.Time) map[want]int64 {
-	all := map[want]int64{}
-	supplied := c.supplied()
-	for t, holders := range c.holders {
-		for _, x := range holders {
-			if !x.shares[t].lacks {
-				continue
-			}
-			for _, y := range holders {
-				w := want{keyOf(x.id, y.id), t}
-				if _, seen := all[w]; seen || x == y || x.paths >= enough && (y.shares[t].lacks || supplied[supply{x.id, t}]) {
-					continue
-				}
-				if c.apart(now, x, y) && !c.covered(x, y, t) {
-					all[w] = max(x.shares[t].have, y.shares[t].have)
-				}
-			}
-		}
+	if r.brief++; r.ending {
+		r.ending, r.brief, r.next = false, 0, now.Add(relayRest)
 	}
-	return all
-}
-
-// supply is a device that has a path to one that has all of a torrent.
-type supply struct {
-	who     id
-	torrent torrent
-}
-
-func (c *core) supplied() map[supply]bool {
-	all := map[supply]bool{}
-	for _, p := range c.pairs {
-		if p.attempt == nil || !p.attempt.path {
-			continue
-		}
-		a, b := c.devices[p.a], c.devices[p.b]
-		for t, s := range a.shares {
-			if o := b.shares[t]; o != nil && s.lacks != o.lacks {
-				all[supply{p.a, t}], all[supply{p.b, t}] = true, true
-			}
-		}
-	}
-	return all
-}
-
-// apart reports whether the two are known to have no way to each other, or could have made one by now. It is so at once where
-// there is none: no attempt of before the core began matters then.
-func (c *core) apart(now time.Time, a, b *device) bool {
-	for _, d := range []*device{a, b} {
-		if !d.online || !d.line.Observed.IsValid() {
-			return false
-		}
-	}
-	switch {
-	case !a.line.UDP || !b.line.UDP:
-		return true
-	case !a.informed(now) || !b.informed(now):
-		return false
-	}
-	return hopeless(a, b) || !now.Before(a.from) && !now.Before(b.from)
-}
-
-// covered reports whether the two are connected for the torrent, or have a path that they may use for it.
-func (c *core) covered(a, b *device, t torrent) bool {
-	if p := c.pairs[keyOf(a.id, b.id)]; p != nil && p.attempt != nil && p.attempt.serves(t) {
-		return true
-	}
-	return c.linked(a, b, t)
-}
-
-// serves reports whether there is a path that may be used for the torrent. What one of before the core began is for is not known.
-func (a *attempt) serves(t torrent) bool {
-	return a.path && (len(a.torrents) == 0 || slices.Contains(a.torrents, t))
 }

@@ -119,12 +119,12 @@ func (c *core) route(now time.Time, d, e *device, p *pair, t torrent) Route {
 	case p != nil && now.Before(p.next):
 		r.Next = p.next
 	}
-	r.Why = c.why(now, d, e, r.State, relayed)
+	r.Why = c.why(now, d, e, t, r.State, relayed)
 	return r
 }
 
 // why explains a state that no attempt's account explains.
-func (c *core) why(now time.Time, d, e *device, s State, r *relay) string {
+func (c *core) why(now time.Time, d, e *device, t torrent, s State, r *relay) string {
 	var words string
 	switch {
 	case s != Relayed && s != Waiting && s != Hopeless || !d.line.Observed.IsValid() || !e.line.Observed.IsValid():
@@ -139,10 +139,16 @@ func (c *core) why(now time.Time, d, e *device, s State, r *relay) string {
 		words = "no try for a path has begun yet"
 	}
 	switch {
-	case s == Relayed || r == nil && c.relays.most > 0:
+	case s == Relayed:
 		return words
 	case c.relays.most == 0:
 		return words + "; this surrogate relays nothing"
+	case d.shares[t].have == 0 && e.shares[t].have == 0:
+		return words + "; neither has anything yet"
+	case r == nil && (d.relays.on >= c.relays.each || e.relays.on >= c.relays.each || c.relays.all.on >= c.relays.most):
+		return words + "; as much is relayed already as may be"
+	case r == nil:
+		return words
 	case now.Before(r.next) && r.why != nil:
 		return words + "; the relay ended: " + r.why.Error()
 	case now.Before(r.next):

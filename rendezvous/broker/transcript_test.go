@@ -22,7 +22,7 @@ import (
 //	                          over TCP; quiet: it tells nothing; new: it has just joined
 //	moved NAME ADDRESS        is seen elsewhere
 //	away NAME                 its session ends
-//	has NAME TORRENT [all] [peer=ADDRESS...] [relayed=ADDRESS...]   reports a torrent, a letter
+//	has NAME TORRENT [all] [have=N] [peer=ADDRESS...] [relayed=ADDRESS...]   reports a torrent, a letter
 //	drops NAME TORRENT
 //	wait D                    time passes, and what comes of it is printed
 //	tells NAME N OUTCOME [remote=ADDRESS]      what became of the N-th attempt; 0: of one that the core does not know
@@ -40,6 +40,7 @@ func TestTranscripts(t *testing.T) {
 				b[0] = count
 			}
 		}, func(who id) (Line, bool) { l, ok := s.lines[who]; return l, ok }, func(who id) string { return string(who) }, func(who id) time.Time { return s.joined[who] })
+		s.c.relays.limit(usual)
 		return func(words []string) string {
 			s.out.Reset()
 			s.command(words[0], words[1:])
@@ -95,6 +96,8 @@ func (s *script) command(what string, args []string) {
 				p.Peers = append(p.Peers, control.Peer{Addr: netip.MustParseAddrPort(at)})
 			} else if at, ok := strings.CutPrefix(a, "relayed="); ok {
 				p.Peers = append(p.Peers, control.Peer{Addr: netip.MustParseAddrPort(at), Path: "relayed"})
+			} else if n, ok := strings.CutPrefix(a, "have="); ok {
+				p.Have, _ = strconv.ParseInt(n, 10, 64)
 			} else {
 				p.State, p.Have = control.StateSeeding, 1000
 			}
@@ -158,8 +161,12 @@ func (s *script) wait(until time.Time) {
 		for _, o := range s.c.poll(s.now) {
 			s.order(o)
 		}
-		for _, w := range s.c.relay(s.now) {
+		began, ended := s.c.relay(s.now)
+		for _, w := range began {
 			s.say("%s: %s is relayed with %s for %s", s.since(s.now), w.a, w.b, string(w.torrent[0]))
+		}
+		for _, w := range ended {
+			s.say("%s: %s and %s are to make place, for %s", s.since(s.now), w.a, w.b, string(w.torrent[0]))
 		}
 		at := s.c.wake(s.now)
 		if at.IsZero() || at.After(until) {

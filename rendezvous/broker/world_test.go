@@ -121,6 +121,7 @@ func newWorld(seed uint64, at ...place) *world {
 			b[i] = byte(w.random.Uint32())
 		}
 	}, w.look, func(who id) string { return string(who) }, before)
+	w.core.relays.limit(usual)
 	for i, s := range at {
 		w.add(i+1, s)
 	}

@@ -7,7 +7,7 @@
 //
 // A connection takes one buffer of at most 16 KiB in either direction and two goroutines, beside what the streams hold; there are
 // at most MaxTotal. It ends when either device ends its stream or is disconnected, when a device takes nothing or neither says
-// anything for three minutes, and with the torrent (see Forget).
+// anything for three minutes, with the torrent (see Forget), and when its place is needed (see Stop).
 package relay
 
 import (
@@ -48,6 +48,7 @@ var (
 	ErrTwice     = errors.New("the two are relayed already")
 	ErrIdle      = errors.New("nothing was said for minutes")
 	ErrForgotten = errors.New("the torrent is not held any more")
+	ErrReplaced  = errors.New("others have more need of its place")
 	ErrClosed    = errors.New("the surrogate stops")
 )
 
@@ -226,6 +227,18 @@ func (r *Relays) Forget(device control.DeviceID, torrent [20]byte) {
 	for c := range r.connections {
 		if c.torrent == torrent && c.joins(device) {
 			c.end(ErrForgotten)
+		}
+	}
+}
+
+// Stop ends the connection of two devices for a torrent, in either order, with ErrReplaced. It does not wait, and does nothing if
+// there is none.
+func (r *Relays) Stop(x, y control.DeviceID, torrent [20]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.connections {
+		if c.torrent == torrent && c.joins(x) && c.joins(y) {
+			c.end(ErrReplaced)
 		}
 	}
 }

@@ -375,6 +375,25 @@ func TestATorrentThatIsNotHeldAnyMoreIsForgotten(t *testing.T) {
 	})
 }
 
+func TestAConnectionIsStoppedForAnotherOnesSake(t *testing.T) {
+	inBubble(t, rate, func(w *world) {
+		a, b := w.join("attic", "barn")
+		other, _ := w.join("attic", "cellar")
+		say(t, a, b, "greeting")
+		w.Stop(side("barn").Device, side("cellar").Device, torrent)
+		w.Stop(side("attic").Device, side("barn").Device, [20]byte{9})
+		if got := w.ends(); len(got) != 0 {
+			t.Fatalf("ended with %v", got)
+		}
+		w.Stop(side("barn").Device, side("attic").Device, torrent)
+		w.endsWith(ErrReplaced)
+		w.counted("attic", 0, 8)
+		if !a.cancelled() || !b.cancelled() || other.cancelled() {
+			t.Error("another one ends, or not both streams")
+		}
+	})
+}
+
 func TestOnlySoManyCountsAreRemembered(t *testing.T) {
 	inBubble(t, rate, func(w *world) { // eight
 		for i := range 10 {
