@@ -132,7 +132,7 @@ func (r *relaying) answer(c *relayed, id infoHash) (peer.Handshake, bool) {
 
 // admit refuses a peer that is connected directly.
 func (r *relaying) admit(c *relayed, theirs peer.Handshake) error {
-	if sw := r.set.moves(c.Torrent); sw != nil && sw.Direct(theirs.PeerID) {
+	if sw := r.set.moves(c.Torrent); sw != nil && sw.Direct(theirs.PeerID, c.Addr) {
 		return errConnected
 	}
 	return nil

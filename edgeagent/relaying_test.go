@@ -157,8 +157,12 @@ func TestWhatIsNotNeededIsNotRelayed(t *testing.T) {
 	near := relayTo(tt, true)
 	near.Addr = direct.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort()
 	cancelled(t, g.relay(near))
-	if _, err := g.over(g.relay(relayTo(tt, false)), tt, infoHash{'-', 'X'}); err == nil {
+	near.Dials, near.Addr = false, netip.AddrPortFrom(near.Addr.Addr(), 7)
+	if _, err := g.over(g.relay(near), tt, infoHash{'-', 'X'}); err == nil {
 		t.Error("a peer that is connected directly is taken")
+	}
+	if _, err := g.over(g.relay(relayTo(tt, false)), tt, infoHash{'-', 'X'}); err != nil {
+		t.Errorf("somebody elsewhere who shows the peer's id keeps its relay out: %v", err)
 	}
 	direct.alive()
 }

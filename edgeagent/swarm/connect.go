@@ -67,56 +67,65 @@ func (t *Torrent) admit(now time.Time, p *peerConn) error {
 	case t.bans.has(p):
 		return errCorrupt
 	}
-	twin, relay := t.twins(p)
+	twin, other := t.twins(p)
 	switch {
-	case twin == nil:
-	case p.conn.Relayed && !twin.conn.Relayed:
+	case p.conn.Relayed && other != nil && t.same(other, p.addr):
 		return errDirect
+	case twin == nil:
 	case twin.conn.Peer.PeerID != id || !t.prefer(now, p, twin):
 		return errors.New("peer is connected already")
 	default:
 		t.drop(now, twin, errors.New("peer connected again"))
 	}
-	p.relay = relay
-	if p.entry != nil {
-		return nil
+	if p.entry == nil {
+		if err := t.seat(now, p, other); err != nil {
+			return err
+		}
 	}
+	switch {
+	case other == nil || other.gone:
+	case p.conn.Relayed:
+		other.relay = p
+	default:
+		p.relay = other
+	}
+	return nil
+}
+
+// seat has a connection that we did not dial take a place, or says why there is none for it. other is as twins has it.
+func (t *Torrent) seat(now time.Time, p, other *peerConn) error {
 	host := p.host()
 	if !t.c.Shared.invite(host) {
 		return errCrowd
 	}
-	if p.guest = t.takePlace(now) || t.succeed(now, relay) || t.makeRoom(now, host); !p.guest {
+	if p.guest = t.takePlace(now) || t.succeed(now, p, other) || t.makeRoom(now, host); !p.guest {
 		t.c.Shared.dismiss(host)
 		return errNoPlace
 	}
 	return nil
 }
 
-// twins returns the connection that a new one would double, if there is one, and the relayed one that it makes unnecessary. An
-// address tells a peer only where it is that of the connection.
-func (t *Torrent) twins(p *peerConn) (twin, relay *peerConn) {
+// twins returns the connection that a new one would double, if there is one, and other, which shows the same peer id where one of
+// the two is relayed and one is not. An address tells a peer only where it is that of the connection.
+func (t *Torrent) twins(p *peerConn) (twin, other *peerConn) {
 	for _, q := range t.peers {
 		same := q.conn.Peer.PeerID == p.conn.Peer.PeerID
 		at := q.addr == p.addr && p.addr.IsValid() && !p.conn.Relayed && !q.conn.Relayed
 		switch {
 		case !same && !at || q.draining():
-		case q.conn.Relayed && !p.conn.Relayed:
-			relay = q
-		case twin == nil || twin.conn.Relayed:
+		case q.conn.Relayed != p.conn.Relayed:
+			other = q
+		case twin == nil:
 			twin = q
 		}
 	}
-	return twin, relay
+	return twin, other
 }
 
-// succeed has a direct connection take the place of the relayed one to the same peer where there is no other: what is outstanding
-// on that is asked for again.
-func (t *Torrent) succeed(now time.Time, relay *peerConn) bool {
-	if relay == nil {
-		return false
-	}
-	t.drop(now, relay, errDirect)
-	return t.takePlace(now)
+// succeed has a direct connection take over the place of the relayed one to the same peer where there is no other: what is
+// outstanding on that is asked for again.
+func (t *Torrent) succeed(now time.Time, p, relay *peerConn) bool {
+	return relay != nil && !p.conn.Relayed && t.same(p, relay.addr) && t.remove(now, relay, errDirect)
 }
 
 // prefer reports whether a new connection replaces the old one to the same peer. When both sides dialled at once, both
@@ -129,10 +138,18 @@ func (t *Torrent) prefer(now time.Time, p, old *peerConn) bool {
 	return p.conn.Outgoing == (bytes.Compare(t.c.PeerID[:], theirs[:]) > 0)
 }
 
-// drop ends a connection. Its goroutines end by themselves.
+// drop ends a connection and gives its place back. Its goroutines end by themselves.
 func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
+	if t.remove(now, p, why) {
+		t.c.Shared.give(t.place)
+	}
+}
+
+// remove is drop without giving the place back, which the caller has then: another torrent might take it at once. It reports whether
+// there was a connection to end.
+func (t *Torrent) remove(now time.Time, p *peerConn, why error) bool {
 	if p.gone {
-		return
+		return false
 	}
 	p.gone = true
 	p.conn.Close()
@@ -141,7 +158,6 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	t.peers = slices.DeleteFunc(t.peers, func(q *peerConn) bool { return q == p })
 	t.directs.remove(p)
 	t.pick.Remove(p.pick)
-	t.c.Shared.give(t.place)
 	if p.guest {
 		t.c.Shared.dismiss(p.host())
 	}
@@ -166,6 +182,7 @@ func (t *Torrent) drop(now time.Time, p *peerConn, why error) {
 	}
 	t.wakeAll, t.changed = true, true
 	t.tell(now, broke, "peer disconnected", "addr", p.addr, "client", p.client, "why", why)
+	return true
 }
 
 // ban drops a peer for good.

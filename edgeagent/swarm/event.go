@@ -54,8 +54,8 @@ func (t *Torrent) handle(now time.Time, ev event) {
 	switch {
 	case err != nil:
 	case ev.kind == gotMessage:
-		p.heard = now
-		if err = t.message(now, p, ev.msg); err == nil && p.relay != nil {
+		p.heard, p.remote.spoke = now, true
+		if err = t.message(now, p, ev.msg); err == nil {
 			t.supersede(now, p)
 		}
 	case ev.kind == wroteBlocks:

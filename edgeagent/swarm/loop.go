@@ -244,6 +244,7 @@ func (t *Torrent) tick(ctx context.Context, now time.Time) (waiting bool) {
 			t.drop(now, p, err)
 			continue
 		}
+		t.supersede(now, p)
 		if now.Sub(p.sent) >= keepAliveInterval {
 			p.queue(peer.Message{KeepAlive: true})
 		}

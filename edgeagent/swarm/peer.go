@@ -49,7 +49,7 @@ type peerConn struct {
 	client string         // its program, for people
 	pick   *picker.Peer
 	remote remote
-	relay  *peerConn // the relayed connection to the same peer, which drains once it has sent a message on this one
+	relay  *peerConn // the relayed connection with the same peer id, which drains once this one is proven and in use
 	drains time.Time // until when, if it does
 
 	interested bool // we are
@@ -70,6 +70,7 @@ type peerConn struct {
 type remote struct {
 	choking, interested bool
 	fast, extended      bool // spoken by both
+	spoke               bool // has sent a message
 	talking             bool // has sent a message that a bitfield must not follow
 	ext                 peer.Extensions
 }

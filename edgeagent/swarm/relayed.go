@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"simplebit/edgeagent/picker"
+	"simplebit/wire/dial"
 	"simplebit/wire/peer"
 )
 
@@ -27,7 +28,13 @@ var (
 // directs are the peers with a connection that is not relayed. Any goroutine may ask.
 type directs struct {
 	mu sync.Mutex
-	at map[[20]byte]netip.AddrPort
+	at map[[20]byte]direct
+}
+
+// direct is what proves with whom a connection is.
+type direct struct {
+	conn *dial.Conn
+	addr netip.AddrPort
 }
 
 func (d *directs) add(p *peerConn) {
@@ -37,9 +44,9 @@ func (d *directs) add(p *peerConn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.at == nil {
-		d.at = make(map[[20]byte]netip.AddrPort)
+		d.at = make(map[[20]byte]direct)
 	}
-	d.at[p.conn.Peer.PeerID] = p.addr
+	d.at[p.conn.Peer.PeerID] = direct{p.conn, p.addr}
 }
 
 func (d *directs) remove(p *peerConn) {
@@ -51,13 +58,27 @@ func (d *directs) remove(p *peerConn) {
 	delete(d.at, p.conn.Peer.PeerID)
 }
 
-// Direct reports whether a peer is connected other than over a relay, so that a relayed connection to it would be refused. A
-// peer id is new each time that the peer begins with the torrent, so it is known only from its handshake.
-func (t *Torrent) Direct(peerID [20]byte) bool {
+// Direct reports whether the peer with that id, which who relays sees at an address, is connected other than over a relay, so that
+// a relayed connection to it would be refused. A peer id is new each time that the peer begins with the torrent, so it is known
+// only from its handshake.
+func (t *Torrent) Direct(peerID [20]byte, seen netip.AddrPort) bool {
 	t.directs.mu.Lock()
-	defer t.directs.mu.Unlock()
-	_, ok := t.directs.at[peerID]
-	return ok
+	d, ok := t.directs.at[peerID]
+	t.directs.mu.Unlock()
+	return ok && t.proves(d, seen)
+}
+
+// proves reports whether a direct connection is with the peer that who relays sees at an address, not only with somebody who
+// shows its id: whoever has met a peer knows that. The connection must come from the host at which the peer is seen, or use a path
+// that was punched, which is how private addresses and those of another family become known. It may be punched later than
+// it begins.
+func (t *Torrent) proves(d direct, seen netip.AddrPort) bool {
+	return seen.IsValid() && dial.Host(d.addr.Addr()) == dial.Host(seen.Addr().Unmap()) || t.c.Punched != nil && t.c.Punched(d.conn)
+}
+
+// same is proves for a peer of the loop.
+func (t *Torrent) same(p *peerConn, seen netip.AddrPort) bool {
+	return t.proves(direct{p.conn, p.addr}, seen)
 }
 
 // DirectAt reports whether a peer is connected, other than over a relay, from or at an address. It says less than Direct:
@@ -66,18 +87,24 @@ func (t *Torrent) DirectAt(at netip.AddrPort) bool {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	t.directs.mu.Lock()
 	defer t.directs.mu.Unlock()
-	for _, a := range t.directs.at {
-		if a == at && at.IsValid() {
+	for _, d := range t.directs.at {
+		if d.addr == at && at.IsValid() {
 			return true
 		}
 	}
 	return false
 }
 
-// supersede has the relayed connection to a peer drain, now that the peer has sent a message on a direct one: it has taken
-// that too, and does the same.
+// supersede has the relayed connection to a peer drain, once the peer has sent a message on a direct one: it has taken that too,
+// and does the same. Both are kept while nothing but its id says that the direct one is with the same peer.
 func (t *Torrent) supersede(now time.Time, direct *peerConn) {
 	p := direct.relay
+	if p == nil || !direct.remote.spoke {
+		return
+	}
+	if !p.gone && !t.same(direct, p.addr) {
+		return
+	}
 	direct.relay = nil
 	if p.gone || p.draining() {
 		return

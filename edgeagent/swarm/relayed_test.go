@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	overRelay = features{name: "x", fast: true, relayed: true}
-	directly  = features{name: "x", fast: true}
+	overRelay = features{name: "x", fast: true, relayed: true, addr: netip.MustParseAddrPort("203.0.113.9:6881")}
+	directly  = features{name: "x", fast: true, addr: netip.MustParseAddrPort("203.0.113.9:40123")}
 )
 
 // paths says how the peers are connected.
@@ -230,12 +230,12 @@ func TestARelayToAPeerThatIsConnectedDirectlyIsRefused(t *testing.T) {
 		f.addr = netip.MustParseAddrPort("[::ffff:198.18.0.1]:6881")
 		direct := n.connect(t, f)
 		id := idOf("-XX0000-x")
-		if !n.Direct(id) || !n.DirectAt(at) || !n.DirectAt(f.addr) || n.DirectAt(netip.AddrPort{}) {
+		if !n.Direct(id, f.addr) || !n.Direct(id, netip.AddrPortFrom(at.Addr(), 1)) || n.Direct(id, addr(7)) || !n.DirectAt(at) || !n.DirectAt(f.addr) || n.DirectAt(netip.AddrPort{}) {
 			t.Error("the peer is not known to be connected")
 		}
 		for _, outgoing := range []bool{false, true} {
 			f := overRelay
-			f.outgoing = outgoing
+			f.outgoing, f.addr = outgoing, netip.AddrPortFrom(at.Addr(), 7)
 			relay := n.connect(t, f)
 			if said := relay.take(); !relay.isClosed() || said != "" || direct.isClosed() {
 				t.Errorf("outgoing %v: the relay, which says %q, is not refused", outgoing, said)
@@ -243,14 +243,14 @@ func TestARelayToAPeerThatIsConnectedDirectlyIsRefused(t *testing.T) {
 		}
 		direct.conn.Close()
 		synctest.Wait()
-		if n.Direct(id) || n.DirectAt(at) {
+		if n.Direct(id, at) || n.DirectAt(at) {
 			t.Error("a peer that left is still connected")
 		}
 		// Nor is an address that a relay tells of taken for one at which the peer is connected.
 		f = overRelay
 		f.addr = at
 		relay := n.connect(t, f)
-		if n.Direct(id) || n.DirectAt(at) {
+		if n.Direct(id, at) || n.DirectAt(at) {
 			t.Error("a relayed peer counts as connected directly")
 		}
 		other := directly
@@ -276,8 +276,8 @@ func TestNeitherPeerIDNorDirectionMakesARelayReplaceADirectConnection(t *testing
 			synctest.Test(t, func(t *testing.T) {
 				c := newContent(4*block, block)
 				n := c.start(t, "node", nil, Config{})
-				direct := n.connectAs(t, features{fast: true, outgoing: !outgoing}, id)
-				relay := n.connectAs(t, features{fast: true, outgoing: outgoing, relayed: true}, id)
+				direct := n.connectAs(t, features{fast: true, outgoing: !outgoing, addr: directly.addr}, id)
+				relay := n.connectAs(t, features{fast: true, outgoing: outgoing, relayed: true, addr: overRelay.addr}, id)
 				if direct.isClosed() || !relay.isClosed() {
 					t.Errorf("%s, relay outgoing %v: not the relay was refused", id, outgoing)
 				}

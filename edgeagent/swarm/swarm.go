@@ -67,7 +67,7 @@ type Config struct {
 	// nobody is told.
 	First func()
 	// Punched reports whether a connection is over a path that was punched through NATs, whoever dialled. It is asked for every
-	// peer in each snapshot, and must not wait. Default: none is.
+	// peer in each snapshot, also where one connection would replace another, and must not wait. Default: none is.
 	Punched func(*dial.Conn) bool
 	// UploadSlots is how many peers are served at a time. Default: as many as it takes to use the line, see [choker.Slots].
 	UploadSlots int
@@ -182,7 +182,7 @@ func (t *Torrent) AddCandidates(list []Candidate) {
 
 // Accept takes over a connection whose handshakes are done: one that came in, or one that is punched or relayed, whoever dialled.
 // It is closed when there is no room for it, when the peer is connected already, and when Run has ended. A relayed
-// connection gives way to one that is not, whichever comes first.
+// connection gives way to one that is not, whichever comes first, if that is punched or from the host at which the peer is seen.
 func (t *Torrent) Accept(c *dial.Conn) {
 	select {
 	case t.accepted <- c:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -90,12 +91,18 @@ func newWay(t *testing.T, rate int, lag time.Duration) *way {
 func (w *way) meet(dials, takes *node, relayed bool, late time.Duration) {
 	for i, n := range []*node{dials, takes} {
 		other := []*node{takes, dials}[i]
-		c := &dial.Conn{Conn: w.far[i], Peer: other.Handshake(), Transport: dial.UTP, Relayed: relayed, Outgoing: i == 0}
+		c := &dial.Conn{Conn: located{w.far[i], net.TCPAddrFromAddrPort(other.seen())}, Peer: other.Handshake(), Transport: dial.UTP, Relayed: relayed, Outgoing: i == 0}
 		if relayed {
 			c.Transport = dial.QUIC
 		}
 		time.AfterFunc(time.Duration(i)*late, func() { n.Accept(c) })
 	}
+}
+
+// seen is where others see the node.
+func (n *node) seen() netip.AddrPort {
+	id := n.Handshake().PeerID
+	return addr(int(id[19]))
 }
 
 // halves are what two nodes have that need each other; the first has all where it seeds.
@@ -209,7 +216,7 @@ func TestAPairThatLosesWaysEndsUpWithWhatIsLeft(t *testing.T) {
 			}
 			for i := 0; i < 10 && !(a.Status().Complete && b.Status().Complete); i++ {
 				time.Sleep(5 * time.Second) // as the surrogate would have it
-				if !a.Direct(b.Handshake().PeerID) {
+				if !a.Direct(b.Handshake().PeerID, b.seen()) {
 					newWay(t, relayRate, 40*time.Millisecond).meet(a, b, true, 0)
 				}
 			}
@@ -249,7 +256,7 @@ func TestAnUpgradeOverRealConnections(t *testing.T) {
 			}
 		}()
 		admit := func(h peer.Handshake) error {
-			if b.Direct(h.PeerID) {
+			if b.Direct(h.PeerID, dial.Remote(ends[1])) {
 				return errDirect
 			}
 			return nil
