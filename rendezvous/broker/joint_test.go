@@ -66,7 +66,9 @@ func (w *world) decide() {
 	if err := w.core.audit(); err != nil {
 		w.fail("%v", err)
 	}
-	w.late()
+	if !w.crowd {
+		w.late()
+	}
 	if at := w.core.wake(w.now); !at.IsZero() {
 		w.pollBy(at)
 	}
@@ -91,6 +93,9 @@ func (w *world) down(o order) {
 func (w *world) join(o want) {
 	a, b := w.party(o.a), w.party(o.b)
 	w.log("%s and %s are relayed", o.a, o.b)
+	if r := w.core.relays; w.crowd && (len(w.relays) > r.most || r.each < 1) {
+		w.fail("%d are relayed at once", len(w.relays))
+	}
 	if w.relays[o] != nil {
 		w.fail("%s and %s are relayed twice", o.a, o.b)
 		return

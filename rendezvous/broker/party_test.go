@@ -29,6 +29,7 @@ type party struct {
 	line    Line
 	lacks   bool
 	holds   bool
+	have    int64 // of 1,000
 	efforts []*effort
 	untold  []control.Punched // while there was no session
 }
@@ -153,6 +154,9 @@ func (p *party) report(session int) {
 		return
 	}
 	p.progress()
+	if p.crowd {
+		p.grow()
+	}
 	p.after(2*time.Second, func() { p.glanceAgain(session); p.report(session) })
 }
 
@@ -168,7 +172,7 @@ func (p *party) progress() {
 	}
 	m := control.Progress{ID: torrent{1}, State: control.StateSeeding, Have: 1000}
 	if p.lacks {
-		m.State, m.Have = control.StateDownloading, 10
+		m.State, m.Have = control.StateDownloading, p.have
 	}
 	for _, x := range p.efforts {
 		if x.direct {
@@ -181,6 +185,35 @@ func (p *party) progress() {
 		}
 	}
 	p.up(func() { p.core.progress(p.now, p.id, m); p.readied(p) })
+}
+
+// grow has the device get what those have with whom it is connected.
+func (p *party) grow() {
+	if !p.lacks {
+		return
+	}
+	before := p.have
+	for _, x := range p.efforts {
+		if x.direct {
+			p.have = max(p.have, min(before+50, x.with.amount()))
+		}
+	}
+	for w, j := range p.relays {
+		if other := p.other(w); other != nil && j.joined {
+			p.have = max(p.have, min(before+20, other.amount()))
+		}
+	}
+	if p.lacks = p.have < 1000; !p.lacks {
+		p.log("%s has all", p.id)
+	}
+}
+
+// amount is how much of the torrent the device has.
+func (p *party) amount() int64 {
+	if p.lacks {
+		return p.have
+	}
+	return 1000
 }
 
 // other is who a pair has beside the device, if it is of the pair.

@@ -14,7 +14,7 @@ const (
 	relayLatest  = 1900 * time.Millisecond // after both could make one, whether an attempt has begun or not
 	relayRest    = 5 * time.Second         // after a relay that ended while it was needed, twice as long each time
 	maxRelayRest = 5 * time.Minute
-	relayStay    = 10 * time.Second // that none is ended for the sake of another one
+	relayStay    = 20 * time.Second // that none is ended for the sake of another one
 )
 
 // want is two devices that one torrent is to be relayed between.
@@ -42,7 +42,7 @@ type relay struct {
 	want
 	since    time.Time // when it was wanted first
 	wanted   bool      // by the last look
-	adds     int64     // what a device gets to that others whom it reaches have not, at most; in bytes
+	adds     int64     // bytes that a device gets to, which it had not without, as far as is known
 	have     int64     // what is there for who lacks some
 	on       bool      // it was ordered, and has not ended
 	ending   bool      // and is to end

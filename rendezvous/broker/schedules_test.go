@@ -2,6 +2,7 @@ package broker
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/integration/natlab"
 	"simplebit/integration/natlab/virtual"
 )
 
@@ -32,7 +34,7 @@ func newSchedule(seed uint64) *world {
 	order := w.random.IntN(4)
 	for i, p := range w.parties {
 		p.delay = w.between(2*time.Millisecond, 150*time.Millisecond)
-		p.holds, p.lacks = true, i > 0 || w.random.IntN(3) == 0
+		p.holds, p.lacks, p.have = true, i > 0 || w.random.IntN(3) == 0, 10
 		at := noon
 		switch order {
 		case 0: // the first one first
@@ -52,6 +54,68 @@ func newSchedule(seed uint64) *world {
 		}
 	}
 	return w
+}
+
+// newCrowd makes a world of many devices at random, most of which have no way to each other, and a surrogate that relays little.
+func newCrowd(seed uint64) *world {
+	w := newWorld(seed)
+	w.crowd = true
+	n := 6 + w.random.IntN(5)
+	each := 1 + w.random.IntN(2)
+	w.core.relays.limit(Config{Relays: 1 + w.random.IntN(n*each), DeviceRelays: each})
+	all := places()
+	for i := range n {
+		at := place{kind: natlab.Symmetric}
+		if w.random.IntN(4) == 0 {
+			at = all[w.random.IntN(len(all))]
+		}
+		w.add(i+1, at)
+	}
+	first := w.random.IntN(n) // who has all
+	for i, p := range w.parties {
+		p.delay = w.between(2*time.Millisecond, 150*time.Millisecond)
+		p.holds, p.lacks, p.have = true, i != first, int64(w.random.IntN(2)*w.random.IntN(500))
+		w.at(noon.Add(w.between(0, time.Minute)), p.join)
+	}
+	if w.rough = w.random.IntN(2) == 0; w.rough {
+		for _, p := range w.parties {
+			w.disturb(p)
+		}
+	}
+	return w
+}
+
+// supplied says who does not have all.
+func (w *world) supplied() string {
+	for _, p := range w.parties {
+		if p.lacks {
+			return fmt.Sprintf("%s at %s has %d", p.id, p.place, p.have)
+		}
+	}
+	return ""
+}
+
+// However little is relayed, everybody who lacks something gets to one who has it, be it by way of others.
+func TestEverybodyIsSuppliedHoweverLittleIsRelayed(t *testing.T) {
+	n := uint64(60)
+	if raceDetector {
+		n = 5
+	}
+	for seed := range n {
+		w := newCrowd(seed)
+		w.run(roughness)
+		w.rough = false
+		w.log("calm")
+		for end := w.now.Add(time.Hour); w.fault == "" && w.supplied() != ""; w.run(2 * time.Second) {
+			if w.now.After(end) {
+				w.fail("%s", w.supplied())
+			}
+		}
+		if w.fault != "" {
+			r := w.core.relays
+			t.Fatalf("world %d of %d devices, %d relays, %d each: %s\n%s", seed, len(w.parties), r.most, r.each, w.fault, strings.Join(w.trace[max(0, len(w.trace)-150):], "\n"))
+		}
+	}
 }
 
 // neighbour is another device of the home, that sends to so many hosts.

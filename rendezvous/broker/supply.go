@@ -85,12 +85,13 @@ func (s *share) wants(o *share) bool {
 	return s.lacks && o.have > 0 && (s.supply.paths < enough || !o.lacks && !s.supply.whole)
 }
 
-// gains is how much more that one has than any other to whom the device has a path or a relay.
+// gains is how much more that one has than the device and any other to whom that has a path or a relay. It may gain more, of which
+// nobody knows: once two that are relayed have given each other all, this is zero.
 func (s *share) gains(from id, o *share) int64 {
 	if !s.lacks {
 		return 0
 	}
-	return max(0, o.have-s.supply.without(from))
+	return max(0, o.have-max(s.have, s.supply.without(from)))
 }
 
 // adds is what a relay adds for the device for which it adds more.

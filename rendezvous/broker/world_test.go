@@ -103,6 +103,7 @@ type world struct {
 	fault  string
 
 	resigned bool // two whose NATs count stay relayed
+	crowd    bool // what devices have grows: in the end all have all, whoever is relayed with whom
 }
 
 var surrogates = [2]netip.AddrPort{netip.MustParseAddrPort("198.18.0.9:4433"), netip.MustParseAddrPort("[2001:db8:99::9]:4433")}
