@@ -125,7 +125,7 @@ func TestDevicesWithoutAPathAreRelayedAndTheAPISaysWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := until[control.Assign](p)
-		p.send(control.Progress{ID: a.ID, Generation: a.Generation, State: state})
+		p.send(control.Progress{ID: a.ID, Generation: a.Generation, State: state, Have: 8})
 		jobs[name] = j
 	}
 	toBarn, atAttic := pair["attic"].relayed(ctx)
@@ -171,13 +171,56 @@ func TestDevicesWithoutAPathAreRelayedAndTheAPISaysWhy(t *testing.T) {
 	if err := s.api().Remove(ctx, jobs["attic"].ID, false); err != nil {
 		t.Fatal(err)
 	}
-	gone := until[control.Unassign](pair["attic"])
-	pair["attic"].send(control.Gone{ID: gone.ID})
+	// The device need not do what it is asked for.
 	for name, stream := range map[string]link.Stream{"attic": atAttic, "barn": atBarn} {
 		if _, err := stream.Read(make([]byte, 1)); !errors.Is(err, link.ErrCancelled) {
 			t.Errorf("without the torrent %s reads %v", name, err)
 		}
 	}
+	until[control.Unassign](pair["attic"])
+	pair["attic"].send(control.Progress{ID: toBarn.Torrent, Generation: 1 << 40, State: control.StateSeeding, Have: 16})
+	pair["attic"].send(control.Network{Behaviour: nat.Behaviour{Blocked: true}, Candidates: []nat.Candidate{
+		{Kind: nat.HostCandidate, Addr: netip.MustParseAddrPort("192.168.1.2:6882")},
+	}})
+	eventually(t, "all is taken", func() bool {
+		d, err := s.api().Device(ctx, "attic")
+		return err == nil && d.Network != nil && len(d.Network.Candidates) == 1
+	})
+	if j, err := s.api().Job(ctx, jobs["barn"].ID); err != nil || len(j.Paths) != 0 {
+		t.Errorf("barn still has paths to who has no job: %+v, %v", j.Paths, err)
+	}
+}
+
+func TestARevokedDeviceIsRelayedNoMore(t *testing.T) {
+	s := serve(t, local(t))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pair := map[string]*puppet{}
+	var barn apiclient.Job
+	for name, state := range map[string]control.State{"attic": control.StateSeeding, "barn": control.StateDownloading} {
+		p := s.puppet(ctx, name, link.QUIC)
+		pair[name] = p
+		j, err := s.api().Add(ctx, apiclient.NewJob{Torrent: torrentFile("http://127.0.0.1:1/announce"), Target: "device:" + name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "barn" {
+			barn = j
+		}
+		a := until[control.Assign](p)
+		p.send(control.Progress{ID: a.ID, Generation: a.Generation, State: state, Have: 8})
+	}
+	_, atBarn := pair["barn"].relayed(ctx)
+	if err := s.api().RevokeDevice(ctx, "attic"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := atBarn.Read(make([]byte, 1)); !errors.Is(err, link.ErrCancelled) {
+		t.Errorf("barn reads %v", err)
+	}
+	eventually(t, "it is no peer any more", func() bool {
+		j, err := s.api().Job(ctx, barn.ID)
+		return err == nil && len(j.Paths) == 0
+	})
 }
 
 func TestARelayRateOfZeroLeavesDevicesWithoutEachOther(t *testing.T) {
