@@ -187,7 +187,7 @@ func (r *round) note(j apiclient.Job) {
 	}
 }
 
-// see keeps where a device's connections ended, and its paths.
+// see keeps where a device's connections ended, and those paths that it has given an account of.
 func (r *round) see(j apiclient.Job) {
 	for _, p := range j.Peers {
 		if !slices.Contains(r.ends, p.Addr) {
@@ -196,7 +196,7 @@ func (r *round) see(j apiclient.Job) {
 	}
 	for _, p := range j.Paths {
 		for _, a := range p.Attempts {
-			if a.Outcome == "connected" && !slices.Contains(r.ends, a.Remote) {
+			if a.Outcome == "connected" && a.Remote != "" && !slices.Contains(r.ends, a.Remote) {
 				r.ends = append(r.ends, a.Remote)
 			}
 		}
