@@ -118,7 +118,7 @@ func Run(ctx context.Context, cfg Config) error {
 	tasks.Go(func() error { return ports.socket.Run(afloat) })
 	tasks.Go(func() error {
 		defer sink()
-		return s.run(ctx, road{&quic.Transport{Conn: ports.control}, ports.know})
+		return s.run(ctx, road{transport: &quic.Transport{Conn: ports.control}, know: ports.know})
 	})
 	tasks.Go(func() error { return network.run(ctx) })
 	tasks.Go(func() error { return punching.run(ctx) })

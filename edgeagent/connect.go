@@ -27,12 +27,14 @@ const (
 	welcomeTime = 10 * time.Second // from dialling to Welcome
 	silentTime  = 5 * time.Second  // without any answer to dialling
 	frameTime   = 15 * time.Second // for one frame to be taken by the transport, or to come
+	idleTime    = 75 * time.Second // without anything by QUIC
 )
 
-// connection is a session stream after Welcome.
+// connection is one with the surrogate, and after Welcome a session stream.
 type connection struct {
 	conn    link.Conn
 	at      netip.AddrPort // where the surrogate is by UDP
+	hello   control.Hello
 	stream  link.Stream
 	frames  *control.Reader
 	welcome control.Welcome
@@ -67,6 +69,7 @@ func (c *connection) greeting() greeting {
 type road struct {
 	transport *quic.Transport
 	know      func(netip.AddrPort) error // is told where the surrogate is by UDP before it is dialled
+	tcpFirst  bool                       // QUIC is dialled only where there is no way by TCP
 }
 
 // connect dials the surrogate, by TCP too where home has a port for that, and says hello. It returns a control.Refused when the
@@ -89,38 +92,45 @@ func connect(ctx context.Context, by road, home surrogate, key ed25519.PrivateKe
 	if err := by.know(addr); err != nil {
 		return nil, err
 	}
-	conn, why := by.ways(addr, home.TCP, tlsConfig).choose(ctx, home.haste())
-	if conn == nil {
+	c, why := by.reach(ctx, by.ways(addr, home.TCP, tlsConfig, hello), home.haste())
+	if c == nil {
 		return nil, unreachedByAny(home, addr, why)
-	}
-	c := &connection{conn: conn, at: addr}
-	if err := c.greet(ctx, hello); err != nil {
-		c.close()
-		if errors.As(err, new(control.Refused)) {
-			return nil, err
-		}
-		if c.byTCP() {
-			return nil, unwelcomeByTCP(home, err)
-		}
-		return nil, unreached(home.Addr, addr, err)
 	}
 	return c, nil
 }
 
+// reach is choose, by TCP alone before QUIC is tried where that is wanted.
+func (r road) reach(ctx context.Context, w ways[*connection], h haste) (c *connection, why [2]error) {
+	if !r.tcpFirst || w[link.TCP] == nil {
+		return w.choose(ctx, h)
+	}
+	quic := w[link.QUIC]
+	if c, why = (ways[*connection]{link.TCP: w[link.TCP]}).choose(ctx, h); c != nil || declined(why[link.TCP]) {
+		return c, why
+	}
+	c, last := ways[*connection]{link.QUIC: quic}.choose(ctx, h)
+	why[link.QUIC] = last[link.QUIC]
+	return c, why
+}
+
 // ways are those to a surrogate at an address, with TCP to another port, if any.
-func (r road) ways(at netip.AddrPort, tcp uint16, c *tls.Config) (w ways) {
-	w[link.QUIC] = func(ctx context.Context) (link.Conn, error) {
-		return link.DialQUIC(ctx, r.transport, at, c, quicConfig())
+func (r road) ways(at netip.AddrPort, tcp uint16, c *tls.Config, hello control.Hello) (w ways[*connection]) {
+	w[link.QUIC] = func(ctx context.Context) (*connection, error) {
+		conn, err := link.DialQUIC(ctx, r.transport, at, c, quicConfig())
+		if err != nil {
+			return nil, err
+		}
+		return &connection{conn: conn, at: at, hello: hello}, nil
 	}
 	if tcp != 0 {
-		w[link.TCP] = func(ctx context.Context) (link.Conn, error) {
+		w[link.TCP] = func(ctx context.Context) (*connection, error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, silentTime, errSilent)
 			defer cancel()
 			conn, err := link.DialTCP(ctx, netip.AddrPortFrom(at.Addr(), tcp), c)
 			if err != nil {
 				return nil, cmp.Or(because(ctx), err)
 			}
-			return conn, nil
+			return &connection{conn: conn, at: at, hello: hello}, nil
 		}
 	}
 	return w
@@ -136,14 +146,22 @@ func because(ctx context.Context) error {
 	return nil
 }
 
-// unreachedByAny says why no way led to the surrogate.
+// unreachedByAny says why no way led to the surrogate, or what it has said.
 func unreachedByAny(home surrogate, at netip.AddrPort, why [2]error) error {
-	err := unreached(home.Addr, at, why[link.QUIC])
 	tcp := why[link.TCP]
-	if tcp == nil {
-		return err
+	for _, err := range why {
+		if no := (control.Refused{}); errors.As(err, &no) {
+			return no
+		}
 	}
-	if reason := syscall.Errno(0); errors.As(tcp, &reason) {
+	err := unreached(home.Addr, at, why[link.QUIC])
+	reason := syscall.Errno(0)
+	switch {
+	case tcp == nil || declined(why[link.QUIC]):
+		return err
+	case errors.Is(tcp, os.ErrDeadlineExceeded), errors.Is(tcp, context.DeadlineExceeded):
+		tcp = fmt.Errorf("no welcome in %v: check that it has not too much to do", welcomeTime)
+	case errors.As(tcp, &reason):
 		tcp = reason // the rest names the address once more
 	}
 	return fmt.Errorf("%w; by TCP to port %d: %w", err, home.TCP, tcp)
@@ -164,21 +182,13 @@ func unreached(home string, at netip.AddrPort, err error) error {
 	return fmt.Errorf("surrogate %s: %w", home, err)
 }
 
-// unwelcomeByTCP says why a surrogate that was reached by TCP gave no Welcome.
-func unwelcomeByTCP(home surrogate, err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("surrogate %s: by TCP to port %d: no welcome in %v: check that it has not too much to do", home.Addr, home.TCP, welcomeTime)
-	}
-	return fmt.Errorf("surrogate %s: by TCP to port %d: %w", home.Addr, home.TCP, err)
-}
-
-func (c *connection) greet(ctx context.Context, hello control.Hello) (err error) {
+// greet says Hello and waits for Welcome. It returns a control.Refused when the surrogate refuses the device. Who gives it up
+// closes the connection.
+func (c *connection) greet(ctx context.Context) (err error) {
 	if c.stream, err = c.conn.Open(ctx); err != nil {
 		return err
 	}
-	deadline, _ := ctx.Deadline()
-	c.stream.SetDeadline(deadline)
-	if err := control.WriteMessage(c.stream, hello); err != nil {
+	if err := control.WriteMessage(c.stream, c.hello); err != nil {
 		return err
 	}
 	c.frames = control.NewReader(c.stream)
@@ -189,7 +199,7 @@ func (c *connection) greet(ctx context.Context, hello control.Hello) (err error)
 	switch m := first.(type) {
 	case control.Welcome:
 		c.welcome = m
-		return c.stream.SetDeadline(time.Time{})
+		return nil
 	case control.Refused:
 		return m
 	}
@@ -225,7 +235,7 @@ func resolve(ctx context.Context, hostPort string) (addr netip.AddrPort, err err
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           silentTime,
-		MaxIdleTimeout:                 75 * time.Second,
+		MaxIdleTimeout:                 idleTime,
 		KeepAlivePeriod:                25 * time.Second,
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          -1,

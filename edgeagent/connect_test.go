@@ -61,7 +61,7 @@ func TestWhatKeepsTheSurrogateOutOfReachIsSaidInOneLine(t *testing.T) {
 					conn.sending = &net.OpError{Op: "write", Err: os.NewSyscallError("sendto", c.sending)}
 				}
 				transport := &quic.Transport{Conn: plainConn{conn}}
-				_, err := connect(t.Context(), road{transport, func(netip.AddrPort) error { return nil }},
+				_, err := connect(t.Context(), road{transport: transport, know: func(netip.AddrPort) error { return nil }},
 					surrogate{Addr: "198.18.1.2:4433", Pin: pin.String()}, key, control.Hello{})
 				transport.Close()
 				if err == nil || err.Error() != c.want {
@@ -76,25 +76,15 @@ func TestWhyTCPDoesNotLeadToTheSurrogateIsSaidToo(t *testing.T) {
 	home, where := surrogate{Addr: "a.example.org:4433", TCP: 443}, netip.MustParseAddrPort("198.18.1.2:4433")
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
 	for tcp, want := range map[error]string{
-		nil:       "passes the firewalls on the way",
-		refused:   "passes the firewalls on the way; by TCP to port 443: connection refused",
-		errSilent: "passes the firewalls on the way; by TCP to port 443: no answer in 5s",
+		nil:                    "passes the firewalls on the way",
+		refused:                "passes the firewalls on the way; by TCP to port 443: connection refused",
+		errSilent:              "passes the firewalls on the way; by TCP to port 443: no answer in 5s",
+		os.ErrDeadlineExceeded: "by TCP to port 443: no welcome in 10s: check that it has not too much to do",
+		link.ErrClosed:         "by TCP to port 443: " + link.ErrClosed.Error(),
 	} {
 		got := unreachedByAny(home, where, [2]error{&quic.IdleTimeoutError{}, tcp})
 		if !strings.HasPrefix(got.Error(), "surrogate a.example.org:4433: no answer in 5s: ") || !strings.HasSuffix(got.Error(), want) {
 			t.Errorf("%v becomes %v", tcp, got)
-		}
-	}
-}
-
-func TestASurrogateThatSaysNothingByTCPIsToldOf(t *testing.T) {
-	home := surrogate{Addr: "a.example.org:4433", TCP: 443}
-	for err, want := range map[error]string{
-		os.ErrDeadlineExceeded: "surrogate a.example.org:4433: by TCP to port 443: no welcome in 10s: check that it has not too much to do",
-		link.ErrClosed:         "surrogate a.example.org:4433: by TCP to port 443: " + link.ErrClosed.Error(),
-	} {
-		if got := unwelcomeByTCP(home, err).Error(); got != want {
-			t.Errorf("%v becomes %s", err, got)
 		}
 	}
 }

@@ -88,6 +88,12 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 func newHome(t *testing.T) *home {
 	t.Helper()
+	return newHomeWith(t, quic.Config{})
+}
+
+// newHomeWith is newHome with other limits.
+func newHomeWith(t *testing.T, limits quic.Config) *home {
+	t.Helper()
 	deployment := newKey(t)
 	conf, err := control.SurrogateTLS(newKey(t), deployment)
 	ok(t, err)
@@ -95,7 +101,8 @@ func newHome(t *testing.T) *home {
 	ok(t, err)
 	gate := &lossy{plainConn: plainConn{socket}}
 	transport := &quic.Transport{Conn: gate}
-	ln, err := transport.Listen(conf, &quic.Config{MaxIncomingUniStreams: -1})
+	limits.MaxIncomingUniStreams = -1
+	ln, err := transport.Listen(conf, &limits)
 	ok(t, err)
 	t.Cleanup(func() { transport.Close(); socket.Close() })
 	return &home{t: t, tls: conf, ln: link.ListenQUIC(ln), addr: ln.Addr().String(), pin: control.PinOf(deployment.Public().(ed25519.PublicKey)), gate: gate}
@@ -110,11 +117,17 @@ func newBlockedHome(t *testing.T) *home {
 	t.Helper()
 	h := newHome(t)
 	h.gate.shut.Store(true)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	t.Cleanup(func() { ln.Close() })
-	h.tcp = link.ListenTCP(ln, h.tls, link.Limits{})
+	h.listenTCP()
 	return h
+}
+
+// listenTCP takes agents over TCP too.
+func (h *home) listenTCP() {
+	h.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(h.t, err)
+	h.t.Cleanup(func() { ln.Close() })
+	h.tcp = link.ListenTCP(ln, h.tls, link.Limits{})
 }
 
 func (h *home) tcpPort() uint16 {

@@ -60,7 +60,7 @@ func enrol(ctx context.Context, home surrogate, key ed25519.PrivateKey, hello co
 	defer socket.Close()
 	transport := &quic.Transport{Conn: plainConn{socket}}
 	defer transport.Close()
-	c, err := connect(ctx, road{transport, func(netip.AddrPort) error { return nil }}, home, key, hello)
+	c, err := connect(ctx, road{transport: transport, know: func(netip.AddrPort) error { return nil }}, home, key, hello)
 	if err != nil {
 		return home, err
 	}

@@ -32,6 +32,7 @@ type network struct {
 	mu   sync.Mutex
 	told told  // by others, since run last looked
 	now  known // for others
+	left int   // for others: how many networks
 }
 
 // told is what others have told.
@@ -108,6 +109,21 @@ func (n *network) current() known {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.now
+}
+
+// moves is how many networks the device has left, as far as can be told from inside, and from outside by one transport: another
+// transport may be seen at another address of the same network.
+func (n *network) moves() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.left
+}
+
+// depart counts a network that was left.
+func (n *network) depart() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left++
 }
 
 // settleTime is how long the network is left alone when something changes: an address and its route come one after another.
@@ -192,6 +208,9 @@ func (r *round) hear(now time.Time) {
 		r.greeting = g
 		switch a := g.observed.Addr(); {
 		case a != was.observed.Addr() && a != r.result.Reflexive.Addr(): // a glance may have shown it before
+			if seen := was.observed.Addr(); seen.IsValid() && g.byTCP == was.byTCP && a.Is4() == seen.Is4() {
+				r.depart()
+			}
 			if g.moved { // most often the same router's: how it behaves is told as it was until it is found out anew
 				r.result.Reflexive = netip.AddrPort{}
 				r.move(now)
@@ -231,6 +250,7 @@ func (r *round) lookAround(now time.Time) {
 	r.servers = chooseServers(r.greeting.stun, r.greeting.surrogate, routed)
 	six := len(r.servers) > 0 && r.servers[0].Addr().Is6()
 	if r.around.moved(was, six) {
+		r.depart()
 		r.leave(now)
 	} else {
 		r.glanceSoon() // a network may look like another from inside

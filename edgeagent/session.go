@@ -33,6 +33,8 @@ type session struct {
 	punching *punching
 	relaying *relaying
 
+	trust trust // run's, and that of the seek for which it waits
+
 	mu   sync.Mutex   // guards home and link
 	link connectivity // for status
 }
@@ -100,6 +102,7 @@ func (s *session) run(ctx context.Context, by road) error {
 	defer by.transport.Close()
 	for failures := 0; ; {
 		began := time.Now()
+		by.tcpFirst = s.trust.left(began, s.network.moves())
 		c, err := s.connect(ctx, by, s.surrogate())
 		for err == nil {
 			c, err = s.hold(ctx, by, c)
@@ -141,7 +144,8 @@ func (s *session) connect(ctx context.Context, by road, home surrogate) (*connec
 // hold keeps a connection until it ends, and returns why, or until there is a better one, which it returns.
 func (s *session) hold(ctx context.Context, by road, c *connection) (better *connection, err error) {
 	s.learn(c)
-	s.note(connectivity{Connected: true, Since: time.Now(), Transport: c.conn.Transport(), Observed: c.welcome.Observed})
+	began := time.Now()
+	s.note(connectivity{Connected: true, Since: began, Transport: c.conn.Transport(), Observed: c.welcome.Observed})
 	s.network.greet(c.greeting())
 	s.cfg.Log.Info("connected to the surrogate", "as", c.welcome.Name, "transport", c.conn.Transport(), "observed", c.welcome.Observed)
 	serving, stop := context.WithCancel(ctx)
@@ -154,24 +158,39 @@ func (s *session) hold(ctx context.Context, by road, c *connection) (better *con
 		}
 		if found != nil {
 			stop()
+			c.close() // frees who writes there: the surrogate waits for the first word on the better one
 		}
 		sought <- found
 	}()
 	err = s.serve(serving, c)
 	close(ended)
-	// The surrogate ends this connection when it welcomes a better one.
 	if better = <-sought; better != nil {
 		return better, nil
 	}
 	s.network.part()
+	if !c.byTCP() && ctx.Err() == nil {
+		s.judge(time.Since(began), err)
+	}
 	if errors.As(err, new(control.Refused)) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("surrogate %s: %w", s.surrogate().Addr, err)
 }
 
+// judge notes why a session by QUIC has ended, and after how long.
+func (s *session) judge(lasted time.Duration, err error) {
+	now, bad := time.Now(), s.trust.bad
+	quiet, silent := fellSilent(err)
+	worked := max(0, lasted-quiet)
+	s.trust.ended(now, s.network.moves(), worked, silent, s.cfg.retryQUIC)
+	if s.trust.bad > bad {
+		s.cfg.Log.Warn("UDP worked for a moment only, control goes over TCP where it can", "worked", worked.Round(time.Second).String(), "again", s.trust.until.Sub(now).String())
+	}
+}
+
 // seek tries from time to time whether UDP works, while control runs over TCP, until it has a connection or the one over TCP
-// has ended. An attempt that is under way then is made to its end.
+// has ended. An attempt that is under way then is made to its end. While QUIC is left alone (see trust) there is none, whatever
+// STUN says.
 func (s *session) seek(ctx context.Context, by road, ended <-chan struct{}) *connection {
 	again := time.NewTicker(s.cfg.retryQUIC)
 	defer again.Stop()
@@ -181,6 +200,9 @@ func (s *session) seek(ctx context.Context, by road, ended <-chan struct{}) *con
 		case <-s.network.hears:
 		case <-ended:
 			return nil
+		}
+		if s.trust.left(time.Now(), s.network.moves()) {
+			continue
 		}
 		home := s.surrogate()
 		home.TCP = 0

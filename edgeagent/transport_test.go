@@ -1,9 +1,14 @@
 package edgeagent
 
 import (
+	"context"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"simplebit/wire/control"
 	"simplebit/wire/link"
@@ -122,6 +127,79 @@ func TestAnAttemptByQUICThatFailsDisturbsNobody(t *testing.T) {
 	g.gone(infoHash{1})
 	if st, err := ReadStatus(cfg.State); err != nil || st.Transport != "tcp" {
 		t.Errorf("shown: %+v, %v", st, err)
+	}
+}
+
+func TestWhereHandshakesGetThroughAndNoMoreAnAgentWorksOverTCP(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.listenTCP()
+	cfg := joined(t, h)
+	cfg.retryQUIC = 50 * time.Millisecond
+	agent := start(t, cfg)
+	mute := h.accept()
+	g, _ := h.welcomeBy(h.tcp)
+	mute.ended()
+	h.accept() // which is tried again, and gets no Welcome
+	g.send(control.Unassign{ID: infoHash{1}})
+	g.gone(infoHash{1})
+	ok(t, agent.end())
+	if home := stored(t, cfg); !home.Blocked {
+		t.Errorf("stored: %+v", home)
+	}
+}
+
+func TestWhereUDPWorksForAMomentOnlyQUICIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	h := newHomeWith(t, quic.Config{MaxIdleTimeout: time.Second})
+	h.listenTCP()
+	cfg := joined(t, h)
+	cfg.retryQUIC = time.Second
+	cfg.retry = func(int) time.Duration {
+		h.gate.shut.Store(false)
+		return 10 * time.Millisecond
+	}
+	start(t, cfg)
+	h.welcome()
+	h.gate.shut.Store(true) // until it is tried again
+	h.welcomeBy(h.tcp)
+	left := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if c, err := h.ln.Accept(ctx); err == nil {
+		t.Errorf("the agent came by QUIC: %v", c.Remote())
+	}
+	h.welcome()
+	if again := time.Since(left); again < 700*time.Millisecond {
+		t.Errorf("QUIC is tried again after %v", again)
+	}
+}
+
+func TestWhoPrefersTCPUsesQUICWhereThatIsAllThereIs(t *testing.T) {
+	t.Parallel()
+	h := newBlockedHome(t)
+	h.gate.shut.Store(false)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err)
+	closed := ln.Addr().(*net.TCPAddr).AddrPort().Port()
+	ok(t, ln.Close())
+	for _, port := range []uint16{0, closed} {
+		socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+		ok(t, err)
+		transport := &quic.Transport{Conn: plainConn{socket}}
+		by := road{transport, func(netip.AddrPort) error { return nil }, true}
+		result := make(chan error, 1)
+		go func() {
+			c, err := connect(t.Context(), by, surrogate{Addr: h.addr, Pin: h.pin.String(), TCP: port}, newKey(t), control.Hello{})
+			if err == nil {
+				c.close()
+			}
+			result <- err
+		}()
+		h.accept().send(control.Welcome{Version: control.Version, Name: "attic"})
+		ok(t, <-result)
+		transport.Close()
+		socket.Close()
 	}
 }
 
