@@ -30,11 +30,35 @@ const (
 	flagRST = 8
 )
 
-// A ping makes yamux start a goroutine that lives until its answer is sent.
-const (
-	pingEvery = time.Second // in the long run
-	pingBurst = 16          // at once
+// What yamux does for a frame costs the same with nothing in it, so those with little are bounded beside pings, each of which
+// makes yamux start a goroutine that lives until its answer is sent. There is one window update for each 128 KiB, so that many
+// are of half a gigabyte a second; and a session's reader is slower than that with its messages.
+var (
+	pings   = pace{every: time.Second, burst: 16}
+	frugal  = pace{every: 250 * time.Microsecond, burst: 16_000}
+	streams = pace{every: time.Second, burst: 64} // opened by an agent, which has use for one
 )
+
+// little is how many bytes of data make a frame worth its while.
+const little = 512
+
+// pace is how many of something may come: one each while in the long run, and so many at once.
+type pace struct {
+	every time.Duration
+	burst int
+}
+
+// meter is when what came so far would have come at an even pace.
+type meter struct{ used time.Time }
+
+// over counts another one, and reports whether that is one too many.
+func (m *meter) over(now time.Time, p pace) bool {
+	if m.used.Before(now) {
+		m.used = now
+	}
+	m.used = m.used.Add(p.every)
+	return m.used.Sub(now) > time.Duration(p.burst)*p.every
+}
 
 // yamux ends one direction of a stream, and has no way to end both. So a stream is cancelled with a reset, which yamux takes
 // from the other side, and which that answers so that yamux forgets the stream here too: with a reset of this length.
@@ -49,12 +73,13 @@ type frames struct {
 	net.Conn          // TLS
 	raw      net.Conn // what it runs over
 	timing   timing
+	agent    bool // this side is
 
 	// Of what comes in, for yamux's reading goroutine alone.
-	in     [headerSize]byte
-	have   int    // bytes of in
-	skip   uint32 // bytes of data until the next header
-	pinged time.Time
+	in                     [headerSize]byte
+	have                   int    // bytes of in
+	skip                   uint32 // bytes of data until the next header
+	pinged, framed, opened meter
 
 	mu      sync.Mutex      // to write
 	held    []byte          // a header of data, and then the data
@@ -67,8 +92,8 @@ type frames struct {
 	resets  map[uint32]chan struct{} // of streams that were cancelled here, closed by the answer
 }
 
-func newFrames(c, raw net.Conn, t timing) *frames {
-	return &frames{Conn: c, raw: raw, timing: t, closing: map[uint32]bool{}, resets: map[uint32]chan struct{}{}}
+func newFrames(c, raw net.Conn, agent bool, t timing) *frames {
+	return &frames{Conn: c, raw: raw, timing: t, agent: agent, closing: map[uint32]bool{}, resets: map[uint32]chan struct{}{}}
 }
 
 // Read is called by yamux.
@@ -102,21 +127,30 @@ func (f *frames) look(now time.Time, b []byte) error {
 			break
 		}
 		f.have = 0
-		switch h := f.in[:]; {
-		case h[1] == typeData:
+		h := f.in[:]
+		if h[1] == typeData {
 			f.skip = lengthOf(h)
-		case h[1] == typePing && flagsOf(h)&flagSYN != 0:
-			if f.pinged.Before(now) {
-				f.pinged = now
-			}
-			if f.pinged = f.pinged.Add(pingEvery); f.pinged.Sub(now) > pingBurst*pingEvery {
-				return errors.New("it pings without end")
-			}
-		case h[1] == typeWindow && flagsOf(h)&flagRST != 0:
-			if !f.takeReset(streamOf(h), lengthOf(h) == resetAnswer) {
-				return errors.New("it resets streams without end")
-			}
 		}
+		if err := f.bound(now, h); err != nil {
+			return err
+		}
+		if h[1] == typeWindow && flagsOf(h)&flagRST != 0 && !f.takeReset(streamOf(h), lengthOf(h) == resetAnswer) {
+			return errors.New("it resets streams without end")
+		}
+	}
+	return nil
+}
+
+// bound counts a frame, and returns an error when it is one too many of its kind.
+func (f *frames) bound(now time.Time, h []byte) error {
+	opens := flagsOf(h)&flagSYN != 0
+	switch {
+	case h[1] == typePing && opens && f.pinged.over(now, pings):
+		return errors.New("it pings without end")
+	case h[1] != typePing && opens && !f.agent && f.opened.over(now, streams):
+		return errors.New("it opens streams without end")
+	case f.skip < little && f.framed.over(now, frugal):
+		return errors.New("it sends frames of next to nothing without end")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 func (w *waiting) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.total
+	return w.crowd.Len()
 }
 
 // limited is a surrogate over QUIC with other limits.

@@ -30,7 +30,8 @@ func (l quicListener) Accept(ctx context.Context) (Conn, error) {
 func (l quicListener) Addr() netip.AddrPort { return addrPort(l.l.Addr()) }
 
 // ListenTCP takes the connections of l, which stays the caller's to close; that ends it. Handshakes run side by side, each
-// within 10 s, so that a client that says nothing keeps nobody waiting.
+// within 10 s, so that a client that says nothing keeps nobody waiting. Beyond the limits the client that has been in its
+// handshake for longest makes way: see [Crowd].
 func ListenTCP(l net.Listener, t *tls.Config, limits Limits) Listener {
 	return listenTCP(l, t, limits, surrogateTiming())
 }
@@ -81,13 +82,9 @@ func (l *tcpListener) run() {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		host := hostOf(c.RemoteAddr())
-		if !l.waiting.enter(host) {
-			c.Close()
-			continue
-		}
+		place := l.waiting.enter(addrPort(c.RemoteAddr()).Addr(), func() { c.Close() })
 		go func() {
-			defer l.waiting.leave(host)
+			defer l.waiting.leave(place)
 			l.handshake(ctx, c)
 		}()
 	}

@@ -75,7 +75,7 @@ type tcpConn struct {
 // newTCP takes a connection after its handshake, and closes it when it fails.
 func newTCP(raw net.Conn, c *tls.Conn, agent bool, t timing) (*tcpConn, error) {
 	limitUnsent(raw)
-	f := newFrames(c, raw, t)
+	f := newFrames(c, raw, agent, t)
 	cfg := &yamux.Config{
 		AcceptBacklog:          agentStreams,
 		KeepAliveInterval:      time.Hour, // has to be set, and is not used
