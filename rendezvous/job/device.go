@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"simplebit/rendezvous/metainfo"
 	"simplebit/wire/control"
@@ -59,15 +60,22 @@ func (m *Manager) Wants(device control.DeviceID, id [20]byte) bool {
 	return j != nil && !j.view.Load().Removed
 }
 
-// Gone takes that a device does not hold a torrent: a removed job is done.
+// Gone takes that a device does not hold a torrent: a removed job is done. A device
+// that says so all the time does not have the store try what it cannot.
 func (m *Manager) Gone(device control.DeviceID, id [20]byte) {
 	j := m.of(device, id)
 	if j == nil {
 		return
 	}
-	if v := j.view.Load(); v.Removed {
+	if v := j.view.Load(); v.Removed && m.mayDrop(j) {
 		m.drop(m.ctx, j)
 	}
+}
+
+func (m *Manager) mayDrop(j *job) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return j.drops.take(time.Now())
 }
 
 // Unusable takes addresses that were of no use to a device.

@@ -14,6 +14,9 @@ import (
 // feedEvery is the time between two looks at whether more peers are needed.
 const feedEvery = 10 * time.Second
 
+// lastTry is how long the store may take for what is left when the loop ends.
+const lastTry = 3 * time.Second
+
 // maxGeneration is far beyond what any clock gives: a device that reports more lies.
 const maxGeneration = 1 << 62
 
@@ -35,6 +38,11 @@ type job struct {
 	unstored []byte // the info dictionary, when the store did not take it
 	unkept   bool   // the store has not taken rec
 	part     *part  // in the swarm; nil while paused, removed or finished
+
+	pace    pace              // of what the device's reports change in rec
+	waiting *control.Progress // a report that has yet to change rec, without its peers; nil: none
+	wake    <-chan time.Time  // when to look at waiting; nil: never
+	drops   pace              // of tries to drop it that the device causes; under Manager.mu
 }
 
 // summary is what a job keeps in memory of its torrent: the piece hashes may be
@@ -79,9 +87,13 @@ func (j *job) run() {
 			if f(); j.ctx.Err() == nil {
 				j.update()
 			}
+		case <-j.wake:
+			j.waited()
+			j.update()
 		case <-j.ctx.Done():
 		}
 	}
+	j.conclude()
 	if j.part != nil {
 		j.leave()
 	}
@@ -155,9 +167,16 @@ func (j *job) obey(next Record) {
 	j.cfg.Devices.Changed(j.rec.DeviceID)
 }
 
-// keep stores the record; if that fails, the loop tries again every feedEvery.
+// keep stores the record; if that fails, the loop tries again every feedEvery, and
+// once when it ends.
 func (j *job) keep() {
-	err := j.cfg.Store.Put(j.ctx, j.rec.ID, j.rec)
+	ctx := j.ctx
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastTry)
+		defer cancel()
+	}
+	err := j.cfg.Store.Put(ctx, j.rec.ID, j.rec)
 	if err != nil && !j.unkept {
 		j.log.Error("job not stored, trying again", "err", err)
 	}

@@ -3,8 +3,9 @@
 //
 // A job's loop owns its [Record], which is stored before any call that changed
 // it returns, and publishes a [View] after every change. What follows from a
-// device's reports counts at once, and is stored as soon as the store takes it. What the device holds
-// is the device's to report; the record only says what it should hold.
+// device's reports counts at once, unless they change the record too often, and is
+// stored as soon as the store takes it. What the device holds is the device's to
+// report; the record only says what it should hold.
 package job
 
 import (

@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"time"
 
 	"simplebit/wire/control"
 )
@@ -15,36 +16,40 @@ func (j *job) observed(p control.Progress) {
 	j.progress = p
 	j.fetched = j.fetched || p.State == control.StateDownloading
 	j.tally()
-	if p.Generation > j.rec.Generation {
-		// The device has seen a later wish than the store: one restored from a backup.
-		j.amend(func(r *Record) { r.Generation = p.Generation })
-		return
+	if p.Generation <= j.rec.Generation {
+		j.steer(p.State != before.State || p.Generation != before.Generation)
+		if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
+			j.fail(cmp.Or(p.Error, "the device gave no reason")) // once until a person resumes the job
+			return
+		}
 	}
-	j.steer(p.State != before.State || p.Generation != before.Generation)
-	if p.State == control.StateFailed && p.Generation == j.rec.Generation && !j.rec.Paused {
-		j.fail(cmp.Or(p.Error, "the device gave no reason"))
-		return
-	}
-	j.settle()
+	j.settle(p)
 }
 
-// settle keeps what lasts of a report: that everything was there once, and that
-// the device has seeded as long as asked.
-func (j *job) settle() {
-	p, next := &j.progress, j.rec
-	has := p.State == control.StateSeeding || p.State == control.StateFinished
-	if has && (p.Selected == 0 || p.Have >= p.Size) {
-		next.Completed = true
-	}
-	switch {
-	case p.Generation != next.Generation:
-	case p.State == control.StateFinished:
-		next.Finished = next.Generation
-	case p.State == control.StateDownloading, p.State == control.StateSeeding:
-		next.Finished = 0 // files have been lost, or it has changed its mind
-	}
+// settle keeps what lasts of a report: that the device has seen a later wish than
+// the store, one restored from a backup; that everything was there once; and that
+// the device has seeded as long as asked. A report that changes the record too soon
+// after others waits, until a later one takes its place or enough time has gone by.
+func (j *job) settle(p control.Progress) {
+	ahead, next := p.Generation > j.rec.Generation, j.rec.heard(&p)
 	completed, finished := next.Completed != j.rec.Completed, next.Finished != j.rec.Finished
-	if !completed && !finished {
+	if ahead || j.rec.concerned(&p) {
+		j.waiting = nil
+	}
+	switch now := time.Now(); {
+	case !ahead && !completed && !finished:
+		return
+	case completed: // once in a job's life
+	case !j.pace.take(now):
+		p.Peers = nil
+		j.waiting = &p
+		if j.wake == nil {
+			j.wake = time.After(j.pace.wait(now))
+		}
+		return
+	}
+	if ahead {
+		j.amend(func(r *Record) { r.Generation = p.Generation })
 		return
 	}
 	j.rec = next
@@ -57,6 +62,52 @@ func (j *job) settle() {
 	}
 	if finished && next.finished() {
 		j.log.Info("finished: the job leaves the swarm")
+	}
+}
+
+// heard is the record after a report of the device; one of a later wish does not count.
+func (r Record) heard(p *control.Progress) Record {
+	if p.Generation > r.Generation {
+		return r
+	}
+	has := p.State == control.StateSeeding || p.State == control.StateFinished
+	if has && (p.Selected == 0 || p.Have >= p.Size) {
+		r.Completed = true
+	}
+	if r.concerned(p) {
+		r.Finished = 0 // files have been lost, or it has changed its mind
+		if p.State == control.StateFinished {
+			r.Finished = r.Generation
+		}
+	}
+	return r
+}
+
+// concerned tells whether a report says if all that the present wish asks is done.
+func (r *Record) concerned(p *control.Progress) bool {
+	switch p.State {
+	case control.StateFinished, control.StateDownloading, control.StateSeeding:
+		return p.Generation == r.Generation
+	}
+	return false
+}
+
+// waited takes the report that came too soon.
+func (j *job) waited() {
+	p := j.waiting
+	j.waiting, j.wake = nil, nil
+	if p != nil {
+		j.settle(*p)
+	}
+}
+
+// conclude stores what the loop has not stored when it ends.
+func (j *job) conclude() {
+	if j.waiting != nil {
+		j.rec, j.unkept = j.rec.heard(j.waiting), true // of a later wish the device tells again
+	}
+	if j.unkept {
+		j.keep()
 	}
 }
 

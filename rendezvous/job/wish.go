@@ -57,6 +57,7 @@ func (j *job) forget(ctx context.Context) error {
 		if err := j.cfg.Store.Delete(ctx, j.rec.ID); err != nil {
 			return err
 		}
+		j.waiting, j.unkept = nil, false
 		j.end()
 		return nil
 	})

@@ -24,6 +24,8 @@ type world struct {
 	changed  int
 	endpoint netip.AddrPort // of every device
 	members  []*fakeMember
+	puts     int       // of records
+	deletes  int       // that were tried, of records and descriptions
 	full     error     // what the store says to a Put
 	stuck    error     // and to a Delete
 	hold     chan bool // what a Put waits for, unless nil
@@ -52,7 +54,7 @@ func (w *world) open() *Manager {
 
 type recordStore struct{ *world }
 
-func (s recordStore) Put(_ context.Context, id string, r Record) error {
+func (s recordStore) Put(ctx context.Context, id string, r Record) error {
 	s.mu.Lock()
 	hold := s.hold
 	s.mu.Unlock()
@@ -61,6 +63,10 @@ func (s recordStore) Put(_ context.Context, id string, r Record) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.puts++
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if s.full != nil {
 		return s.full
 	}
@@ -68,9 +74,24 @@ func (s recordStore) Put(_ context.Context, id string, r Record) error {
 	return nil
 }
 
+// stored is a job's record.
+func (w *world) stored(id string) Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.records[id]
+}
+
+// wear is what the store and others were asked to do so far.
+func (w *world) wear() (puts, deletes, changed, joined int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.puts, w.deletes, w.changed, len(w.members)
+}
+
 func (s recordStore) Delete(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deletes++
 	if s.stuck != nil {
 		return s.stuck
 	}
@@ -105,6 +126,7 @@ func (s infoStore) Get(_ context.Context, key string) ([]byte, error) {
 func (s infoStore) Delete(_ context.Context, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deletes++
 	delete(s.infos, key)
 	return nil
 }
