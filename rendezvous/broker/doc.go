@@ -16,7 +16,7 @@
 //
 //   - A device takes part once it has told what it sits behind, or 10 s after it came; one that joined before the surrogate began,
 //     not in its first 5 s, as attempts of before may be under way.
-//   - It has at most 2 attempts at once, of which at most one opens many sockets, and at most 16 paths.
+//   - It has at most 2 attempts at once, of which ports are guessed in at most one, and at most 16 paths.
 //   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes. Where
 //     ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.
 //   - When the network or the address of either changed, a pair may try at once, but not within a minute of the last such time.
@@ -26,13 +26,17 @@
 //
 // # Relays
 //
-// Where one device lacks something that the other may have, and they have neither a path nor a connection, the surrogate relays
+// Where one device lacks something, the other has anything, and they have neither a path nor a connection, the surrogate relays
 // between them, for one torrent at a time: at once where their networks leave no way, or where UDP does not reach one of
 // them, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
 // relayed connection is no path. Devices end it when they have a better one.
 //
-//   - At most 4 relays of a device, and 256 in all: see [Config]. Everybody has one before anybody has two.
-//   - A device with 4 paths is relayed only to who has all of a torrent, if none of its paths leads to such a one.
+//   - There are at most as many of a device, and in all, as [Config] says. Everybody has one before anybody has two.
+//   - A device with 4 paths for the torrent is relayed only to who has all of it, if none of those leads to such a one.
+//   - What a relay adds is how many bytes more the one device has than the other, and than anybody to whom that has a path or a
+//     relay. One that finds no place has one end that adds half as much at most, has been on for 20 s, and of whose devices none is
+//     losing another one: so two never take turns, and who lies about what it has ends one in 20 s.
+//   - Of a torrent a device waits for 8 relays at once, to those who have most and of whom it can have one.
 //   - What ends while it is needed begins again after 5 s, then after twice as long each time, up to 5 minutes, and at once
 //     when a network has changed.
 //

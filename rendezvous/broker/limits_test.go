@@ -126,16 +126,16 @@ func TestALiarDoesNotHaveRelaysFlap(t *testing.T) {
 	s.come("a", torrent{1}, 500, "blocked")
 	s.come("b", torrent{1}, 100, "blocked")
 	s.come("liar", torrent{1}, 0, "blocked")
-	changes, last := 0, 0
+	changes, last := 0, maps.Clone(s.on)
 	for i := range 600 {
-		s.has("liar", torrent{1}, []int64{0, 1 << 60}[i%2])
+		s.has("liar", torrent{1}, []int64{500, 1 << 60}[i/5%2])
 		s.wait(pace)
-		if n := s.of("liar"); n != last {
-			changes, last = changes+1, n
+		if !maps.Equal(s.on, last) {
+			changes, last = changes+1, maps.Clone(s.on)
 		}
 	}
-	if changes > 3*2 {
-		t.Errorf("relays of the liar have changed %d times in a minute", changes)
+	if changes < 3 || changes > 1+3*2 { // each that ends makes place for another one
+		t.Errorf("relays have changed %d times in a minute", changes)
 	}
 }
 
@@ -153,9 +153,10 @@ func TestPathsForAnotherTorrentAreNone(t *testing.T) {
 	if n := s.devices["a"].paths; n != 4 {
 		t.Fatalf("%d paths", n)
 	}
-	s.has("a", torrent{2}, 300)
-	s.has("b", torrent{2}, 600)
-	if s.wait(5 * time.Second); !s.on[want{key{"a", "b"}, torrent{2}}] {
+	for i := range 5 {
+		s.has(id('a'+byte(i)), torrent{2}, int64(i)*100)
+	}
+	if s.wait(5 * time.Second); s.of("a") == 0 || s.of("b") == 0 {
 		t.Errorf("relayed are %v", s.on)
 	}
 }

@@ -97,11 +97,13 @@ func (w *world) supplied() string {
 
 // However little is relayed, everybody who lacks something gets to one who has it, be it by way of others.
 func TestEverybodyIsSuppliedHoweverLittleIsRelayed(t *testing.T) {
-	n := uint64(60)
-	if raceDetector {
-		n = 5
+	n := uint64(*schedules)
+	if n == 0 {
+		if n = 40; raceDetector {
+			n = 5
+		}
 	}
-	for seed := range n {
+	for seed := *from; seed < *from+n; seed++ {
 		w := newCrowd(seed)
 		w.run(roughness)
 		w.rough = false
