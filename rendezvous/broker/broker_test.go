@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,11 +129,23 @@ func TestDevicesWithoutAWayAreRelayedOneAtATime(t *testing.T) {
 		}
 		first := joined(1)
 		b.Relayed("barn", "attic", first.torrent, errors.New("a stream broke"))
-		if second := joined(2); second.torrent == first.torrent {
+		second := joined(2)
+		if second.torrent == first.torrent {
 			t.Error("what has just ended comes before what waits")
 		}
 		if r := b.Routes("barn", first.torrent); len(r) != 1 || r[0].State != Hopeless || !strings.HasSuffix(r[0].Why, "; the relay ended: a stream broke") {
 			t.Errorf("%+v", r)
+		}
+		b.Observed("attic", control.Progress{ID: first.torrent, State: control.StateSeeding, Have: 1000})
+		time.Sleep(relayStay)
+		synctest.Wait()
+		if f.mu.Lock(); !slices.Equal(f.ended, []want{second}) {
+			t.Errorf("%v are to end", f.ended)
+		}
+		f.mu.Unlock()
+		b.Relayed("attic", "barn", second.torrent, nil)
+		if third := joined(3); third != first {
+			t.Errorf("%v is relayed next", third)
 		}
 		cancel()
 		if err := <-ended; err != nil {
