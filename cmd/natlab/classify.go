@@ -7,13 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"simplebit/integration/natlab"
 	"simplebit/integration/natlab/classify"
@@ -40,7 +37,7 @@ func classifyKinds(c *cli.Context) error {
 	if err := enter(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := untilAsked(c.Context)
 	defer stop()
 	rows, err := classify.Table(ctx, names...)
 	if err != nil {
@@ -154,15 +151,38 @@ type verdict struct {
 	Hairpin   string `json:"hairpin,omitempty"`
 	Double    string `json:"double_nat,omitempty"`
 	Reachable string `json:"reachable,omitempty"`
+	marks
 }
 
-func newVerdict(b nat.Behaviour, missing string) verdict {
-	if missing != "" || b.Blocked {
-		return verdict{Missing: missing, Blocked: b.Blocked}
+// marks is a natlab.Marks. What is not looked for is left out.
+type marks struct {
+	Spoiled    string   `json:"port_spoiled_by_strangers,omitempty"`
+	Opens      string   `json:"opens_ports_on_request,omitempty"`
+	Neighbours string   `json:"neighbours_by_public_endpoint,omitempty"`
+	IPv6       *verdict `json:"ipv6,omitempty"`
+}
+
+func newMarks(m natlab.Marks) (out marks) {
+	for to, a := range map[*string]nat.Answer{&out.Spoiled: m.Spoiled, &out.Opens: m.Opens, &out.Neighbours: m.Neighbours} {
+		if a != nat.Unsure {
+			*to = a.String()
+		}
+	}
+	if m.IPv6 != (nat.Behaviour{}) {
+		six := newVerdict(classify.Verdict{Behaviour: m.IPv6})
+		out.IPv6 = &six
+	}
+	return out
+}
+
+func newVerdict(v classify.Verdict) verdict {
+	b := v.Behaviour
+	if v.Missing != "" || b.Blocked {
+		return verdict{Missing: v.Missing, Blocked: b.Blocked}
 	}
 	return verdict{
 		Public: b.Public.String(), Mapping: b.Mapping.String(), Filtering: b.Filtering.String(), Preserved: b.Preserved.String(),
-		Step: b.Step, Hairpin: b.Hairpin.String(), Double: b.Double.String(), Reachable: b.Reachable.String(),
+		Step: b.Step, Hairpin: b.Hairpin.String(), Double: b.Double.String(), Reachable: b.Reachable.String(), marks: newMarks(v.Marks),
 	}
 }
 
@@ -170,9 +190,9 @@ func printRows(c *cli.Context, rows []classify.Row) error {
 	out := make([]row, len(rows))
 	for i, r := range rows {
 		out[i] = row{
-			Name: r.Name, Expect: newVerdict(r.Expect, ""), Explained: r.Explained, Wrong: r.Wrong,
-			Kernel: newVerdict(r.Kernel.Behaviour, r.Kernel.Missing), Virtual: newVerdict(r.Virtual.Behaviour, r.Virtual.Missing),
-			Agent: newVerdict(r.Agent.Behaviour, r.Agent.Missing), Coturn: newVerdict(r.Coturn.Behaviour, r.Coturn.Missing),
+			Name: r.Name, Expect: newVerdict(classify.Verdict{Behaviour: r.Expect, Marks: r.Marks}),
+			Kernel: newVerdict(r.Kernel), Virtual: newVerdict(r.Virtual), Agent: newVerdict(r.Agent), Coturn: newVerdict(r.Coturn),
+			Explained: r.Explained, Wrong: r.Wrong,
 		}
 	}
 	encoder := json.NewEncoder(c.App.Writer)

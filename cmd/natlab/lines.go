@@ -17,6 +17,7 @@ type lines struct {
 	mu     *sync.Mutex // of the writer
 	prefix string
 	rest   []byte
+	err    error // of the first write that failed, after which there are no more
 }
 
 func newLines(w io.Writer, mu *sync.Mutex, name string) *lines {
@@ -31,28 +32,31 @@ func (l *lines) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if end == 0 {
-		l.flush()
-		return len(b), nil
+		return len(b), l.flush()
 	}
 	l.print(l.rest[:end])
 	l.rest = append(l.rest[:0], l.rest[end:]...)
-	return len(b), nil
+	return len(b), l.err
 }
 
-// flush prints what is left when there comes no more.
-func (l *lines) flush() {
+// flush prints what is left when there comes no more, and returns why something could not be printed.
+func (l *lines) flush() error {
 	if len(l.rest) > 0 {
 		l.print(append(l.rest, '\n'))
 		l.rest = l.rest[:0]
 	}
+	return l.err
 }
 
 func (l *lines) print(whole []byte) {
+	if l.err != nil {
+		return
+	}
 	var out []byte
 	for line := range bytes.Lines(whole) {
 		out = append(append(out, l.prefix...), line...)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w.Write(out)
+	_, l.err = l.w.Write(out)
 }

@@ -19,10 +19,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"simplebit/integration/natlab/classify"
 )
@@ -106,7 +108,7 @@ func app(out io.Writer) *cli.App {
 		Commands:                  []*cli.Command{runCommand(), shellCommand(), classifyCommand(), matrixCommand(), listCommand()},
 	}
 	for _, c := range a.Commands {
-		c.OnUsageError, c.HideHelpCommand = asUsageError, true
+		c.OnUsageError, c.HideHelpCommand, c.Before = asUsageError, true, refuseEmpty
 	}
 	return a
 }
@@ -120,6 +122,22 @@ func rejectUnknownCommand(c *cli.Context) error {
 		return usagef("there is no command %q; see `natlab --help`", c.Args().First())
 	}
 	return cli.ShowAppHelp(c)
+}
+
+// refuseEmpty refuses an empty value, which is a shell's variable that was not set rather than what a flag does by default.
+func refuseEmpty(c *cli.Context) error {
+	for _, f := range c.Command.Flags {
+		if name := f.Names()[0]; c.IsSet(name) && c.Value(name) == "" {
+			return usagef("--%s: the value is empty", name)
+		}
+	}
+	return nil
+}
+
+// untilAsked returns a context that ends when somebody asks the command to end: by Ctrl-C, Ctrl-\, or when the terminal or the
+// machine goes.
+func untilAsked(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
 }
 
 // noArguments refuses what follows the flags of a command.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -56,7 +55,7 @@ func run(c *cli.Context) (err error) {
 	if err := enter(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := untilAsked(c.Context)
 	defer stop()
 	if c.Bool("verify") {
 		if err := p.verify(ctx); err != nil {
@@ -136,14 +135,15 @@ func (s *street) serve(ctx context.Context, command string) (end func() error, e
 }
 
 // runPrefixed runs a program that a device was given, with a name before each line of what it prints. Its failure is an
-// exitStatus.
+// exitStatus, but for that of writing what it prints, which ends it.
 func (s *street) runPrefixed(cmd *exec.Cmd, name string) error {
 	stdout, stderr := newLines(os.Stdout, &s.out, name), newLines(os.Stderr, &s.out, name)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	politely(cmd)
 	err := cmd.Run()
-	stdout.flush()
-	stderr.flush()
+	if lost := errors.Join(stdout.flush(), stderr.flush()); lost != nil {
+		return fmt.Errorf("output is lost: %w", lost)
+	}
 	return statusOf(err)
 }
 

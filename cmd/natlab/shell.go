@@ -33,7 +33,7 @@ func shell(c *cli.Context) (err error) {
 	if err := enter(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := signal.NotifyContext(c.Context, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	s, err := p.build()
 	defer s.end(&err)

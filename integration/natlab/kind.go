@@ -131,8 +131,8 @@ func (k Kind) Describe() string {
 }
 
 // Expect returns what a classifier must find on a device behind a router of this kind without a carrier, of the zero
-// value's meaning for a kind that there is not. DualStack is judged by its IPv4, the kinds of IPv6 by that. Lifetime is
-// not told: it is the router's UDPTimeout.
+// value's meaning for a kind that there is not. DualStack is judged by its IPv4 here and by IPv6 in Marks, the kinds of
+// IPv6 by that. Lifetime is not told: it is the router's UDPTimeout.
 func (k Kind) Expect() nat.Behaviour {
 	found, _ := k.find()
 	return found.expect

@@ -297,3 +297,18 @@ func (r *Router) Expect() nat.Behaviour {
 	b.Public, b.Preserved, b.Reachable, b.Step = nat.No, nat.No, nat.No, 0
 	return b
 }
+
+// Marks returns what a classifier must find, beside Expect, on a device of this home: Kind.Marks, and what the carrier in
+// front of it changes. A carrier lets no stranger in, neither to spoil a port nor by one that was opened.
+func (r *Router) Marks() Marks {
+	m := r.kind.marks()
+	if r.carrier == nil || m == (Marks{}) || r.kind.only6() {
+		return m
+	}
+	m.Spoiled, m.Opens = min(m.Spoiled, nat.No), nat.No
+	m.Neighbours = nat.No
+	if r.carrier.rules.Hairpin {
+		m.Neighbours = nat.Yes
+	}
+	return m
+}

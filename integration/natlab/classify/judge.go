@@ -3,13 +3,13 @@
 package classify
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"simplebit/integration/natlab"
 	"simplebit/nat"
 )
 
@@ -24,9 +24,13 @@ func (r *Row) judge() {
 		if c.who == "coturn" {
 			r.explainCoturn(&got)
 		}
-		if got != r.Expect {
+		want := Verdict{Behaviour: r.Expect}
+		if c.marks {
+			want.Marks = r.Marks
+		}
+		if c.Behaviour = got; c.Verdict != want {
 			r.suspects = append(r.suspects, c.who)
-			r.Wrong = append(r.Wrong, fmt.Sprintf("%s says %s, natlab %s", c.who, Brief(c.Behaviour), Brief(r.Expect)))
+			r.Wrong = append(r.Wrong, fmt.Sprintf("%s says %s, natlab %s", c.who, c.whole(), want.whole()))
 		}
 	}
 }
@@ -35,12 +39,13 @@ func (r *Row) judge() {
 const ourAgent = "agent"
 
 type column struct {
-	who string
+	who   string
+	marks bool // are looked for
 	Verdict
 }
 
 func (r *Row) columns() []column {
-	return []column{{"kernel", r.Kernel}, {"virtual", r.Virtual}, {ourAgent, r.Agent}, {"coturn", r.Coturn}}
+	return []column{{"kernel", true, r.Kernel}, {"virtual", true, r.Virtual}, {ourAgent, false, r.Agent}, {"coturn", false, r.Coturn}}
 }
 
 // explainCoturn fills in what coturn's tool cannot tell.
@@ -65,29 +70,33 @@ func Brief(b nat.Behaviour) string {
 	}
 	var s strings.Builder
 	s.WriteString(short(b.Mapping) + "/" + short(b.Filtering) + " ")
-	for _, a := range []struct {
-		nat.Answer
-		yes, no string
-	}{{b.Public, "P", "p"}, {b.Preserved, "K", "k"}, {b.Hairpin, "H", "h"}, {b.Double, "D", "d"}, {b.Reachable, "R", "r"}} {
-		switch a.Answer {
-		case nat.Yes:
-			s.WriteString(a.yes)
-		case nat.No:
-			s.WriteString(a.no)
-		default:
-			s.WriteString("?")
-		}
-	}
+	letters(&s, []nat.Answer{b.Public, b.Preserved, b.Hairpin, b.Double, b.Reachable}, "PKHDR")
 	if b.Step != 0 {
 		fmt.Fprintf(&s, "%+d", b.Step)
 	}
 	return s.String()
 }
 
-// Legend explains Brief.
+// letters writes one for each answer: a small one for no.
+func letters(s *strings.Builder, answers []nat.Answer, yes string) {
+	for i, a := range answers {
+		switch a {
+		case nat.Yes:
+			s.WriteString(yes[i : i+1])
+		case nat.No:
+			s.WriteString(strings.ToLower(yes[i : i+1]))
+		default:
+			s.WriteString("?")
+		}
+	}
+}
+
+// Legend explains Brief, and the letters of marks.
 const Legend = `mapping/filtering: EI endpoint-independent, AD address-dependent, APD address and port-dependent (RFC 4787)
 P public address, K keeps the port, H hairpins, D double NAT, R reachable by strangers; small letter: not so; ?: not told
 +n: by how much successive ports differ
+S a stranger's packet that comes before the device's own spoils the port, O opens ports on request,
+N neighbours behind one carrier reach each other by their public endpoints
 `
 
 func short(d nat.Dependence) string {
@@ -102,12 +111,36 @@ func short(d nat.Dependence) string {
 	return "?"
 }
 
-// String returns what Print puts into the table: why there is no verdict, or the verdict in Brief's letters.
+// String returns what Print puts into the table: why there is no verdict, or the verdict in Legend's letters, without that
+// of a second family.
 func (v Verdict) String() string {
 	if v.Missing != "" {
 		return v.Missing
 	}
-	return Brief(v.Behaviour)
+	m := v.Marks
+	if m.IPv6 = (nat.Behaviour{}); m == (natlab.Marks{}) {
+		return Brief(v.Behaviour)
+	}
+	var s strings.Builder
+	s.WriteString(Brief(v.Behaviour) + " ")
+	letters(&s, []nat.Answer{m.Spoiled, m.Opens, m.Neighbours}, "SON")
+	return s.String()
+}
+
+// second is the verdict on a second family; "": there is none.
+func (v Verdict) second() string {
+	if v.Marks.IPv6 == (nat.Behaviour{}) {
+		return ""
+	}
+	return Brief(v.Marks.IPv6)
+}
+
+// whole is the verdict on all families.
+func (v Verdict) whole() string {
+	if six := v.second(); six != "" {
+		return v.String() + ", by IPv6 " + six
+	}
+	return v.String()
 }
 
 // Print writes the table, with its legend and what is to be said about differences.
@@ -116,6 +149,9 @@ func Print(w io.Writer, rows []Row) error {
 	fmt.Fprintln(t, "NAT\tKERNEL\tVIRTUAL\tAGENT\tCOTURN\t")
 	for _, r := range rows {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Kernel, r.Virtual, r.Agent, r.Coturn, r.remark())
+		if r.Marks.IPv6 != (nat.Behaviour{}) {
+			fmt.Fprintf(t, "  by IPv6\t%s\t%s\t\t\t\n", r.Kernel.second(), r.Virtual.second())
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -146,23 +182,4 @@ func (r *Row) remark() string {
 		return "explained"
 	}
 	return "agree"
-}
-
-// MarshalJSON writes a verdict in RFC 4787's words: "yes", "no" and "unknown", or as a string why there is none.
-func (v Verdict) MarshalJSON() ([]byte, error) {
-	if v.Missing != "" {
-		return json.Marshal(v.Missing)
-	}
-	return json.Marshal(struct {
-		Blocked   bool   `json:"blocked"`
-		Public    string `json:"public"`
-		Mapping   string `json:"mapping"`
-		Filtering string `json:"filtering"`
-		Preserved string `json:"port_preserved"`
-		Step      int    `json:"port_step"`
-		Hairpin   string `json:"hairpin"`
-		Double    string `json:"double_nat"`
-		Reachable string `json:"reachable"`
-	}{v.Blocked, v.Public.String(), v.Mapping.String(), v.Filtering.String(), v.Preserved.String(), v.Step,
-		v.Hairpin.String(), v.Double.String(), v.Reachable.String()})
 }

@@ -18,24 +18,28 @@ import (
 type KernelConfig struct {
 	Device  *natlab.Host
 	Servers [2]*natlab.Host // on the internet
+	Next    *natlab.Host    // in another home behind the same carrier; nil: none
 	Outside netip.Addr      // of the home's router, if it translates
+	Gateway netip.Addr      // of the home's router, in the home
 	IPv6    bool            // is what is classified
 }
 
 // Kernel is the World of a device in a lab.
 type Kernel struct {
-	device  *natlab.Host
+	c       KernelConfig
 	local   netip.Addr
-	outside netip.Addr
 	conns   [servers]*net.UDPConn
 	answers sync.WaitGroup
 }
 
 // NewKernel starts the servers, which Close ends.
 func NewKernel(c KernelConfig) (*Kernel, error) {
-	w := &Kernel{device: c.Device, local: c.Device.Addr(), outside: c.Outside}
 	if c.IPv6 {
-		w.local, w.outside = c.Device.Addr6(), netip.Addr{}
+		c.Next, c.Outside, c.Gateway = nil, netip.Addr{}, netip.Addr{}
+	}
+	w := &Kernel{c: c, local: c.Device.Addr()}
+	if c.IPv6 {
+		w.local = c.Device.Addr6()
 	}
 	for i := range w.conns {
 		addr := c.Servers[i/2].Addr()
@@ -92,11 +96,24 @@ func (w *Kernel) Servers() (at [servers]netip.AddrPort) {
 }
 
 // Outside implements World.
-func (w *Kernel) Outside() netip.Addr { return w.outside }
+func (w *Kernel) Outside() netip.Addr { return w.c.Outside }
+
+// Gateway implements World.
+func (w *Kernel) Gateway() netip.Addr { return w.c.Gateway }
 
 // Open implements World.
-func (w *Kernel) Open() (Socket, error) {
-	pc, err := w.device.ListenPacket("udp", netip.AddrPortFrom(w.local, 0).String())
+func (w *Kernel) Open() (Socket, error) { return openOn(w.c.Device, w.local) }
+
+// OpenNext implements World.
+func (w *Kernel) OpenNext() (Socket, error) {
+	if w.c.Next == nil {
+		return nil, nil
+	}
+	return openOn(w.c.Next, w.c.Next.Addr())
+}
+
+func openOn(h *natlab.Host, addr netip.Addr) (Socket, error) {
+	pc, err := h.ListenPacket("udp", netip.AddrPortFrom(addr, 0).String())
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,9 @@ type scene struct {
 	lab     *natlab.Lab
 	servers [2]*natlab.Host
 	router  *natlab.Router
+	before  *natlab.Carrier // the router; nil: none
 	device  *natlab.Host
+	next    *natlab.Host // in another home behind the same carrier, whose router is a full cone; nil: none
 }
 
 // build makes the lab.
@@ -78,14 +80,22 @@ func (s *scene) fill() (err error) {
 	}
 	c := natlab.RouterConfig{Kind: s.kind}
 	if s.carrier {
-		if c.Carrier, err = s.lab.Carrier("carrier", natlab.CarrierConfig{Hairpin: s.hairpin}); err != nil {
+		if s.before, err = s.lab.Carrier("carrier", natlab.CarrierConfig{Hairpin: s.hairpin}); err != nil {
 			return err
 		}
+		c.Carrier = s.before
 	}
 	if s.router, err = s.lab.Router("home", c); err != nil {
 		return err
 	}
-	s.device, err = s.router.Host("device")
+	if s.device, err = s.router.Host("device"); err != nil || !s.carrier || s.only6() {
+		return err
+	}
+	next, err := s.lab.Router("next", natlab.RouterConfig{Kind: natlab.FullCone, Carrier: c.Carrier})
+	if err != nil {
+		return err
+	}
+	s.next, err = next.Host("neighbour")
 	return err
 }
 
@@ -97,17 +107,23 @@ func (s *scene) address(h *natlab.Host) netip.Addr {
 	return h.Addr()
 }
 
-// kernel is the scene as a World.
-func (s *scene) kernel() (*Kernel, error) {
-	c := KernelConfig{Device: s.device, Servers: s.servers, IPv6: s.only6()}
+// twoFamilies reports whether the home is judged by IPv6 as well.
+func (s *scene) twoFamilies() bool { return s.device.Addr().IsValid() && s.device.Addr6().IsValid() }
+
+// kernel is the scene as a World, by IPv6 or IPv4.
+func (s *scene) kernel(six bool) (*Kernel, error) {
+	c := KernelConfig{Device: s.device, Servers: s.servers, Next: s.next, IPv6: six}
 	if s.kind != natlab.None {
 		c.Outside = s.router.External()
+	}
+	if s.router.LAN().IsValid() {
+		c.Gateway = s.router.LAN().Addr().Next()
 	}
 	return NewKernel(c)
 }
 
-// virtual is the twin of the place.
-func (p place) virtual() (*Virtual, error) {
+// virtual is the twin of the place, by IPv6 or IPv4.
+func (p place) virtual(six bool) (*Virtual, error) {
 	var internet virtual.Internet
 	c := virtual.Config{LAN: netip.MustParsePrefix("192.168.1.0/24"), LAN6: netip.MustParsePrefix("2001:db8:1:1::/64"), Seed: 1}
 	if p.kind == natlab.None {
@@ -130,9 +146,26 @@ func (p place) virtual() (*Virtual, error) {
 		return nil, err
 	}
 	internet.Attach(home, carrier)
-	device := c.LAN.Addr().Next().Next()
-	if p.only6() {
-		device = c.LAN6.Addr().Next().Next()
+	if six {
+		return NewVirtual(&internet, home, withLast(c.LAN6.Addr(), 10)), nil
 	}
-	return NewVirtual(&internet, home, device), nil
+	w := NewVirtual(&internet, home, withLast(c.LAN.Addr(), 10))
+	if p.carrier {
+		n := virtual.Config{LAN: netip.MustParsePrefix("192.168.2.0/24"), Seed: 3}
+		n.External, _ = virtual.Homes(2)
+		if w.next.home, err = virtual.New(natlab.FullCone, n); err != nil {
+			return nil, err
+		}
+		w.next.device = withLast(n.LAN.Addr(), 10)
+		internet.Attach(w.next.home, carrier)
+	}
+	return w, nil
+}
+
+// withLast returns the address with another last number.
+func withLast(a netip.Addr, last byte) netip.Addr {
+	b := a.AsSlice()
+	b[len(b)-1] = last
+	a, _ = netip.AddrFromSlice(b)
+	return a
 }

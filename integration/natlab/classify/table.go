@@ -9,19 +9,22 @@ import (
 	"slices"
 	"sync"
 
+	"simplebit/integration/natlab"
 	"simplebit/nat"
 )
 
 // Verdict is what somebody says about a kind, or why nothing.
 type Verdict struct {
 	nat.Behaviour
-	Missing string // such as "not installed"; empty: there is a verdict
+	Marks   natlab.Marks // only the kernel's and the virtual verdict have them
+	Missing string       // such as "not installed"; empty: there is a verdict
 }
 
 // Row is what is said about one kind.
 type Row struct {
 	Name    string
 	Expect  nat.Behaviour // what natlab says
+	Marks   natlab.Marks  // the same
 	Kernel  Verdict       // Classify in a lab
 	Virtual Verdict       // Classify in natlab/virtual
 	Agent   Verdict       // nat/discovery in a lab, as our agent uses it, against a server of nat/stun
@@ -127,15 +130,16 @@ func (p place) row(ctx context.Context) (r Row, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.lab.Close()) }()
-	r.Expect = s.router.Expect()
-	if r.Kernel, err = s.kernelVerdict(ctx); err != nil {
+	return s.row(ctx)
+}
+
+// row finds out about the scene.
+func (s *scene) row(ctx context.Context) (r Row, err error) {
+	r.Expect, r.Marks = s.router.Expect(), s.router.Marks()
+	if r.Kernel.Behaviour, err = s.behaviour(ctx, s.inKernel); err != nil {
 		return r, err
 	}
-	v, err := p.virtual()
-	if err != nil {
-		return r, err
-	}
-	if r.Virtual.Behaviour, err = Classify(ctx, v); err != nil {
+	if r.Virtual, err = s.verdict(ctx, s.inVirtual); err != nil {
 		return r, err
 	}
 	u, err := s.serve()
@@ -143,26 +147,70 @@ func (p place) row(ctx context.Context) (r Row, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, u.close()) }()
-	var errAgent, errCoturn error
+	var errAgent, errMarks, errCoturn error
 	var both sync.WaitGroup
-	both.Go(func() { r.Agent, errAgent = s.agent(ctx, u) })
+	both.Go(func() {
+		// Marks make routers say that a port is closed, which they do so often a second only: our agent counts on hearing them.
+		r.Agent, errAgent = s.agent(ctx, u)
+		r.Kernel.Marks, errMarks = s.marks(ctx, s.inKernel, r.Kernel.Behaviour)
+	})
 	if r.Expect.Step != 0 {
 		both.Wait() // who measures the steps of ports must be alone
 	}
 	both.Go(func() { r.Coturn, errCoturn = s.coturn(ctx, u) })
 	both.Wait()
-	if err := errors.Join(errAgent, silent("coturn", errCoturn)); err != nil {
+	if err := errors.Join(errAgent, errMarks, silent("coturn", errCoturn)); err != nil {
 		return r, err
 	}
 	r.judge()
 	return r, nil
 }
 
-func (s *scene) kernelVerdict(ctx context.Context) (v Verdict, err error) {
-	k, err := s.kernel()
+// worlds has something found out in the world of a family.
+type worlds func(six bool, find func(World) error) error
+
+func (s *scene) inKernel(six bool, find func(World) error) error {
+	k, err := s.kernel(six)
 	if err != nil {
-		return v, err
+		return err
 	}
-	v.Behaviour, err = Classify(ctx, k)
-	return v, errors.Join(silent("kernel", err), k.Close())
+	return errors.Join(silent("kernel", find(k)), k.Close())
+}
+
+func (s *scene) inVirtual(six bool, find func(World) error) error {
+	v, err := s.virtual(six)
+	if err != nil {
+		return err
+	}
+	return find(v)
+}
+
+// verdict is what the classifier finds there.
+func (s *scene) verdict(ctx context.Context, in worlds) (v Verdict, err error) {
+	if v.Behaviour, err = s.behaviour(ctx, in); err == nil {
+		v.Marks, err = s.marks(ctx, in, v.Behaviour)
+	}
+	return v, err
+}
+
+func (s *scene) behaviour(ctx context.Context, in worlds) (b nat.Behaviour, err error) {
+	err = in(s.only6(), func(w World) (err error) {
+		b, err = Classify(ctx, w)
+		return err
+	})
+	return b, err
+}
+
+func (s *scene) marks(ctx context.Context, in worlds, b nat.Behaviour) (m natlab.Marks, err error) {
+	err = in(s.only6(), func(w World) (err error) {
+		m, err = Marks(ctx, w, b)
+		return err
+	})
+	if err == nil && s.twoFamilies() {
+		err = in(true, func(w World) (err error) {
+			m.IPv6, err = Classify(ctx, w)
+			return err
+		})
+	}
+	return m, err
 }

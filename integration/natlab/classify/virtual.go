@@ -13,20 +13,30 @@ import (
 // concurrent use.
 type Virtual struct {
 	internet *virtual.Internet
-	home     *virtual.NAT
-	device   netip.Addr
+	here     abode
+	next     abode // another home behind the same carrier; zero: none
+	gateway  netip.Addr
 	servers  [servers]netip.AddrPort
 	now      time.Time
 	sockets  map[netip.AddrPort]*virtualSocket
 	ports    uint16
 }
 
+// abode is a device and its home.
+type abode struct {
+	home   *virtual.NAT
+	device netip.Addr
+}
+
 // NewVirtual makes the world of the device with that address in a home that is attached to the internet. Servers are on
 // the addresses 203.0.113.1 and .2, or 2001:db8:ffff::1 and ::2.
 func NewVirtual(i *virtual.Internet, home *virtual.NAT, device netip.Addr) *Virtual {
 	w := &Virtual{
-		internet: i, home: home, device: device, ports: 40000,
+		internet: i, here: abode{home, device}, ports: 40000,
 		now: time.Unix(1<<30, 0), sockets: make(map[netip.AddrPort]*virtualSocket),
+	}
+	if device.Is4() {
+		w.gateway = withLast(device, 1)
 	}
 	first := netip.AddrFrom4([4]byte{203, 0, 113, 1})
 	if device.Is6() {
@@ -47,18 +57,31 @@ func (w *Virtual) Servers() [servers]netip.AddrPort { return w.servers }
 
 // Outside implements World.
 func (w *Virtual) Outside() netip.Addr {
-	if w.device.Is6() || !w.home.Translates() {
+	if w.here.device.Is6() || !w.here.home.Translates() {
 		return netip.Addr{}
 	}
-	return w.home.External()
+	return w.here.home.External()
 }
 
+// Gateway implements World.
+func (w *Virtual) Gateway() netip.Addr { return w.gateway }
+
 // Open implements World.
-func (w *Virtual) Open() (Socket, error) {
+func (w *Virtual) Open() (Socket, error) { return w.open(w.here) }
+
+// OpenNext implements World.
+func (w *Virtual) OpenNext() (Socket, error) {
+	if w.next.home == nil {
+		return nil, nil
+	}
+	return w.open(w.next)
+}
+
+func (w *Virtual) open(at abode) (Socket, error) {
 	if w.ports++; w.ports == 0 {
 		return nil, errors.New("classify: the virtual device is out of ports")
 	}
-	s := &virtualSocket{w, netip.AddrPortFrom(w.device, w.ports), nil}
+	s := &virtualSocket{w, at.home, netip.AddrPortFrom(at.device, w.ports), nil}
 	w.sockets[s.local] = s
 	return s, nil
 }
@@ -75,19 +98,32 @@ func (w *Virtual) send(from *virtual.NAT, p virtual.Packet, b []byte) {
 	if !ok {
 		return
 	}
-	if to == w.home {
-		if s := w.sockets[seen.To]; s != nil {
+	if to != nil {
+		if s := w.sockets[seen.To]; s != nil && s.home == to {
 			s.queue = append(s.queue, datagram{seen.From, b})
+		}
+		if to == w.here.home && seen.To == netip.AddrPortFrom(w.gateway, portPMP) {
+			w.openPort(seen, b)
 		}
 		return
 	}
 	for _, at := range w.servers {
-		if at != seen.To || to != nil {
+		if at != seen.To {
 			continue
 		}
 		if answer, by, to, ok := respond(seen.From, b); ok {
 			w.send(nil, virtual.Packet{From: w.servers[by], To: to}, answer)
 		}
+	}
+}
+
+// openPort is the router as who opens ports on request, where it is of a kind that does.
+func (w *Virtual) openPort(p virtual.Packet, b []byte) {
+	answer, ok := respondPMP(b, func(port uint16) error {
+		return w.here.home.Forward(port, netip.AddrPortFrom(p.From.Addr(), port))
+	})
+	if s := w.sockets[p.From]; ok && s != nil {
+		s.queue = append(s.queue, datagram{p.To, answer})
 	}
 }
 
@@ -98,6 +134,7 @@ type datagram struct {
 
 type virtualSocket struct {
 	world *Virtual
+	home  *virtual.NAT
 	local netip.AddrPort
 	queue []datagram
 }
@@ -105,7 +142,7 @@ type virtualSocket struct {
 func (s *virtualSocket) Local() netip.AddrPort { return s.local }
 
 func (s *virtualSocket) Send(to netip.AddrPort, b []byte) error {
-	s.world.send(s.world.home, virtual.Packet{From: s.local, To: to}, b)
+	s.world.send(s.home, virtual.Packet{From: s.local, To: to}, b)
 	return nil
 }
 

@@ -15,8 +15,13 @@ type World interface {
 	Servers() [servers]netip.AddrPort
 	// Outside returns the address outside of the home's router, as it would itself tell: the zero one if it translates none.
 	Outside() netip.Addr
+	// Gateway returns the router's IPv4 address in the home: the zero one if the home is judged by IPv6.
+	Gateway() netip.Addr
 	// Open opens a socket on the device.
 	Open() (Socket, error)
+	// OpenNext opens one on a device of another home behind the same carrier, whose router is a full cone: nil if there is
+	// no such home.
+	OpenNext() (Socket, error)
 	// Sleep lets time pass.
 	Sleep(ctx context.Context, d time.Duration) error
 }
