@@ -3,9 +3,12 @@ package edgeagent
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +98,11 @@ func (p *punching) begin(m control.Punch) {
 	default:
 		p.tell(control.Punched{Attempt: m.Attempt, Outcome: control.PunchBusy, Why: "other attempts are waiting"})
 	}
+}
+
+// logOf is for what happens to one attempt and its path.
+func (p *punching) logOf(m plan) *slog.Logger {
+	return p.log.With("attempt", hex.EncodeToString(m.Attempt[:]), "device", m.Peer)
 }
 
 // tell has the surrogate told of an outcome.
@@ -241,6 +249,35 @@ func reportOf(attempt [8]byte, t punch.Trace) control.Punched {
 		})
 	}
 	return m
+}
+
+// mostTried is how many of an attempt's addresses the log names.
+const mostTried = 10
+
+// tried says on one line what an attempt tried, in the order in which it began: where, how that was known, when the first
+// datagram went there and when it answered, in ms since the beginning, and how many datagrams went there.
+func tried(m control.Punched) string {
+	moment := func(d time.Duration) string {
+		if d < 0 {
+			return "never"
+		}
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	var parts []string
+	for _, x := range m.Tries[:min(len(m.Tries), mostTried)] {
+		kind := x.Kind.String()
+		if x.Kind == 0 {
+			kind = "learned"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s (began %s, answered %s, %d datagrams)", x.Addr, kind, moment(x.Began), moment(x.Answered), x.Datagrams))
+	}
+	if more := len(m.Tries) - mostTried; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	if m.Others > 0 {
+		parts = append(parts, fmt.Sprintf("%d datagrams to guessed ports", m.Others))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func count(n int) uint16 { return uint16(min(n, 1<<16-1)) }

@@ -197,6 +197,63 @@ func TestPeersMeetOverAPathThatIsPunched(t *testing.T) {
 	}
 }
 
+// What a connection on the path hears counts, so the cut may come just before the next answer would.
+func TestAShortCutInTheMiddleOfATransferDoesNotEndThePath(t *testing.T) {
+	t.Parallel()
+	homes, echo := newHomes(t, [2]natlab.Kind{natlab.PortRestricted, natlab.PortRestricted})
+	a, b := newPuncher(t, homes[0], "a-pc"), newPuncher(t, homes[1], "b-pc")
+	punchBetween(t, [2]*puncherAt{a, b}, echo, 0)
+	calls, takes := a.conn(t), b.conn(t)
+	began := time.Now()
+	var came atomic.Int64
+	var transfer sync.WaitGroup
+	ends := began.Add(time.Minute)
+	calls.SetDeadline(ends)
+	takes.SetDeadline(ends)
+	done := make(chan struct{})
+	transfer.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			if _, err := calls.Write(make([]byte, 10_000)); err != nil {
+				t.Errorf("after %s: %v", time.Since(began), err)
+				return
+			}
+		}
+	})
+	transfer.Go(func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := takes.Read(buf)
+			came.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	})
+	eventually(t, "the next answer is near", func() bool { return time.Since(began) > 7500*time.Millisecond })
+	ok(t, homes[0].Cut())
+	eventually(t, "nothing comes any more", func() bool {
+		was := came.Load()
+		time.Sleep(200 * time.Millisecond)
+		return came.Load() == was
+	})
+	was := came.Load()
+	time.Sleep(8 * time.Second)
+	ok(t, homes[0].Restore())
+	eventually(t, "data comes again", func() bool { return came.Load() > was })
+	if told := append(a.untold(), b.untold()...); len(told) != 0 || len(a.all()) != 1 || len(b.all()) != 1 {
+		t.Errorf("told %+v", told)
+	}
+	close(done)
+	calls.Close()
+	takes.Close()
+	transfer.Wait()
+}
+
 // Behind a NAT of random ports a device has many sockets, and one of them wins.
 func TestASocketThatWinsIsKeptAsLongAsItsPath(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,8 @@ import (
 	"simplebit/nat/udpmux"
 	"simplebit/wire/control"
 	"simplebit/wire/dial"
+	"simplebit/wire/mse"
+	"simplebit/wire/peer"
 )
 
 const (
@@ -35,6 +37,7 @@ type path struct {
 	keeper *punch.Keeper
 	via    *udpmux.Socket
 	report control.Punched
+	since  time.Time
 	look   time.Time // when it is looked whether it is used
 	used   time.Time // when it was last
 	check  time.Time // when it is looked which of the calls that were taken have ended
@@ -61,7 +64,7 @@ type answered struct {
 func (w *puncher) keep(now time.Time, name string, a *attempt, report control.Punched) error {
 	k := a.machine.Keeper(now)
 	x := k.Path()
-	p := &path{plan: a.plan, keeper: k, via: a.sockets[x.Socket], report: report, look: now.Add(w.lookEvery), used: now}
+	p := &path{plan: a.plan, keeper: k, via: a.sockets[x.Socket], report: report, since: now, look: now.Add(w.lookEvery), used: now}
 	if x.Socket != 0 {
 		if err := w.adopt(p.via); err != nil {
 			return err
@@ -112,16 +115,16 @@ func (p *path) wake() time.Time {
 
 // mind does what a path needs.
 func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path) {
+	remote := p.keeper.Path().Remote
+	if !now.Before(p.keeper.Wake()) {
+		p.keeper.Heard(w.ports.utp.Heard(p.via, remote))
+	}
 	w.out = p.keeper.Poll(now, w.out[:0])
 	for _, d := range w.out {
 		send(p.via, d)
 	}
-	remote := p.keeper.Path().Remote
 	if p.keeper.Lost(now) {
-		w.log.Info("path to a device is lost", "device", p.Peer, "remote", remote, "used", w.ports.utp.Carries(p.via, remote))
-		p.report.Outcome, p.report.Why, p.report.Tries = control.PunchLost, "nothing was heard on it for "+punch.MaxSilence.String(), nil
-		w.drop(name, p)
-		w.tell(p.report)
+		w.lose(now, name, p)
 		return
 	}
 	if !now.Before(p.look) {
@@ -129,7 +132,7 @@ func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path)
 		if w.ports.utp.Carries(p.via, remote) {
 			p.used = now
 		} else if now.Sub(p.used) >= w.idle {
-			w.log.Debug("path to a device is not used any more", "device", p.Peer, "remote", remote)
+			w.logOf(p.plan).Info("path to a device is not used any more", "remote", remote, "after", now.Sub(p.since).Round(time.Second).String())
 			w.drop(name, p)
 			return
 		}
@@ -145,6 +148,16 @@ func (w *puncher) mind(ctx context.Context, now time.Time, name string, p *path)
 			w.call(ctx, p, c)
 		}
 	}
+}
+
+// lose ends a path that is lost, and has that told.
+func (w *puncher) lose(now time.Time, name string, p *path) {
+	r := &p.report
+	r.Outcome, r.Chosen, r.Why, r.Kept, r.Tries = control.PunchLost, r.Why, p.keeper.Why(), now.Sub(p.since), nil
+	w.logOf(p.plan).Info("path to a device is lost", "remote", r.Remote, "why", r.Why, "after", r.Kept.Round(time.Second).String(),
+		"used", w.ports.utp.Carries(p.via, r.Remote))
+	w.drop(name, p)
+	w.tell(*r)
 }
 
 // call dials the peer for one torrent.
@@ -193,7 +206,7 @@ func (w *puncher) recall(now time.Time, p *path) {
 			continue
 		}
 		c.ended(now)
-		w.log.Debug("connection on a path has ended", "device", p.Peer, "again", !c.at.IsZero())
+		w.logOf(p.plan).Debug("connection on a path has ended", "again", !c.at.IsZero())
 	}
 }
 
@@ -204,10 +217,27 @@ func (w *puncher) called(now time.Time, a answered) {
 		w.tasks.Go(func() { w.take(a.conn) }) // the torrent may be busy
 		return
 	}
-	w.log.Debug("peer not reached on a path", "device", a.path.Peer, "err", a.err)
+	log := w.logOf(a.path.plan)
+	if why := w.disagree(a.err); why != "" && a.call.tries == 1 {
+		log.Info("peer not reached on a path", "why", why, "err", a.err)
+	} else {
+		log.Debug("peer not reached on a path", "err", a.err)
+	}
 	if !errors.Is(a.err, dial.ErrSelf) && !errors.Is(a.err, dial.ErrInfoHash) {
 		a.call.later(now)
 	}
+}
+
+// disagree says what encryption may have to do with the failure of a call; empty: nothing.
+func (w *puncher) disagree(err error) string {
+	other := !errors.Is(err, dial.ErrInfoHash) && (dial.HungUp(err) || errors.Is(err, peer.ErrHandshake))
+	switch {
+	case other && w.dialer.Encryption == mse.Require:
+		return "the peer refuses encryption, which --encryption require asks for, or lacks the torrent"
+	case other && w.dialer.Encryption == mse.Off:
+		return "the peer insists on encryption, which --encryption off rules out, or lacks the torrent"
+	}
+	return ""
 }
 
 // drop ends a path, and the connections that use it.

@@ -65,7 +65,7 @@ func (w *puncher) start(now time.Time, m plan) {
 		return // it was sent twice
 	}
 	refuse := func(o control.PunchOutcome, why string) {
-		w.log.Info("no attempt at a path to a device", "device", m.Peer, "why", why)
+		w.logOf(m).Info("no attempt at a path to a device", "why", why)
 		w.tell(control.Punched{Attempt: m.Attempt, Outcome: o, Why: why})
 	}
 	switch {
@@ -92,7 +92,7 @@ func (w *puncher) start(now time.Time, m plan) {
 	a := &attempt{plan: m, machine: machine}
 	a.sockets[0] = w.ports.set.Main()
 	w.attempts[name] = a
-	w.log.Debug("attempt at a path to a device", "device", m.Peer, "controlling", m.Controlling, "try", m.Try, "method", machine.Method(),
+	w.logOf(m).Debug("attempt at a path to a device begins", "controlling", m.Controlling, "try", m.Try, "method", machine.Method(),
 		"in", m.In.String())
 }
 
@@ -157,7 +157,7 @@ func (w *puncher) socket(ctx context.Context, a *attempt, n int) *udpmux.Socket 
 	if a.sockets[n] == nil && w.further < maxFurther {
 		s, err := w.ports.set.Open(ctx)
 		if err != nil {
-			w.log.Debug("no further socket for an attempt", "number", n, "err", err)
+			w.logOf(a.plan).Debug("no further socket for an attempt", "number", n, "err", err)
 			return nil
 		}
 		a.sockets[n] = s
@@ -207,12 +207,8 @@ func (w *puncher) finish(now time.Time, name string, a *attempt) {
 	if keeps < 0 {
 		w.forget(name)
 	}
-	w.log.Info("attempt at a path to a device", "device", a.Peer, "outcome", report.Outcome, "remote", report.Remote, "socket", report.Socket,
-		"took", report.Took.Round(time.Millisecond).String(), "method", report.Method, "why", report.Why)
-	for _, x := range report.Tries {
-		w.log.Debug("address tried", "device", a.Peer, "addr", x.Addr, "kind", x.Kind, "began", x.Began.String(), "heard", x.Heard.String(),
-			"answered", x.Answered.String(), "datagrams", x.Datagrams)
-	}
+	w.logOf(a.plan).Info("attempt at a path to a device", "outcome", report.Outcome, "remote", report.Remote, "socket", report.Socket,
+		"took", report.Took.Round(time.Millisecond).String(), "method", report.Method, "why", report.Why, "tried", tried(report))
 	w.tell(report)
 }
 

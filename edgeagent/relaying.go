@@ -2,12 +2,16 @@ package edgeagent
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simplebit/wire/control"
@@ -45,12 +49,56 @@ type relayed struct {
 	by    link.Transport
 	since time.Time
 	of    *relaying
+
+	down, up atomic.Int64 // bytes
+	begun    atomic.Bool  // the handshakes are done
+	failure  atomic.Value // of a Read or Write, the first: string
+}
+
+// Read reads what the peer says.
+func (c *relayed) Read(b []byte) (int, error) {
+	n, err := c.Stream.Read(b)
+	c.down.Add(int64(n))
+	return n, c.failed(err)
+}
+
+// Write says something to the peer.
+func (c *relayed) Write(b []byte) (int, error) {
+	n, err := c.Stream.Write(b)
+	c.up.Add(int64(n))
+	return n, c.failed(err)
+}
+
+func (c *relayed) failed(err error) error {
+	switch {
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+	case err == io.EOF, errors.Is(err, link.ErrCancelled):
+		c.failure.CompareAndSwap(nil, "the surrogate or the other device ended it")
+	default:
+		c.failure.CompareAndSwap(nil, err.Error())
+	}
+	return err
 }
 
 // Cancel ends the connection, which is how its user closes it.
 func (c *relayed) Cancel() {
+	why, failed := c.failure.Load().(string)
 	c.Stream.Cancel()
-	c.of.end(c)
+	if !c.of.end(c) || !c.begun.Load() {
+		return
+	}
+	switch {
+	case c.of.kept(c.Peer, c.Torrent):
+		why = "there is a path to the device"
+	case !failed:
+		why = "this device ended it"
+	}
+	c.of.logOf(c).Info("relayed connection ended", "why", why, "received", c.down.Load(), "sent", c.up.Load(),
+		"after", time.Since(c.since).Round(time.Second).String())
+}
+
+func (r *relaying) logOf(c *relayed) *slog.Logger {
+	return r.log.With("device", c.Peer, "addr", c.Addr, "torrent", hex.EncodeToString(c.Torrent[:]))
 }
 
 // take does our part of the handshake with a peer, and hands the connection to its torrent. A stream that is of no use is
@@ -63,7 +111,7 @@ func (r *relaying) take(ctx context.Context, m control.Relay, conn link.Conn, st
 	}
 	if err != nil {
 		c.Cancel()
-		r.log.Debug("relayed peer refused", "device", m.Peer, "addr", m.Addr, "err", err)
+		r.logOf(c).Debug("relayed peer refused", "err", err)
 	}
 }
 
@@ -87,10 +135,13 @@ func (r *relaying) begin(c *relayed) error {
 	return nil
 }
 
-func (r *relaying) end(c *relayed) {
+// end reports whether the connection was one until now.
+func (r *relaying) end(c *relayed) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	n := len(r.conns)
 	r.conns = slices.DeleteFunc(r.conns, func(have *relayed) bool { return have == c })
+	return len(r.conns) < n
 }
 
 // meet does the handshakes, in plaintext: what the two say is inside TLS already.
@@ -116,7 +167,8 @@ func (r *relaying) meet(ctx context.Context, c *relayed, local netip.AddrPort) e
 		})
 	}
 	if err == nil {
-		r.log.Debug("relayed peer connected", "device", c.Peer, "addr", c.Addr, "transport", c.by)
+		c.begun.Store(true)
+		r.logOf(c).Info("relayed connection begins", "transport", c.by, "dials", c.Dials, "why", "there is no path to the device")
 		r.set.accept(met)
 	}
 	return err

@@ -2,6 +2,7 @@ package punch
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func TestAPathNeverComesBackOrMoves(t *testing.T) {
 		answers = append(answers, b)
 		return k.Receive(now, socket, from, b)
 	}
-	now := k.Wake()
+	now := k.due()
 	if deliver(now, path.Socket, path.Remote, k.count) {
 		t.Error("an answer before its question")
 	}
@@ -90,6 +91,81 @@ func TestAPathNeverComesBackOrMoves(t *testing.T) {
 	k.Poll(now.Add(-1), nil)
 	if !k.Lost(now) || deliver(now, path.Socket, path.Remote, k.count-1) || !k.Lost(now) {
 		t.Error("a path came back from the dead")
+	}
+}
+
+// carry runs a keeper over whose path data comes once in 100 ms, as far as data says, and answers to its questions, as far as
+// answers says, until the path is lost or the time is over. It returns when questions were asked, since the beginning.
+func carry(k *Keeper, peer codec, over time.Duration, data, answers func(since time.Duration) bool) (asked []time.Duration, lost time.Duration) {
+	began, last := k.heard, time.Time{}
+	for now := began; now.Before(began.Add(over)); now = now.Add(time.Millisecond) {
+		since := now.Sub(began)
+		if since%(100*time.Millisecond) == 0 && data(since) {
+			last = now
+		}
+		if now.Before(k.Wake()) {
+			continue
+		}
+		k.Heard(last)
+		for range k.Poll(now, nil) {
+			asked = append(asked, since)
+			if answers(since) {
+				k.Receive(now, k.path.Socket, k.path.Remote, peer.marshal(message{id: newID(k.nonce, k.count-1), answer: true}, probeSize))
+			}
+		}
+		if k.Lost(now) {
+			return asked, since
+		}
+	}
+	return asked, 0
+}
+
+func always(time.Duration) bool { return true }
+func never(time.Duration) bool  { return false }
+
+func TestACutOfAPathThatCarriesDataIsOutlived(t *testing.T) {
+	const s = time.Second
+	for cut := time.Duration(0); cut < 12*s; cut += 100 * time.Millisecond {
+		w := kept(t, uint64(cut/time.Millisecond), natlab.FullCone, natlab.FullCone)
+		passes := func(since time.Duration) bool { return since < cut || since >= cut+8*s }
+		asked, lost := carry(w.devices[0].k, w.devices[1].k.codec, time.Minute, passes, passes)
+		if lost != 0 {
+			t.Errorf("cut for 8 s after %s: lost %s later", cut, lost-cut)
+		}
+		if n := len(asked); n < 6 || n > 12 {
+			t.Errorf("cut for 8 s after %s: asked at %s", cut, asked)
+		}
+	}
+}
+
+func TestAPathIsAskedAsSoonAsDataStops(t *testing.T) {
+	w := kept(t, 1, natlab.FullCone, natlab.FullCone)
+	asked, lost := carry(w.devices[0].k, w.devices[1].k.codec, time.Minute,
+		func(since time.Duration) bool { return since <= 2*time.Second }, never)
+	if want := []time.Duration{5000, 7500, 10_000, 12_500, 13_500, 14_500, 15_500, 16_500}; !slices.EqualFunc(asked, want, func(a, b time.Duration) bool {
+		return a == b*time.Millisecond
+	}) {
+		t.Errorf("data stops after 2 s; asked after %s", asked)
+	}
+	if k := w.devices[0].k; lost != 2*time.Second+MaxSilence || k.Why() != "nothing was heard on it for 15s" {
+		t.Errorf("lost after %s: %s", lost, k.Why())
+	}
+}
+
+// Who forges data, or has no attempt any more, cannot have a path kept.
+func TestDataAloneKeepsNoPath(t *testing.T) {
+	w := kept(t, 1, natlab.FullCone, natlab.FullCone)
+	k := w.devices[0].k
+	asked, lost := carry(k, w.devices[1].k.codec, time.Hour, always, never)
+	if lost != MaxConsent || k.Why() != "data came, and no answer for 30s" || len(asked) < 8 || len(asked) > 10 {
+		t.Errorf("lost after %s: %s; asked after %s", lost, k.Why(), asked)
+	}
+	if k.Heard(w.now.Add(lost)); !k.Lost(w.now.Add(lost)) {
+		t.Error("data brought it back")
+	}
+	w = kept(t, 1, natlab.FullCone, natlab.FullCone)
+	if asked, lost = carry(w.devices[0].k, w.devices[1].k.codec, time.Hour, always, always); lost != 0 || len(asked) < 360 || len(asked) > 450 {
+		t.Errorf("with answers it is lost after %s, asked %d times in an hour", lost, len(asked))
 	}
 }
 

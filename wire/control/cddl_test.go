@@ -126,6 +126,7 @@ func TestDocumentedExamplesMeanWhatTheirTitlesSay(t *testing.T) {
 		},
 		"the path was lost": Punched{
 			Attempt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Outcome: PunchLost, Remote: addr("192.168.1.7:6882"), LAN: true, Socket: 3, Why: "silent for 15 s",
+			Kept: 200 * time.Second, Chosen: "it answered first",
 		},
 		"the router has got another address": Observed{addr("203.0.113.8:40112")},
 		"attic, which waits to be called":    Relay{id, DeviceIDOf(publicOf(keyOf("device"))), "attic", addr("203.0.113.7:40112"), true},

@@ -66,6 +66,7 @@ const (
 	MaxPunchSockets  = 128              // Punch.Sockets
 	MaxPunchProbes   = 1024             // Punch.Probes
 	MaxPunchTime     = 30 * time.Minute // durations of Punched; writers cut them
-	MaxTries         = 32               // tries in one Punched; writers leave out those after
-	MaxWhy           = 256              // Punched.Why; writers cut it
+	MaxPunchKept     = 365 * 24 * time.Hour
+	MaxTries         = 32  // tries in one Punched; writers leave out those after
+	MaxWhy           = 256 // Punched.Why; writers cut it
 )

@@ -353,6 +353,7 @@ func TestLargestPunchAndPunchedFitInAFrame(t *testing.T) {
 	punched := Punched{
 		Attempt: [8]byte{255}, Outcome: 255, Remote: far, LAN: true, Socket: MaxPunchSockets - 1, RTT: MaxPunchTime, Took: MaxPunchTime,
 		Method: strings.Repeat("m", MaxName), Why: strings.Repeat("w", MaxWhy), Tries: slicesOf(try, MaxTries), Others: math.MaxUint16,
+		Kept: MaxPunchKept, Chosen: strings.Repeat("c", MaxWhy),
 	}
 	for _, m := range []Message{punch, punched} {
 		if got, err := ParseMessage(mustAppend(t, m)); err != nil || !reflect.DeepEqual(got, m) {

@@ -34,8 +34,8 @@ type Punch struct {
 
 // Punched tells what became of a Punch, from the agent: once when the attempt ends, and once more when the path that it made
 // is lost. After Welcome it tells again of each path that is kept. It is for people to read and for the surrogate to
-// remember what works: a device that lies in it only harms itself. Writers cut Why, Method, and the durations to at most
-// MaxPunchTime.
+// remember what works: a device that lies in it only harms itself. Writers cut texts and durations to what is said here, other
+// durations to MaxPunchTime.
 type Punched struct {
 	Attempt [8]byte // as in Punch
 	Outcome PunchOutcome
@@ -50,6 +50,9 @@ type Punched struct {
 	Why    string        // that path, or none: a few words for people, at most MaxWhy bytes
 	Tries  []PunchTry    // in the order in which they began; writers leave out those after MaxTries
 	Others uint16        // datagrams to guessed ports of which nothing was heard
+
+	Kept   time.Duration // of a lost path: how long it was kept; whole seconds, at most MaxPunchKept
+	Chosen string        // of a lost path, where Why says why it was lost: why it was chosen; at most MaxWhy bytes
 }
 
 // PunchOutcome is what became of an attempt. Readers treat one that they do not know as PunchFailed.

@@ -151,6 +151,8 @@ type punchedWire struct {
 	Why     string          `cbor:"9,keyasint,omitempty"`
 	Tries   []punchTryWire  `cbor:"10,keyasint,omitempty"`
 	Others  uint16          `cbor:"11,keyasint,omitempty"`
+	Kept    uint32          `cbor:"12,keyasint,omitempty"`
+	Chosen  string          `cbor:"13,keyasint,omitempty"`
 }
 
 type punchTryWire struct {
@@ -163,7 +165,7 @@ type punchTryWire struct {
 }
 
 func (m Punched) wire() (any, error) {
-	if m.RTT < 0 || m.Took < 0 {
+	if m.RTT < 0 || m.Took < 0 || m.Kept < 0 {
 		return nil, errors.New("a negative duration")
 	}
 	tries := m.Tries[:min(len(m.Tries), MaxTries)]
@@ -171,6 +173,7 @@ func (m Punched) wire() (any, error) {
 		Type: typePunched, Attempt: cbor.ByteString(m.Attempt[:]), Outcome: m.Outcome, LAN: m.LAN, Socket: m.Socket,
 		RTT: uint32(min(m.RTT, MaxPunchTime) / time.Microsecond), Took: milliseconds(min(m.Took, MaxPunchTime)),
 		Method: clip(m.Method, MaxName), Why: clip(m.Why, MaxWhy), Tries: make([]punchTryWire, len(tries)), Others: m.Others,
+		Kept: uint32(min(m.Kept, MaxPunchKept) / time.Second), Chosen: clip(m.Chosen, MaxWhy),
 	}
 	if m.Remote.IsValid() {
 		if err := checkUnicast(m.Remote); err != nil {
@@ -197,6 +200,9 @@ func (w punchedWire) check() error {
 	if w.RTT > uint32(MaxPunchTime/time.Microsecond) || w.Took > milliseconds(MaxPunchTime) {
 		return fmt.Errorf("a round trip of %d µs and %d ms in all, the limit is %v", w.RTT, w.Took, MaxPunchTime)
 	}
+	if w.Kept > uint32(MaxPunchKept/time.Second) {
+		return fmt.Errorf("a path that was kept for %d s, the limit is %v", w.Kept, MaxPunchKept)
+	}
 	for _, t := range w.Tries {
 		for _, at := range []int32{t.Began, t.Heard, t.Answered} {
 			if at < int32(PunchNever) || at > int32(MaxPunchTime/time.Millisecond) {
@@ -210,6 +216,9 @@ func (w punchedWire) check() error {
 	if err := checkText("method", w.Method, MaxName); err != nil {
 		return err
 	}
+	if err := checkText("chosen", w.Chosen, MaxWhy); err != nil {
+		return err
+	}
 	return checkText("why", w.Why, MaxWhy)
 }
 
@@ -220,6 +229,7 @@ func (w punchedWire) message() (Message, error) {
 	m := Punched{
 		Outcome: w.Outcome, LAN: w.LAN, Socket: w.Socket, RTT: time.Duration(w.RTT) * time.Microsecond,
 		Took: time.Duration(w.Took) * time.Millisecond, Method: w.Method, Why: w.Why, Others: w.Others,
+		Kept: time.Duration(w.Kept) * time.Second, Chosen: w.Chosen,
 	}
 	m.Attempt, _ = parseAttempt(w.Attempt)
 	var err error

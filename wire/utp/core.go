@@ -136,6 +136,14 @@ func (c *core) heard(now time.Duration, p *packet) {
 	c.congestion.hear(now, c.echo)
 }
 
+// lastHeard is when a packet of the peer came last; zero: none did, or the connection has failed.
+func (c *core) lastHeard() time.Time {
+	if c.phase != established || c.failure != nil {
+		return time.Time{}
+	}
+	return c.epoch.Add(c.timers.heard)
+}
+
 // receive takes a packet that belongs to this connection: its source is the peer, and its connection id RecvID; of a
 // RESET, which libutp sends with the id of what it answers, it may be the other one.
 func (c *core) receive(now time.Time, p *packet) {

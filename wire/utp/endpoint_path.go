@@ -44,6 +44,19 @@ func (e *Endpoint) Carries(mux *udpmux.Socket, remote netip.AddrPort) bool {
 	return len(e.between(mux, remote)) > 0
 }
 
+// Heard is when a packet last came from the remote address to mux that belongs to an open connection between the two, by the
+// numbers that it acknowledges; zero: there is none. Whoever sees the packets can forge such a one.
+func (e *Endpoint) Heard(mux *udpmux.Socket, remote netip.AddrPort) (last time.Time) {
+	for _, c := range e.between(mux, remote) {
+		c.mu.Lock()
+		if at := c.core.lastHeard(); at.After(last) {
+			last = at
+		}
+		c.mu.Unlock()
+	}
+	return last
+}
+
 // Cut resets the connections between mux and the remote address. Who uses them gets [net.ErrClosed].
 func (e *Endpoint) Cut(mux *udpmux.Socket, remote netip.AddrPort) {
 	now := time.Now()

@@ -131,3 +131,53 @@ func TestOnlyTheConnectionsOfAPathAreCut(t *testing.T) {
 	}
 	exchange(t, stays, other, 100_000)
 }
+
+func TestItIsKnownWhenAPathWasHeardLast(t *testing.T) {
+	from, to := newEndpoint(t, Config{}), newEndpoint(t, Config{})
+	further := attachLater(t, from)
+	target := to.Addr().(*net.UDPAddr).AddrPort()
+	if at := from.Heard(further, target); !at.IsZero() {
+		t.Errorf("heard at %v without a connection", at)
+	}
+	began := time.Now()
+	a, b := call(t, from.Via(further), to)
+	first := from.Heard(further, target)
+	if first.Before(began) || first.After(time.Now()) {
+		t.Errorf("heard %s after the beginning", first.Sub(began))
+	}
+	if at := from.Heard(further, addrOf(further)); !at.IsZero() {
+		t.Errorf("heard at %v on another path", at)
+	}
+	again := time.Now()
+	if _, err := b.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(a, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if at := from.Heard(further, target); at.Before(again) {
+		t.Errorf("heard %s before what was read", again.Sub(at))
+	}
+	from.Cut(further, target)
+	if at := from.Heard(further, target); !at.IsZero() {
+		t.Errorf("heard at %v once it is cut", at)
+	}
+}
+
+// Neither an end that has not answered nor one that makes numbers up is heard.
+func TestAPathIsNotHeardByWhatIsMadeUp(t *testing.T) {
+	if silent := newInitiator(time.Now(), coreConfig{Seq: 100, RecvID: 7}); !silent.lastHeard().IsZero() {
+		t.Error("it was heard before it answered")
+	}
+	c := newCouple(t)
+	was := c.a.lastHeard()
+	c.now = c.now.Add(time.Minute)
+	c.a.receive(c.now, &packet{typ: stState, connID: 7, seq: c.a.recv.next, ack: c.a.send.next + 100})
+	if at := c.a.lastHeard(); at != was || was.IsZero() {
+		t.Errorf("an acknowledgement of what was never sent is heard %s later", at.Sub(was))
+	}
+	c.a.receive(c.now, &packet{typ: stState, connID: 7, seq: c.a.recv.next, ack: c.a.send.next - 1})
+	if at := c.a.lastHeard(); at != c.now {
+		t.Errorf("it is heard %s before it came", c.now.Sub(at))
+	}
+}
