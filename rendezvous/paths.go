@@ -73,6 +73,13 @@ func apiAttempt(a broker.Attempt) apiclient.Attempt {
 	}
 	t := a.Told
 	v.Method, v.LAN, v.Why, v.Took, v.RTT, v.Others = t.Method, t.LAN, t.Why, t.Took.Milliseconds(), t.RTT.Microseconds(), int(t.Others)
+	v.Told = true
+	switch {
+	case t.Outcome == control.PunchLost:
+		v.Why, v.Ended, v.Kept = t.Chosen, t.Why, int64(t.Kept.Seconds())
+	case a.Outcome == broker.Lost:
+		v.Ended = "the other device lost it, or nobody has vouched for it"
+	}
 	if t.Remote.IsValid() {
 		v.Remote = t.Remote.String()
 	}

@@ -8,8 +8,8 @@ import (
 	"simplebit/rendezvous/apiclient"
 )
 
-// formatPaths writes how the target and the other devices stand to each other, and the attempts between them, the latest first
-// and with all that was tried. Width 0 is no limit.
+// formatPaths writes how the target and the other devices stand to each other, and the attempts between them with all that was
+// tried, the latest first. Width 0 is no limit.
 func formatPaths(paths []apiclient.Path, now time.Time, width int) string {
 	var b strings.Builder
 	for _, p := range paths {
@@ -17,7 +17,7 @@ func formatPaths(paths []apiclient.Path, now time.Time, width int) string {
 		for i := len(p.Attempts) - 1; i >= 0; i-- {
 			a := p.Attempts[i]
 			fmt.Fprintf(&b, "  %s\n", formatAttempt(a, now))
-			if i == len(p.Attempts)-1 && len(a.Tries) > 0 {
+			if len(a.Tries) > 0 {
 				b.WriteString(indent(indent(tryTable(a.Tries, width-4))))
 			}
 		}
@@ -44,15 +44,20 @@ func formatPathState(p apiclient.Path, now time.Time) string {
 	return state + prefixed(": ", clean(p.Why))
 }
 
-// formatAttempt is one line: "5m00s ago: connected to 203.0.113.7:6882 in 151 ms, round trip 41.3 ms: it answered first (known addresses)".
+// formatAttempt is one line: "5m00s ago: connected, 203.0.113.7:6882, after 151 ms, round trip 41.3 ms: it answered first (known
+// addresses)". A lost path is as old as its loss, where that is known.
 func formatAttempt(a apiclient.Attempt, now time.Time) string {
 	var b strings.Builder
-	if age := now.Sub(a.Began); age >= 0 {
+	at := a.Began
+	if a.Kept > 0 {
+		at = at.Add(time.Duration(a.Took)*time.Millisecond + time.Duration(min(a.Kept, 1<<32))*time.Second)
+	}
+	if age := now.Sub(at); age >= 0 {
 		fmt.Fprintf(&b, "%s ago: ", formatDuration(age))
 	}
-	b.WriteString(clean(a.Outcome))
+	b.WriteString(formatOutcome(a))
 	if a.Remote != "" {
-		fmt.Fprintf(&b, ", %s%s", clean(a.Remote), choose(a.LAN, " in the local network", ""))
+		fmt.Fprintf(&b, "%s%s%s", choose(a.Ended != "", "; it was ", ", "), clean(a.Remote), choose(a.LAN, " in the local network", ""))
 	}
 	if a.Took > 0 {
 		fmt.Fprintf(&b, ", after %d ms", a.Took)
@@ -65,6 +70,20 @@ func formatAttempt(a apiclient.Attempt, now time.Time) string {
 		fmt.Fprintf(&b, " (%s%s)", clean(a.Method), choose(a.Others > 0, ", "+formatCount(a.Others, "datagram")+" to others", ""))
 	}
 	return b.String()
+}
+
+func formatOutcome(a apiclient.Attempt) string {
+	switch {
+	case a.Outcome == "pending":
+		return "under way"
+	case a.Outcome == "silent" && a.Told:
+		return "silent, the other device told nothing"
+	case a.Outcome == "silent":
+		return "silent, the device told nothing"
+	case a.Kept > 0:
+		return clean(a.Outcome) + " after " + formatDuration(time.Duration(min(a.Kept, 1<<32))*time.Second) + prefixed(": ", clean(a.Ended))
+	}
+	return clean(a.Outcome) + prefixed(": ", clean(a.Ended))
 }
 
 func tryTable(tries []apiclient.Try, width int) string {

@@ -11,8 +11,8 @@ type Path struct {
 	Attempts []Attempt `json:"attempts" nullable:"false" doc:"the latest attempts between the two, for whatever torrent, the oldest first; a restart of the surrogate forgets them"`
 }
 
-// Attempt is one attempt to make a path by hole punching. All but Began, Outcome, Controlling and Try is the target's own account,
-// zero until it gives one.
+// Attempt is one attempt to make a path by hole punching. All but Began, Outcome, Controlling, Try and Told is the target's own
+// account, zero until it gives one.
 type Attempt struct {
 	Began       time.Time `json:"began" doc:"when both devices were asked for it"`
 	Outcome     string    `json:"outcome" enum:"pending,connected,failed,impossible,busy,silent,lost,unused,replaced" doc:"by the word of both devices; silent: one told nothing; lost, unused: there was a path; replaced: there is a newer one"`
@@ -24,6 +24,9 @@ type Attempt struct {
 	RTT         int64     `json:"rtt_us" doc:"microseconds of a round trip on the path"`
 	Took        int64     `json:"took_ms" doc:"milliseconds from the beginning until it was decided"`
 	Why         string    `json:"why" doc:"why this path, or none, in a few words"`
+	Told        bool      `json:"told" doc:"whether the target has given its account"`
+	Ended       string    `json:"ended" doc:"of a path that is lost: why it was, in a few words"`
+	Kept        int64     `json:"kept_s" doc:"seconds from when it was made until it was lost; 0: not known"`
 	Tries       []Try     `json:"tries" nullable:"false" doc:"the addresses that were tried, in their order"`
 	Others      int       `json:"others" doc:"datagrams to guessed ports of which nothing was heard"`
 }
