@@ -53,7 +53,7 @@ func parse(command string, args []string, maxArgs int, out io.Writer) (*options,
 		f.Var(&o.down, "down", "receive at most `RATE` a second; 0 for no limit")
 		f.Var(&o.maxPeers, "max-peers", "`N` connections of all torrents together, from 1 to 1000")
 		f.TextVar(&o.transport, "transport", dial.Both, "`WHICH` transports to use with peers: both, tcp or utp")
-		f.TextVar(&o.encryption, "encryption", mse.Prefer, "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off")
+		f.TextVar(&o.encryption, "encryption", mse.Prefer, "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off; connections that the surrogate relays are inside of TLS to it instead")
 		o.portMapping = true
 		f.Var(&o.portMapping, "port-mapping", "ask the router to forward the peer port (PCP, NAT-PMP, UPnP)")
 		f.Var(&o.verbose, "verbose", "log what happens to single peers too")
