@@ -207,6 +207,20 @@ func TestQUICIsUsedHoweverLongTheWay(t *testing.T) {
 	}
 }
 
+func TestLostPacketsOfQUICAreMadeUpForOnALongWay(t *testing.T) {
+	for rtt := 300 * ms; rtt <= 800*ms; rtt += 20 * ms {
+		for _, h := range []haste{hopeful, doubtful} {
+			synctest.Test(t, func(t *testing.T) {
+				quic, tcp := roundTrips(rtt, false)
+				quic.after += 900 * ms // the first two
+				if got, _, took := choose(t.Context(), h, &quic, &tcp); got != &quic {
+					t.Errorf("%v of round trip: %v after %v", rtt, got, took)
+				}
+			})
+		}
+	}
+}
+
 // Who has said it by both ways and goes on with one has the surrogate close the other.
 func TestTCPIsSilentWhileQUICMayBeWelcomed(t *testing.T) {
 	for name, c := range map[string]struct {
