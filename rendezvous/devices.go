@@ -79,6 +79,12 @@ func (d *devices) Admit(ctx context.Context, device control.DeviceID, hello cont
 	return r.Name, nil
 }
 
+// Enrolled tells whether the device has joined and is not revoked (session.Admitter).
+func (d *devices) Enrolled(device control.DeviceID) bool {
+	r, ok := (*d.known.Load())[string(device)]
+	return ok && !r.Revoked
+}
+
 // Resolve finds a device by name or id (job.Devices).
 func (d *devices) Resolve(ctx context.Context, nameOrID string) (job.Device, error) {
 	r, err := d.accounts.Device(ctx, nameOrID)

@@ -1,42 +1,112 @@
 package session
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"simplebit/wire/control"
+	"simplebit/wire/link"
 )
 
 const (
-	maxUnadmitted = 256 // connections that are not yet a session: see Hub.takeOver
-	maxFromOne    = 32  // of them from one IPv4 address or IPv6 /64
+	// maxUnadmitted bounds the connections of one enrolled key that are not yet a session, see Hub.takeOver. A device tries a
+	// few ways at once.
+	maxUnadmitted = 4
+
+	helloTime = 10 * time.Second // for a stranger's Hello
+	hurryTime = 3 * time.Second  // while there are many strangers
 )
 
-// admissions counts the connections that have not said who they are, so that
-// strangers cannot keep devices out, and remembers who is revoked meanwhile.
+const tryAgain = "too many devices are connecting at once: try again"
+
+// errGaveWay is a connection whose place another one has got.
+var errGaveWay = errors.New("it gave way to a newer connection")
+
+// admissions is the connections that are not a session yet, so that strangers keep neither devices nor each other out, and
+// remembers who is revoked meanwhile. TLS has shown each one's key: those of an enrolled key are counted for that key alone.
+// It has no I/O.
 type admissions struct {
-	total   int
-	from    map[netip.Prefix]int
-	revoked map[control.DeviceID]bool
+	total     int
+	enrolled  map[control.DeviceID][]*admission // the oldest first
+	strangers map[link.Transport]*link.Crowd
+	revoked   map[control.DeviceID]bool
 }
 
-// start reports whether there is room for another connection; end ends it then.
-func (a *admissions) start(addr netip.Addr) bool {
-	origin := originOf(addr)
-	if a.total >= maxUnadmitted || a.from[origin] >= maxFromOne {
-		return false
+// admission is one of them.
+type admission struct {
+	device  control.DeviceID
+	giveWay func()
+	gaveWay atomic.Bool
+
+	// Of a stranger; otherwise nil.
+	crowd *link.Crowd
+	place *link.Place
+
+	hello time.Duration // for the Hello to come
+}
+
+func newAdmissions() *admissions {
+	return &admissions{
+		enrolled: map[control.DeviceID][]*admission{},
+		strangers: map[link.Transport]*link.Crowd{
+			link.QUIC: link.NewCrowd(link.Limits{}), link.TCP: link.NewCrowd(link.Limits{}),
+		},
+		revoked: map[control.DeviceID]bool{},
 	}
+}
+
+// start lets a connection in, unless it is a stranger and all other strangers are being served; then it returns nil. The caller
+// calls out, if that is not nil, to close the connection that gives way, as soon as it holds no lock. Each that was let in has
+// to end.
+func (a *admissions) start(device control.DeviceID, enrolled bool, over link.Transport, from netip.Addr, closeIt func()) (n *admission, out func()) {
+	n = &admission{device: device, hello: helloTime}
+	n.giveWay = func() { n.gaveWay.Store(true); closeIt() }
+	if enrolled {
+		same := append(a.enrolled[device], n)
+		if len(same) > maxUnadmitted {
+			out = same[0].giveWay
+			same = slices.Delete(same, 0, 1)
+		}
+		a.enrolled[device] = same
+		a.total++
+		return n, out
+	}
+	n.crowd = a.strangers[over]
+	if n.crowd.Crowded(from, 2) {
+		n.hello = hurryTime
+	}
+	place, last := n.crowd.Enter(from, n.giveWay)
+	if place == nil {
+		return nil, nil
+	}
+	n.place = place
 	a.total++
-	a.from[origin]++
-	return true
+	if last != nil {
+		out = last.GiveWay
+	}
+	return n, out
 }
 
-func (a *admissions) end(addr netip.Addr) {
-	origin := originOf(addr)
-	a.total--
-	if a.from[origin]--; a.from[origin] == 0 {
-		delete(a.from, origin)
+// served says whether a stranger is being looked up, which is soon over: then it gives way to nobody.
+func (a *admissions) served(n *admission, served bool) {
+	if n.place != nil {
+		n.place.Keep(served)
 	}
-	if a.total == 0 {
+}
+
+// end ends a connection's admission, also that of one that gave way.
+func (a *admissions) end(n *admission) {
+	if n.place != nil {
+		n.crowd.Leave(n.place)
+	} else if same := slices.DeleteFunc(a.enrolled[n.device], func(other *admission) bool { return other == n }); len(same) > 0 {
+		a.enrolled[n.device] = same
+	} else {
+		delete(a.enrolled, n.device)
+	}
+	if a.total--; a.total == 0 {
 		clear(a.revoked)
 	}
 }
@@ -48,13 +118,25 @@ func (a *admissions) revoke(device control.DeviceID) {
 	}
 }
 
-// originOf is what one stranger has: an IPv4 address, or an IPv6 /64.
-func originOf(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap()
-	bits := 64
-	if addr.Is4() {
-		bits = 32
+func (h *Hub) startAdmission(device control.DeviceID, conn link.Conn) *admission {
+	enrolled := h.cfg.Admitter.Enrolled(device)
+	h.mu.Lock()
+	n, out := h.admissions.start(device, enrolled, conn.Transport(), conn.Remote().Addr(), func() { conn.Close(closeBusy, tryAgain) })
+	h.mu.Unlock()
+	if out != nil {
+		out()
 	}
-	p, _ := addr.Prefix(bits)
-	return p
+	return n
+}
+
+func (h *Hub) served(n *admission, served bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.admissions.served(n, served)
+}
+
+func (h *Hub) endAdmission(n *admission) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.admissions.end(n)
 }

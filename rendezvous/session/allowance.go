@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync"
 	"time"
 
 	"simplebit/wire/control"
@@ -19,6 +20,9 @@ const (
 
 	// punchedCost is what a Punched counts for: a device has a few attempts at once, of seconds each.
 	punchedCost = 20 * frameInterval
+
+	// strayCost is what a report counts for beside, of a torrent that the device was not asked to hold: it is told to drop it.
+	strayCost = 9 * frameInterval
 )
 
 // costOf is what a message of a device uses of its allowance.
@@ -39,6 +43,45 @@ const (
 	unusableInterval = 10 * time.Millisecond     // between two addresses in the long run
 	unusableBurst    = 4 * control.MaxCandidates // addresses at once
 )
+
+// allowances are what one device may send, over all its sessions. Any goroutine.
+type allowances struct {
+	mu               sync.Mutex
+	frames, unusable allowance
+}
+
+// frame counts one and returns how long to wait before the next is read.
+func (a *allowances) frame(now time.Time, m control.Message) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.frames.take(now, costOf(m))
+}
+
+// stray counts a report beyond what a frame counts for.
+func (a *allowances) stray(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.frames.spend(now, strayCost)
+}
+
+// addresses returns how many of n unusable addresses are taken.
+func (a *allowances) addresses(now time.Time, n int) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unusable.unusable(now, n)
+}
+
+// allowancesOf returns those of an enrolled device.
+func (h *Hub) allowancesOf(device control.DeviceID) *allowances {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.allowances[device]
+	if a == nil {
+		a = &allowances{}
+		h.allowances[device] = a
+	}
+	return a
+}
 
 // allowance is when what was received so far would have come at an even pace.
 // It has no I/O.

@@ -72,7 +72,9 @@ func TestADeviceThatFloodsIsReadNoFasterThanItMaySend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.locked(func() { w.counting = true })
+	w.wish(red, want(red, 1))
 	d := w.joined(newKey(t))
+	next[control.Assign](d)
 	const extra = 300
 	frame := frame(t, control.Progress{ID: red, Generation: 1, State: control.StateDownloading})
 	began := time.Now()
@@ -98,12 +100,77 @@ func TestADeviceThatFloodsIsReadNoFasterThanItMaySend(t *testing.T) {
 	}
 }
 
+func TestAFloodOfChangesIsComparedOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.locked(func() { w.counting = true })
+	w.wish(red, want(red, 1))
+	d := w.joined(newKey(t))
+	next[control.Assign](d)
+	w.locked(func() { w.asked = 0 })
+	began := time.Now()
+	for i := range frameBurst - 100 {
+		d.send(held(red, 1, [...]control.State{control.StateSeeding, control.StateDownloading}[i%2]))
+	}
+	for {
+		w.mu.Lock()
+		n, asked := w.observed, w.asked
+		w.mu.Unlock()
+		if most := int(time.Since(began)/compareEach) + 2; asked > most {
+			t.Fatalf("compared %d times after %d reports, want %d at most", asked, n, most)
+		}
+		if n == frameBurst-100 {
+			break
+		}
+		if time.Since(began) > patience {
+			t.Fatalf("%d frames were taken", n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestWhoConnectsAgainMayNotBurstAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.locked(func() { w.counting = true })
+	w.wish(red, want(red, 1))
+	key := newKey(t)
+	const extra = 300
+	began := time.Now()
+	for n := range 4 {
+		d := w.joined(key)
+		next[control.Assign](d)
+		for range (frameBurst + extra) / 4 {
+			d.send(held(red, 1, control.StateSeeding))
+		}
+		for w.count() < (n+1)*(frameBurst+extra)/4 {
+			if time.Since(began) > patience {
+				t.Fatalf("%d frames were taken", w.count())
+			}
+			time.Sleep(time.Millisecond)
+		}
+		d.conn.Close(0, "")
+		if event[bool](w) {
+			t.Fatal("the device is still said to be online")
+		}
+	}
+	if took, least := time.Since(began), (extra-50)*frameInterval; took < least {
+		t.Errorf("%d frames too many were taken within %v, want %v at least", extra, took, least)
+	}
+}
+
+func (w *world) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.observed
+}
+
 func TestReportsOfTorrentsOfNobodyAreAnsweredAndForgotten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.locked(func() { w.counting = true })
 	d := w.joined(newKey(t))
-	for i := range 500 {
+	for i := range 150 {
 		id := infoHash{byte(i), byte(i >> 8), 3}
 		d.send(control.Progress{ID: id, Generation: 1, State: control.StateSeeding})
 		if got := next[control.Unassign](d); got.ID != id || got.DeleteData {

@@ -36,6 +36,8 @@ type Admitter interface {
 	// Admit returns the name in force for the device. A control.Refused error
 	// is sent to the device before the connection is closed.
 	Admit(ctx context.Context, device control.DeviceID, hello control.Hello) (name string, err error)
+	// Enrolled tells whether the device has joined and is not revoked. It must not wait.
+	Enrolled(control.DeviceID) bool
 }
 
 // Jobs is what devices should hold and who is told what they hold. Its methods
@@ -81,6 +83,7 @@ type Config struct {
 
 	layoutAgain time.Duration // before a layout that is still wanted is sent again; default 1 min
 	writeTime   time.Duration // for one frame to be taken by the link's send buffer; default 15 s
+	compareEach time.Duration // between two comparisons of all that a device should hold with what it does; default 100 ms
 	seenEvery   time.Duration // between two looks whether a device is seen elsewhere; default 5 s
 	proofTime   time.Duration // see there
 }
@@ -97,7 +100,10 @@ type Hub struct {
 	mu         sync.Mutex
 	sessions   map[control.DeviceID]*session
 	networks   map[control.DeviceID]Network // of enrolled devices, connected or not
-	admissions admissions
+	admissions *admissions
+	allowances map[control.DeviceID]*allowances // of enrolled devices: connecting again gives no other
+
+	refusals refusals
 }
 
 // NewHub returns a Hub without sessions.
@@ -105,11 +111,12 @@ func NewHub(cfg Config) *Hub {
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	cfg.layoutAgain = cmp.Or(cfg.layoutAgain, time.Minute)
 	cfg.writeTime = cmp.Or(cfg.writeTime, 15*time.Second)
+	cfg.compareEach = cmp.Or(cfg.compareEach, 100*time.Millisecond)
 	cfg.seenEvery = cmp.Or(cfg.seenEvery, 5*time.Second)
 	cfg.proofTime = cmp.Or(cfg.proofTime, proofTime)
 	return &Hub{
 		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
-		admissions: admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}},
+		admissions: newAdmissions(), allowances: map[control.DeviceID]*allowances{},
 	}
 }
 
@@ -143,19 +150,24 @@ func (h *Hub) Serve(ctx context.Context, ln link.Listener) error {
 			}
 			return err
 		}
-		from := conn.Remote() // a connection may move to another address
-		if !h.startAdmission(from) {
-			conn.Close(closeBusy, "too many devices are connecting at once: try again")
+		device, err := control.PeerDevice(conn.TLS())
+		if err != nil {
+			conn.Close(closeProtocol, err.Error())
 			continue
 		}
-		sessions.Go(func() { h.serve(ctx, conn, from) })
+		n := h.startAdmission(device, conn)
+		if n == nil {
+			conn.Close(closeBusy, tryAgain)
+			h.refused(conn, errFull)
+			continue
+		}
+		sessions.Go(func() { h.serve(ctx, conn, n) })
 	}
 }
 
-// serve runs one connection, which came from the given address, from its first
-// frame to its end.
-func (h *Hub) serve(ctx context.Context, conn link.Conn, from netip.AddrPort) {
-	s, err := h.admit(ctx, conn)
+// serve runs one connection from its first frame to its end.
+func (h *Hub) serve(ctx context.Context, conn link.Conn, n *admission) {
+	s, err := h.admit(ctx, conn, n)
 	if err == nil {
 		ctx, cancel := context.WithCancel(ctx)
 		var receiving sync.WaitGroup
@@ -164,9 +176,12 @@ func (h *Hub) serve(ctx context.Context, conn link.Conn, from netip.AddrPort) {
 		receiving.Go(func() { s.lost <- s.receive(ctx) })
 		err = h.takeOver(ctx, s)
 	}
-	h.endAdmission(from)
+	h.endAdmission(n)
 	if err != nil {
-		h.cfg.Log.Info("device refused", "addr", conn.Remote(), "over", conn.Transport(), "err", err)
+		if n.gaveWay.Load() {
+			err = errGaveWay
+		}
+		h.refused(conn, err)
 		return
 	}
 	h.cfg.Log.Info("device connected", "device", s.name, "addr", conn.Remote(), "over", conn.Transport(), "software", s.hello.Software)
@@ -176,34 +191,35 @@ func (h *Hub) serve(ctx context.Context, conn link.Conn, from netip.AddrPort) {
 }
 
 // admit reads the Hello and answers Welcome, or Refused and closes.
-func (h *Hub) admit(ctx context.Context, conn link.Conn) (*session, error) {
+func (h *Hub) admit(ctx context.Context, conn link.Conn, n *admission) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, admissionTime)
 	defer cancel()
-	device, err := control.PeerDevice(conn.TLS())
-	if err != nil {
-		conn.Close(closeProtocol, err.Error())
-		return nil, err
-	}
-	stream, err := conn.Accept(ctx)
+	early, late := context.WithTimeout(ctx, n.hello)
+	defer late()
+	stream, err := conn.Accept(early)
 	if err != nil {
 		conn.Close(closeProtocol, "no session stream")
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoHello, err)
 	}
-	deadline, _ := ctx.Deadline()
+	deadline, _ := early.Deadline()
 	stream.SetDeadline(deadline)
 	frames := control.NewReader(stream)
 	first, err := frames.Next()
 	if err != nil {
 		conn.Close(closeProtocol, "no hello")
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoHello, err)
 	}
+	deadline, _ = ctx.Deadline()
+	stream.SetDeadline(deadline)
 	hello, ok := first.(control.Hello)
 	if !ok {
 		conn.Close(closeProtocol, "the first frame was not hello")
-		return nil, errors.New("the first frame was not hello")
+		return nil, errNoHello
 	}
-	name, err := h.decide(ctx, device, hello)
+	h.served(n, true)
+	name, err := h.decide(ctx, n.device, hello)
 	if err != nil {
+		h.served(n, false)
 		h.refuse(ctx, conn, stream, err)
 		return nil, err
 	}
@@ -213,11 +229,11 @@ func (h *Hub) admit(ctx context.Context, conn link.Conn) (*session, error) {
 	}
 	if err := control.WriteMessage(stream, welcome); err != nil {
 		conn.Close(closeProtocol, "")
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoWelcome, err)
 	}
 	stream.SetDeadline(time.Time{})
 	return &session{
-		cfg: h.cfg, heard: h.heard, device: device, name: name, hello: hello, seen: welcome.Observed,
+		cfg: h.cfg, heard: h.heard, limits: h.allowancesOf(n.device), device: n.device, name: name, hello: hello, seen: welcome.Observed,
 		conn: conn, stream: stream, frames: frames, book: newBook(),
 		changed:    make(signal, 1),
 		revoked:    make(signal, 1),
@@ -236,7 +252,11 @@ func (h *Hub) decide(ctx context.Context, device control.DeviceID, hello control
 	if hello.Version < control.Version {
 		return "", control.Refused{Code: control.RefusedVersion, Reason: "this agent is too old for the surrogate: update it"}
 	}
-	return h.cfg.Admitter.Admit(ctx, device, hello)
+	name, err := h.cfg.Admitter.Admit(ctx, device, hello)
+	if err != nil && !errors.As(err, new(control.Refused)) {
+		err = fmt.Errorf("%w: %w", errLookup, err)
+	}
+	return name, err
 }
 
 // refuse sends the reason and gives the device the time to read it: closing a
@@ -253,18 +273,6 @@ func (h *Hub) refuse(ctx context.Context, conn link.Conn, stream link.Stream, re
 		}
 	}
 	conn.Close(closeRefused, refused.Reason)
-}
-
-func (h *Hub) startAdmission(from netip.AddrPort) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.admissions.start(from.Addr())
-}
-
-func (h *Hub) endAdmission(from netip.AddrPort) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.admissions.end(from.Addr())
 }
 
 // takeOver makes s the device's session: at once where there is no other, else when the other one ends or s has proved that it
@@ -287,7 +295,7 @@ func (h *Hub) takeOver(ctx context.Context, s *session) error {
 			return err
 		case <-late.C:
 			s.close(closeLost, "nothing came after the welcome")
-			return fmt.Errorf("device %s has another session, and sent nothing on the new one within %v", s.name, h.cfg.proofTime)
+			return fmt.Errorf("device %s: %w", s.name, errNoProof)
 		case <-ctx.Done():
 			s.close(closeNormal, "the surrogate is stopping")
 			return ctx.Err()
@@ -365,6 +373,7 @@ func (h *Hub) Revoke(device control.DeviceID) {
 	h.admissions.revoke(device)
 	s := h.sessions[device]
 	delete(h.networks, device)
+	delete(h.allowances, device)
 	if s != nil {
 		s.barred = true
 	}

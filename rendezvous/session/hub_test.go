@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// compareEach is the world's Config.compareEach.
+const compareEach = 5 * time.Millisecond
+
 // world is a surrogate's hub with what it needs, in memory.
 type world struct {
 	t    *testing.T
@@ -33,12 +36,14 @@ type world struct {
 	over link.Transport // of devices that connect from now on
 	pin  control.Pin
 
-	mu      sync.Mutex
-	admit   func() (string, error)
-	desired map[infoHash]Desired
-	layouts int      // asked for
-	broken  int      // of them, the first that fail
-	events  chan any // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected, netip.AddrPort of Moved
+	mu       sync.Mutex
+	admit    func() (string, error)
+	desired  map[infoHash]Desired
+	asked    int              // for it
+	enrolled control.DeviceID // from the beginning
+	layouts  int              // asked for
+	broken   int              // of them, the first that fail
+	events   chan any         // control.Progress unless counting, infoHash of Gone, control.Unusable, bool of Connected, netip.AddrPort of Moved
 
 	client   *quic.Config // of devices
 	servers  func(end netip.AddrPort) []netip.AddrPort
@@ -75,7 +80,7 @@ func newWorld(t *testing.T) *world {
 	w.tcp = addrPort(socket2.Addr())
 	w.hub = NewHub(Config{
 		Admitter: w, Jobs: w, Software: "test", STUN: w.answering, TCP: w.tcp.Port(),
-		layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond, proofTime: 2 * time.Second,
+		layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond, compareEach: compareEach, proofTime: 2 * time.Second,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
@@ -104,6 +109,12 @@ func (w *world) Admit(context.Context, control.DeviceID, control.Hello) (string,
 	return admit()
 }
 
+func (w *world) Enrolled(device control.DeviceID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return device == w.enrolled
+}
+
 func (w *world) answering(end netip.AddrPort) []netip.AddrPort {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -120,6 +131,7 @@ func (w *world) locked(f func()) {
 func (w *world) Desired(control.DeviceID) map[[20]byte]Desired {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked++
 	c := map[[20]byte]Desired{}
 	for id, d := range w.desired {
 		c[id] = d

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,7 @@ type model struct {
 	up      []control.Message
 	layouts []infoHash
 	again   []infoHash // layouts sent of late
+	differs bool       // something changed since the book was compared
 }
 
 // kept is a torrent on the device.
@@ -75,16 +77,24 @@ func (m *model) log(format string, args ...any) {
 // connect begins a connection: the device tells what it holds.
 func (m *model) connect() {
 	m.book = newBook()
-	m.down, m.up, m.layouts, m.again = nil, nil, nil, nil
+	m.down, m.up, m.layouts, m.again, m.differs = nil, nil, nil, nil, false
 	m.news = map[infoHash]bool{}
-	for _, id := range sortedKeys(m.held) {
+	for _, id := range sorted(slices.Collect(maps.Keys(m.held))) {
 		m.up = append(m.up, m.held[id].report())
 	}
 	m.up = append(m.up, control.Synced{})
 }
 
-// act is session.act.
+// act is the session, which compares now or a little later.
 func (m *model) act() {
+	if m.differs = m.random.IntN(2) == 0; !m.differs {
+		m.compare()
+	}
+}
+
+// compare is session.act.
+func (m *model) compare() {
+	m.differs = false
 	for {
 		a := m.book.reconcile(m.wishes)
 		m.down = append(m.down, a.send...)
@@ -189,9 +199,12 @@ func (m *model) step() bool {
 	if len(m.again) > 0 {
 		can = append(can, func() { id := pop(&m.again); m.book.again(id); m.act() })
 	}
+	if m.differs {
+		can = append(can, m.compare)
+	}
 	if len(m.news) > 0 {
 		can = append(can, func() {
-			id := sortedKeys(m.news)[m.random.IntN(len(m.news))]
+			id := sorted(slices.Collect(maps.Keys(m.news)))[m.random.IntN(len(m.news))]
 			delete(m.news, id)
 			m.up = append(m.up, m.held[id].report())
 		})

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"simplebit/wire/control"
@@ -12,6 +11,10 @@ import (
 // maxHeld bounds the torrents that a device may report, and so the memory that a
 // hostile one takes: some 2 MB. Agents hold far fewer.
 const maxHeld = 10_000
+
+// maxStrays bounds those of them that it says it holds after its inventory without having been asked to. What is in the
+// inventory may be of jobs that are no more, and is told to be dropped.
+const maxStrays = 1000
 
 // infoHash names a torrent on the control connection.
 type infoHash = [20]byte
@@ -30,14 +33,18 @@ type book struct {
 	synced bool // the inventory is complete
 	pages  map[infoHash]*page
 	held   int // pages of torrents that are held
+	strays int // of them, see maxStrays
 }
 
 // page is one torrent in the book.
 type page struct {
 	// What the device reported, if it holds the torrent.
 	held       bool
+	stray      bool
 	generation uint64
 	state      control.State
+
+	wanted bool // somebody had a wish about it, when that was last compared
 
 	// What was sent. The stream keeps the order, so what is sent last counts.
 	assigned   uint64 // generation of the Assign, 0: none that the device has not dropped since
@@ -74,39 +81,79 @@ func (b *book) reconcile(desired map[infoHash]Desired) actions {
 	if !b.synced {
 		return a
 	}
-	for _, id := range sortedKeys(desired) {
-		want, p := desired[id], b.page(id)
-		switch {
-		case want.Remove && !p.held && p.assigned == 0 && p.unanswered == 0:
-			a.gone = append(a.gone, id)
-		case want.Remove:
-			a.send = p.drop(a.send, id, want.Generation, want.DeleteData)
-		case (!p.held || p.generation < want.Generation) && p.assigned < want.Generation:
-			p.assigned, p.dropping, p.layout = want.Generation, false, false
-			a.send = append(a.send, want.Assign)
-		case p.held && p.state == control.StateLayout && !p.layout:
-			p.layout = true
-			a.layouts = append(a.layouts, id)
+	var wanted, unwanted []infoHash // about which something is to be done
+	for id, want := range desired {
+		p := b.page(id)
+		p.wanted = true
+		b.setStray(p, false)
+		if p.next(want) != rest {
+			wanted = append(wanted, id)
 		}
 	}
-	for _, id := range sortedKeys(b.pages) {
-		if _, wanted := desired[id]; wanted {
+	for id, p := range b.pages {
+		if _, wish := desired[id]; wish {
 			continue
 		}
-		if p := b.pages[id]; p.held || p.assigned != 0 {
-			a.send = p.drop(a.send, id, 0, false) // files stay: only a person's wish deletes
+		p.wanted = false
+		if p.held || p.assigned != 0 {
+			if !p.dropping {
+				unwanted = append(unwanted, id)
+			}
 		} else if p.unanswered == 0 {
 			delete(b.pages, id)
 		}
 	}
+	for _, id := range sorted(wanted) {
+		want, p := desired[id], b.pages[id]
+		switch p.next(want) {
+		case done:
+			a.gone = append(a.gone, id)
+		case drop:
+			a.send = p.drop(a.send, id, want.Generation, want.DeleteData)
+		case assign:
+			p.assigned, p.dropping, p.layout = want.Generation, false, false
+			a.send = append(a.send, want.Assign)
+		case layout:
+			p.layout = true
+			a.layouts = append(a.layouts, id)
+		}
+	}
+	for _, id := range sorted(unwanted) {
+		a.send = b.pages[id].drop(a.send, id, 0, false) // files stay: only a person's wish deletes
+	}
 	return a
 }
 
-// drop asks once a wish that the torrent be dropped.
-func (p *page) drop(send []control.Message, id infoHash, generation uint64, deleteData bool) []control.Message {
-	if p.dropping && p.dropped >= generation {
-		return send
+// step is what is to be done about one torrent.
+type step uint8
+
+const (
+	rest   step = iota // nothing
+	done               // a removal has ended
+	drop               // an Unassign is sent
+	assign             // an Assign is sent
+	layout             // the layout is streamed
+)
+
+// next is what a wish takes.
+func (p *page) next(want Desired) step {
+	switch {
+	case want.Remove && !p.held && p.assigned == 0 && p.unanswered == 0:
+		return done
+	case want.Remove && (!p.dropping || p.dropped < want.Generation):
+		return drop
+	case want.Remove:
+		return rest
+	case (!p.held || p.generation < want.Generation) && p.assigned < want.Generation:
+		return assign
+	case p.held && p.state == control.StateLayout && !p.layout:
+		return layout
 	}
+	return rest
+}
+
+// drop asks that the torrent be dropped.
+func (p *page) drop(send []control.Message, id infoHash, generation uint64, deleteData bool) []control.Message {
 	p.dropping, p.dropped = true, generation
 	p.unanswered++
 	return append(send, control.Unassign{ID: id, DeleteData: deleteData})
@@ -119,6 +166,9 @@ func (b *book) observe(r control.Progress) (changed bool, err error) {
 	if !p.held {
 		if b.held++; b.held > maxHeld {
 			return false, fmt.Errorf("the device reports more than %d torrents", maxHeld)
+		}
+		if b.setStray(p, b.stray(r.ID)); b.strays > maxStrays {
+			return false, fmt.Errorf("the device reports more than %d torrents that it was not asked to hold", maxStrays)
 		}
 	}
 	changed = !p.held || p.generation != r.Generation || p.state != r.State
@@ -137,6 +187,7 @@ func (b *book) forget(id infoHash) {
 		b.held--
 	}
 	p.held = false
+	b.setStray(p, false)
 	if p.unanswered > 0 {
 		p.unanswered--
 		if p.unanswered > 0 || !p.dropping {
@@ -152,6 +203,23 @@ func (b *book) holds(id infoHash) bool {
 	return p != nil && p.held
 }
 
+// stray reports whether the device was not asked to hold the torrent; before its inventory is complete that is not known.
+func (b *book) stray(id infoHash) bool {
+	p := b.pages[id]
+	return b.synced && (p == nil || !p.wanted && p.assigned == 0)
+}
+
+func (b *book) setStray(p *page, stray bool) {
+	if p.stray == stray {
+		return
+	}
+	if p.stray = stray; stray {
+		b.strays++
+	} else {
+		b.strays--
+	}
+}
+
 // again allows for another try at a layout, if the device still wants it.
 func (b *book) again(id infoHash) {
 	if p := b.pages[id]; p != nil {
@@ -159,6 +227,7 @@ func (b *book) again(id infoHash) {
 	}
 }
 
-func sortedKeys[V any](m map[infoHash]V) []infoHash {
-	return slices.SortedFunc(maps.Keys(m), func(a, b infoHash) int { return bytes.Compare(a[:], b[:]) })
+func sorted(ids []infoHash) []infoHash {
+	slices.SortFunc(ids, func(a, b infoHash) int { return bytes.Compare(a[:], b[:]) })
+	return ids
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -173,7 +172,7 @@ func TestALayoutThatIsStillWantedIsSentAgainAfterAWhileOnly(t *testing.T) {
 }
 
 func TestADeviceCannotReportTorrentsWithoutBound(t *testing.T) {
-	b := booked()
+	b := newBook()
 	var err error
 	n := 0
 	for ; err == nil && n < 10*maxHeld; n++ {
@@ -188,6 +187,46 @@ func TestADeviceCannotReportTorrentsWithoutBound(t *testing.T) {
 	}
 	if len(b.pages) != 0 {
 		t.Errorf("%d torrents that were never held are remembered", len(b.pages))
+	}
+}
+
+func TestADeviceMayBeginWithManyTorrentsOfNobodyAndTellOfFewMore(t *testing.T) {
+	id := func(n int) infoHash { return infoHash{byte(n), byte(n >> 8), 9} }
+	b := newBook()
+	for n := range 3 * maxStrays { // of jobs that are no more
+		if _, err := b.observe(held(id(n), 1, control.StateSeeding)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.synced = true
+	if got := b.reconcile(nil); len(got.send) != 3*maxStrays {
+		t.Fatalf("%d are told to be dropped, want all", len(got.send))
+	}
+	for n := range maxStrays {
+		b.forget(id(n))
+		b.observe(held(id(n), 1, control.StateSeeding))
+	}
+	b.reconcile(map[infoHash]Desired{red: want(red, 1), blue: want(blue, 1)})
+	for _, report := range []control.Progress{held(red, 1, control.StateLayout), held(id(0), 1, control.StatePaused)} {
+		if _, err := b.observe(report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.observe(held(id(3*maxStrays), 1, control.StateSeeding)); err == nil {
+		t.Error("it may make up more without end")
+	}
+	b.forget(id(3 * maxStrays))
+	b.forget(id(0))
+	if _, err := b.observe(held(id(0), 1, control.StateSeeding)); err != nil {
+		t.Errorf("one that was dropped still counts: %v", err)
+	}
+	all := map[infoHash]Desired{}
+	for n := range maxStrays {
+		all[id(n)] = want(id(n), 1)
+	}
+	b.reconcile(all)
+	if b.strays != 0 {
+		t.Errorf("%d that are wanted now count as made up", b.strays)
 	}
 }
 
@@ -233,6 +272,24 @@ func TestADeviceMayBurstAndThenHasToWait(t *testing.T) {
 	}
 }
 
+func TestReportsOfTorrentsOfNobodyCostMore(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b, a := booked(held(red, 1, control.StateSeeding)), &allowances{}
+	b.reconcile(map[infoHash]Desired{red: want(red, 1), blue: want(blue, 1)})
+	for id, want := range map[infoHash]bool{red: false, blue: false, {9}: true} {
+		if got := b.stray(id); got != want {
+			t.Errorf("%x is of nobody: %v, want %v", id[:1], got, want)
+		}
+	}
+	n := 0
+	for ; a.frame(now, control.Progress{}) == 0; n++ {
+		a.stray(now)
+	}
+	if n != frameBurst/10 {
+		t.Errorf("%d at once, want %d", n, frameBurst/10)
+	}
+}
+
 func TestADeviceMayCallOnlySoManyAddressesUnusable(t *testing.T) {
 	var a allowance
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -248,49 +305,5 @@ func TestADeviceMayCallOnlySoManyAddressesUnusable(t *testing.T) {
 	}
 	if got := a.unusable(now.Add(time.Hour), 7); got != 7 {
 		t.Errorf("an hour later %d of 7 were taken", got)
-	}
-}
-
-func TestStrangersOfOnePlaceCannotFillTheDoor(t *testing.T) {
-	a := admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}}
-	addr := netip.MustParseAddr
-	for range maxFromOne {
-		if !a.start(addr("192.0.2.1")) || !a.start(addr("2001:db8:1:2::1")) {
-			t.Fatal("refused too early")
-		}
-	}
-	for _, same := range []string{"192.0.2.1", "::ffff:192.0.2.1", "2001:db8:1:2:ffff::9"} {
-		if a.start(addr(same)) {
-			t.Errorf("%s is let in", same)
-		}
-	}
-	for _, other := range []string{"192.0.2.2", "2001:db8:1:3::1"} {
-		if !a.start(addr(other)) {
-			t.Errorf("%s is kept out", other)
-		}
-	}
-	a.end(addr("192.0.2.1"))
-	if !a.start(addr("192.0.2.1")) {
-		t.Error("no room after one has left")
-	}
-	for n := a.total; n < maxUnadmitted; n++ {
-		a.start(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
-	}
-	if a.start(addr("198.51.100.1")) {
-		t.Error("more than there is room for are let in")
-	}
-}
-
-func TestOnlyRevocationsDuringAdmissionsAreRemembered(t *testing.T) {
-	a := admissions{from: map[netip.Prefix]int{}, revoked: map[control.DeviceID]bool{}}
-	a.revoke("early")
-	a.start(netip.MustParseAddr("192.0.2.1"))
-	a.revoke("attic")
-	if !a.revoked["attic"] || a.revoked["early"] {
-		t.Errorf("remembered: %v", a.revoked)
-	}
-	a.end(netip.MustParseAddr("192.0.2.1"))
-	if len(a.revoked) != 0 || len(a.from) != 0 {
-		t.Errorf("kept: %v, %v", a.revoked, a.from)
 	}
 }

@@ -52,8 +52,8 @@ type session struct {
 	heard  func(*session, time.Time, control.Network) bool
 	barred bool // it was revoked; guarded by the hub
 
-	unusable allowance // for addresses that the device calls unusable
-	flooded  bool      // it told more than that
+	limits  *allowances
+	flooded bool // it told more addresses than that
 
 	changed    signal
 	revoked    signal
@@ -84,6 +84,8 @@ func (s *session) run(ctx context.Context) error {
 	defer cancel()
 	glance := time.NewTicker(s.cfg.seenEvery)
 	defer glance.Stop()
+	var compared time.Time   // when the wishes were, with what the device holds
+	var due <-chan time.Time // when they are next; nil: not known to differ
 	for {
 		select {
 		case m := <-s.received:
@@ -96,6 +98,8 @@ func (s *session) run(ctx context.Context) error {
 				continue
 			}
 		case <-s.changed:
+		case <-due:
+			due = nil
 		case id := <-s.again:
 			s.book.again(id)
 		case done := <-s.sent:
@@ -133,6 +137,13 @@ func (s *session) run(ctx context.Context) error {
 			s.close(closeNormal, "the surrogate is stopping")
 			return nil
 		}
+		if wait := s.cfg.compareEach - time.Since(compared); wait > 0 {
+			if due == nil {
+				due = time.After(wait)
+			}
+			continue
+		}
+		compared, due = time.Now(), nil
 		if err := s.act(ctx, s.book.reconcile(s.cfg.Jobs.Desired(s.device))); err != nil {
 			s.close(closeLost, "")
 			return err
@@ -142,7 +153,6 @@ func (s *session) run(ctx context.Context) error {
 
 // receive passes on the device's frames, as fast as it may send them.
 func (s *session) receive(ctx context.Context) error {
-	var limit allowance
 	for first := true; ; first = false {
 		m, err := s.frames.Next()
 		if err != nil {
@@ -151,7 +161,7 @@ func (s *session) receive(ctx context.Context) error {
 		if first {
 			close(s.arrived)
 		}
-		if wait := limit.take(time.Now(), costOf(m)); wait > 0 {
+		if wait := s.limits.frame(time.Now(), m); wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
@@ -171,6 +181,9 @@ func (s *session) receive(ctx context.Context) error {
 func (s *session) take(m control.Message) (changed bool, err error) {
 	switch m := m.(type) {
 	case control.Progress:
+		if s.book.stray(m.ID) {
+			s.limits.stray(time.Now())
+		}
 		if changed, err = s.book.observe(m); err != nil {
 			return false, err
 		}
@@ -203,7 +216,7 @@ func (s *session) takeUnusable(m control.Unusable) {
 		return // dropped meanwhile, or never held
 	}
 	told := len(m.Peers)
-	m.Peers = m.Peers[:s.unusable.unusable(time.Now(), told)]
+	m.Peers = m.Peers[:s.limits.addresses(time.Now(), told)]
 	if len(m.Peers) < told && !s.flooded {
 		s.flooded = true // once a session: a flood must not fill the log
 		s.cfg.Log.Info("device calls too many addresses unusable: those beyond its allowance are ignored", "device", s.name)

@@ -234,29 +234,6 @@ func TestADeviceThatIsRevokedBetweenTwoSessionsHasNone(t *testing.T) {
 	})
 }
 
-func TestAdmissionIsLimitedOverBothTogether(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	for i := range maxFromOne {
-		w.over = link.Transport(i % 2)
-		w.dial(newKey(t)) // and says nothing
-	}
-	full := func() bool {
-		w.hub.mu.Lock()
-		defer w.hub.mu.Unlock()
-		return w.hub.admissions.total == maxFromOne
-	}
-	for end := time.Now().Add(patience); !full(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not all of them are known")
-		}
-	}
-	for _, over := range []link.Transport{link.QUIC, link.TCP} {
-		w.over = over
-		(&device{t: t, conn: w.dial(newKey(t))}).gone()
-	}
-}
-
 func about(id infoHash) control.Relay {
 	return control.Relay{Torrent: id, Device: "gibson", Peer: "gibson", Addr: netip.MustParseAddrPort("192.0.2.7:6882"), Dials: true}
 }
@@ -265,6 +242,8 @@ func TestAStreamForARelayedPeerBeginsWithWhatItIsAbout(t *testing.T) {
 	overBoth(t, func(t *testing.T, w *world) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		w.client = QUICConfig() // with the windows of an agent
+		w.client.MaxIncomingStreams = 8
 		key := newKey(t)
 		if _, err := w.hub.Open(ctx, idOf(key), about(red)); !errors.Is(err, ErrOffline) {
 			t.Errorf("to a device that is not connected: %v", err)
