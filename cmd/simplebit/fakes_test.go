@@ -93,6 +93,10 @@ func networked() []apiclient.Device {
 		n.Summary = "behind two or more routers in a row that allow direct connections"
 	})
 	device("strict", router, func(n *apiclient.Network) {
+		n.Mapping, n.PortPreserved = "address and port-dependent", "no"
+		n.Summary = "behind a home router that uses another port for everyone: direct connections are hard"
+	})
+	device("inturn", router, func(n *apiclient.Network) {
 		n.Mapping, n.PortPreserved, n.PortStep, n.Lifetime = "address and port-dependent", "no", -2, 1<<62
 		n.Summary = "behind a home router that changes ports in a foreseeable way: most direct connections work"
 	})

@@ -117,14 +117,15 @@ func networkWord(d apiclient.Device) string {
 	}
 	const independent, byAddress, byPort = "endpoint-independent", "address-dependent", "address and port-dependent"
 	filtered := n.Reachable != "yes" && (n.Reachable == "no" || n.Filtering == byAddress || n.Filtering == byPort)
+	dependent := n.Mapping == byAddress || n.Mapping == byPort
 	switch {
 	case n.Public == "yes":
 		return choose(filtered, "firewall", "public")
 	case n.Reachable == "yes", !filtered && n.Filtering == independent && n.Mapping == independent:
 		return "open NAT"
-	case n.Mapping == byAddress, n.Mapping == byPort:
+	case dependent && n.PortStep == 0:
 		return "strict NAT"
-	case n.Mapping == independent, n.Mapping == "unknown" && n.PortPreserved == "yes":
+	case dependent, n.Mapping == independent, n.Mapping == "unknown" && n.PortPreserved == "yes":
 		return choose(n.Double == "yes", "double NAT", "moderate NAT")
 	}
 	return "unclear"
