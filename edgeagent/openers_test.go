@@ -26,17 +26,19 @@ func TestOpenersTTLIsThatOfTheNetworkThatTheDeviceIsIn(t *testing.T) {
 	}
 }
 
-// An opener that lives too long makes a router without a firewall give the device another port. Each attempt asks anew.
-func TestOpenersLiveAsLongAsWasFoundOut(t *testing.T) {
+// Each attempt asks anew how long openers may live: the device may have moved.
+func TestEveryAttemptAsksHowLongOpenersLive(t *testing.T) {
 	t.Parallel()
 	homes, echo := newHomes(t, [2]natlab.Kind{natlab.Bare, natlab.Bare})
 	devices := [2]*puncherAt{newPuncher(t, homes[0], "a-pc"), newPuncher(t, homes[1], "b-pc")}
 	var asked atomic.Int32
 	for _, d := range devices {
-		d.openerTTL = func() int { asked.Add(1); return 64 }
+		d.openerTTL = func() int { asked.Add(1); return 2 } // they reach the internet and no other home
 	}
-	if o := punchBetween(t, devices, echo, 0); o[0].Outcome == control.PunchConnected && o[0].Remote.Port() == 6882 && o[1].Remote.Port() == 6882 {
-		t.Errorf("openers that get through do no harm: %+v", o)
+	for _, o := range punchBetween(t, devices, echo, 0) {
+		if o.Outcome != control.PunchConnected || o.Remote.Port() != 6882 {
+			t.Errorf("by openers that did no harm: %+v", o)
+		}
 	}
 	if asked.Load() != 2 {
 		t.Errorf("asked %d times", asked.Load())
