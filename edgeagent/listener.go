@@ -29,7 +29,7 @@ func newEntrance(set *torrents, encryption mse.Policy, log *slog.Logger) *entran
 			Answer: set.answer, Find: set.find, Any: set.anyRuns,
 			Exchanges: dial.NewExchanges(1, maxExchanges), Encryption: encryption,
 		},
-		take: set.accept, log: log,
+		take: set.accept, log: log, punched: set.swarm.Punched,
 	}
 }
 
@@ -43,6 +43,8 @@ type entrance struct {
 	door dial.Acceptor
 	take func(*dial.Conn) // those who are welcome
 	log  *slog.Logger
+
+	punched func(*dial.Conn) bool // whether a connection is on a path to another device; nil: none is
 }
 
 // serve takes what comes from ln until ctx ends.
@@ -72,7 +74,11 @@ func (e *entrance) serve(ctx context.Context, ln net.Listener) error {
 			conn, err := dial.Accept(greeting, c, e.door)
 			done()
 			if err != nil {
-				e.log.Debug("incoming peer refused", "addr", c.RemoteAddr(), "err", err)
+				level := slog.LevelDebug
+				if errors.Is(err, mse.ErrPolicy) && e.punched != nil && e.punched(&dial.Conn{Conn: c}) {
+					level = slog.LevelInfo // the path will carry nothing
+				}
+				e.log.Log(ctx, level, "incoming peer refused", "addr", c.RemoteAddr(), "err", err)
 				return
 			}
 			e.take(conn)

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"simplebit/edgeagent/swarm"
 	"simplebit/wire/control"
 	"simplebit/wire/dial"
 	"simplebit/wire/link"
@@ -49,6 +50,7 @@ type relayed struct {
 	by    link.Transport
 	since time.Time
 	of    *relaying
+	sw    *swarm.Torrent
 
 	down, up atomic.Int64 // bytes
 	begun    atomic.Bool  // the handshakes are done
@@ -89,7 +91,9 @@ func (c *relayed) Cancel() {
 	}
 	switch {
 	case c.of.kept(c.Peer, c.Torrent):
-		why = "there is a path to the device"
+		why = errKept.Error()
+	case c.sw.DirectAt(c.Addr):
+		why = errConnected.Error()
 	case !failed:
 		why = "this device ended it"
 	}
@@ -126,6 +130,7 @@ func (r *relaying) begin(c *relayed) error {
 	case sw.DirectAt(c.Addr):
 		return errConnected
 	}
+	c.sw = sw
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.conns) == maxRelayed {
