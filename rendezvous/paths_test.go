@@ -23,6 +23,9 @@ func TestAnAttemptIsShownAsTheDeviceTellsIt(t *testing.T) {
 			{Addr: netip.MustParseAddrPort("203.0.113.9:2"), Kind: 77},
 		},
 	}
+	lost := control.Punched{
+		Outcome: control.PunchLost, Remote: told.Remote, Why: "nothing was heard on it for 15s", Chosen: told.Why, Kept: 200 * time.Second,
+	}
 	for _, c := range []struct {
 		a    broker.Attempt
 		want apiclient.Attempt
@@ -31,11 +34,15 @@ func TestAnAttemptIsShownAsTheDeviceTellsIt(t *testing.T) {
 			Began: began.Truncate(time.Millisecond), Outcome: "silent", Controlling: true, Try: 2, Tries: []apiclient.Try{}}},
 		{broker.Attempt{Began: began, Outcome: broker.Lost, Told: &told}, apiclient.Attempt{
 			Began: began.Truncate(time.Millisecond), Outcome: "lost", Method: "known addresses", Remote: "192.168.1.7:6882", LAN: true,
-			RTT: 1500, Took: 151, Why: "it stays within the local network", Others: 3, Tries: []apiclient.Try{
+			RTT: 1500, Took: 151, Why: "it stays within the local network", Told: true,
+			Ended: "the other device lost it, or nobody has vouched for it", Others: 3, Tries: []apiclient.Try{
 				{Addr: "192.168.1.7:6882", Kind: "host", Heard: 1000, Answered: 2000, Datagrams: 4},
 				{Addr: "203.0.113.9:1", Kind: "learned", Began: 5, Heard: -1, Answered: -1},
 				{Addr: "203.0.113.9:2", Kind: "unknown"},
 			}}},
+		{broker.Attempt{Began: began, Outcome: broker.Lost, Told: &lost}, apiclient.Attempt{
+			Began: began.Truncate(time.Millisecond), Outcome: "lost", Remote: "192.168.1.7:6882", Why: "it stays within the local network",
+			Told: true, Ended: "nothing was heard on it for 15s", Kept: 200, Tries: []apiclient.Try{}}},
 	} {
 		if got := apiAttempt(c.a); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("got  %+v\nwant %+v", got, c.want)
