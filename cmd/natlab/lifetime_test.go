@@ -138,27 +138,32 @@ func TestKilledNatlabLeavesNothingForEveryUser(t *testing.T) {
 }
 
 func TestAnInterruptedRunEndsInOrder(t *testing.T) {
-	cmd := command(t, program(t), nil, "run", "--nat", "none", "--nat", "none", "--", "sh", "-c", "trap 'echo bye; exit 9' TERM; echo up; sleep 1000 & wait")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	seen := map[string]int{}
-	for lines.Scan() {
-		_, line, _ := strings.Cut(lines.Text(), " | ")
-		if seen[line]++; line == "up" && seen[line] == 2 {
-			cmd.Process.Signal(unix.SIGINT)
-		}
-	}
-	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 9 || seen["bye"] != 2 || stderr.Len() > 0 {
-		t.Errorf("exit status %d, output %v, %q", code, seen, &stderr)
+	exe := program(t)
+	for _, by := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP} {
+		t.Run(by.String(), func(t *testing.T) {
+			cmd := command(t, exe, nil, "run", "--nat", "none", "--nat", "none", "--", "sh", "-c", "trap 'echo bye; exit 9' TERM; echo up; sleep 1000 & wait")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(out)
+			seen := map[string]int{}
+			for lines.Scan() {
+				_, line, _ := strings.Cut(lines.Text(), " | ")
+				if seen[line]++; line == "up" && seen[line] == 2 {
+					cmd.Process.Signal(by)
+				}
+			}
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 9 || seen["bye"] != 2 || stderr.Len() > 0 {
+				t.Errorf("exit status %d, output %v, %q", code, seen, &stderr)
+			}
+		})
 	}
 }
 

@@ -165,6 +165,28 @@ func TestTheStatusIsThatOfTheFirstFailure(t *testing.T) {
 	}
 }
 
+func TestLostOutputIsAnError(t *testing.T) {
+	exe := program(t)
+	for name, script := range map[string]string{"all at once": "echo x", "the last line": "printf x", "without end": "yes", "and a failure": "echo x; exit 7"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer full.Close()
+			cmd := command(t, exe, nil, "run", "--nat", "none", "--nat", "none", "--", "sh", "-c", script)
+			var stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = full, &stderr
+			_ = cmd.Run() // its status tells
+			const want = "natlab: output is lost: write /dev/stdout: no space left on device\n"
+			if code := cmd.ProcessState.ExitCode(); code != 1 || stderr.String() != want {
+				t.Errorf("exit status %d, %q", code, &stderr)
+			}
+		})
+	}
+}
+
 func TestProgramsBeginWhenTheServerListens(t *testing.T) {
 	exe := program(t)
 	pcap := filepath.Join(openDir(t), "street.pcap")
@@ -231,6 +253,10 @@ func TestAllWitnessesAgreeForEveryUser(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			r := finish(t, command(t, exe, by, "classify", "port-restricted", "--json", "cgnat"))
+			// Two witnesses and natlab itself speak of marks.
+			if strings.Count(r.stdout, `"port_spoiled_by_strangers": "no"`) != 6 || strings.Count(r.stdout, `"neighbours_by_public_endpoint": "no"`) != 3 {
+				t.Errorf("marks in\n%s", r.stdout)
+			}
 			if r.code != 0 || strings.Count(r.stdout, `"filtering": "address and port-dependent"`) < 6 || strings.Contains(r.stdout, `"wrong"`) {
 				t.Errorf("got %+v", r)
 			}

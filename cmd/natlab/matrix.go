@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"simplebit/integration/natlab/matrix"
 )
@@ -62,7 +60,7 @@ func runMatrix(c *cli.Context) (err error) {
 	if err := enter(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := untilAsked(c.Context)
 	defer stop()
 	lines := json.NewEncoder(io.Discard)
 	if files[1] != "" {
