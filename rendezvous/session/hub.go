@@ -136,7 +136,7 @@ func QUICConfig() *quic.Config {
 }
 
 // Serve admits the listener's connections until ctx ends; then it closes their sessions. It may be called for several listeners
-// at once: together they admit no more strangers than one.
+// at once; strangers have places for each transport.
 func (h *Hub) Serve(ctx context.Context, ln link.Listener) error {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()

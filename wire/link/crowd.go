@@ -88,6 +88,17 @@ func (c *Crowd) Crowded(addr netip.Addr, part int) bool {
 	return false
 }
 
+// Greedy reports whether a client from there has as many places as are free: where nobody gives way, it gets no more.
+func (c *Crowd) Greedy(addr netip.Addr) bool {
+	free := c.limits.Total - len(c.places)
+	for i, o := range originOf(addr) {
+		if c.from[o] >= free<<i {
+			return true
+		}
+	}
+	return false
+}
+
 // full returns the part of the crowd in which somebody must give way to another from there; invalid: in all of it.
 func (c *Crowd) full(from origin) (within netip.Prefix, full bool) {
 	for i, o := range from {

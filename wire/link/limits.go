@@ -12,7 +12,8 @@ import (
 
 // LimitQUIC bounds the connections of a transport that are in their handshake or have not been accepted, before it listens.
 // Beyond a quarter of a limit a client first has to prove its address (RFC 9000 section 8.1.2), so that who forges addresses
-// cannot keep others out; beyond a limit it is refused at once, as quic-go ends no handshake.
+// cannot keep others out; beyond a limit, or when it has as many places as are free, it
+// is refused at once, as quic-go ends no handshake.
 func LimitQUIC(t *quic.Transport, limits Limits) { newWaiting(limits).guard(t) }
 
 var errFull = errors.New("too many are connecting at once")
@@ -28,6 +29,10 @@ func newWaiting(l Limits) *waiting { return &waiting{crowd: NewCrowd(l)} }
 // enter gives a connection a place, and calls giveWay when another needs it; nil: there is none. With no giveWay it is kept.
 func (w *waiting) enter(addr netip.Addr, giveWay func()) *Place {
 	w.mu.Lock()
+	if giveWay == nil && w.crowd.Greedy(addr) {
+		w.mu.Unlock()
+		return nil
+	}
 	p, out := w.crowd.Enter(addr, giveWay)
 	if p != nil {
 		p.Keep(giveWay == nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func TestForgedAddressesKeepNobodyOut(t *testing.T) {
 func TestHandshakesOverQUICAreLimited(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
-	w, ln := limited(t, k, Limits{PerHost: 4, Total: 5})
+	w, ln := limited(t, k, Limits{PerHost: 4, Total: 8})
 	client := &quic.Transport{Conn: udp(t)}
 	t.Cleanup(func() { client.Close() })
 	var conns []Conn
@@ -109,4 +110,18 @@ func TestHandshakesOverQUICAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close(0, "")
+}
+
+func TestAFewHostsDoNotTakeAllHandshakes(t *testing.T) {
+	w := newWaiting(Limits{})
+	for range 100 {
+		for host := range byte(8) {
+			w.enter(netip.AddrFrom4([4]byte{198, 18, 10, host}), nil)
+		}
+	}
+	for range 4 {
+		if w.enter(netip.MustParseAddr("192.0.2.1"), nil) == nil {
+			t.Fatalf("another is kept out by %d", w.count())
+		}
+	}
 }
