@@ -42,7 +42,7 @@ func (c *core) adopt(now time.Time, who id, m control.Punched) {
 	if p == nil {
 		p = c.pair(a, b)
 	}
-	p.attempt = &attempt{name: m.Attempt, began: now, path: true, since: now, used: now}
+	p.attempt = &attempt{name: m.Attempt, began: now, path: true, mutual: true, since: now, used: now}
 	p.attempt.told[p.side(who)], p.attempt.told[p.side(first.who)] = &m, &first.told
 	p.begun, p.networks = now, [2]trait{a.trait(), b.trait()}
 	c.attempts[m.Attempt] = p

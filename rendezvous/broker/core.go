@@ -61,25 +61,26 @@ type order struct {
 
 // core decides. It is not for concurrent use; the times that it is told never go back.
 type core struct {
-	began    time.Time
-	random   func([]byte)               // fills in what nobody can guess
-	look     func(id) (l Line, ok bool) // where a device is seen now, if it is connected
-	name     func(id) string
-	joined   func(id) time.Time
-	devices  map[id]*device
-	holders  map[torrent]map[id]*device
-	pairs    map[key]*pair
-	attempts map[[8]byte]*pair
-	words    map[[8]byte]word // of one device so far
-	memory   memory
-	relays   relays
-	tidied   time.Time
+	began     time.Time
+	random    func([]byte)               // fills in what nobody can guess
+	look      func(id) (l Line, ok bool) // where a device is seen now, if it is connected
+	name      func(id) string
+	joined    func(id) time.Time
+	devices   map[id]*device
+	holders   map[torrent]map[id]*device
+	pairs     map[key]*pair
+	attempts  map[[8]byte]*pair
+	words     map[[8]byte]word // of one device so far
+	memory    memory
+	elsewhere elsewhere
+	relays    relays
+	tidied    time.Time
 }
 
 func newCore(now time.Time, random func([]byte), look func(id) (Line, bool), name func(id) string, joined func(id) time.Time) *core {
 	return &core{
 		began: now, random: random, look: look, name: name, joined: joined, devices: map[id]*device{}, holders: map[torrent]map[id]*device{},
-		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, words: map[[8]byte]word{}, memory: memory{},
+		pairs: map[key]*pair{}, attempts: map[[8]byte]*pair{}, words: map[[8]byte]word{}, memory: memory{}, elsewhere: elsewhere{},
 		relays: relays{known: map[want]*relay{}},
 	}
 }
@@ -184,6 +185,7 @@ func (c *core) tidy(now time.Time) {
 		}
 	}
 	c.memory.forget(now)
+	c.elsewhere.forget(now)
 }
 
 // glances refreshes where the devices are seen.
@@ -213,7 +215,7 @@ func (c *core) poll(now time.Time) (orders []order) {
 	}
 	c.reflect(pairs)
 	for _, m := range c.matches(now) {
-		if c.free(&m) {
+		if c.free(now, &m) {
 			orders = append(orders, c.begin(now, &m)...)
 		}
 	}

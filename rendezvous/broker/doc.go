@@ -19,7 +19,10 @@
 //   - It has at most 2 attempts at once, of which ports are guessed in at most one, and at most 16 paths.
 //   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes. Where
 //     ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.
-//   - When the network or the address of either changed, a pair may try at once, but not within a minute of the last such time.
+//   - When the network or the address of either changed, a pair may try at once, but not within a minute of the last such time;
+//     within ten minutes where only the device says so, and the surrogate sees it at the same address.
+//   - An attempt for which a device is busy counts for that rest like a failure, and so does a path of which only one of them has told
+//     and that did not last 5 minutes. Where both are busy, the pair rests for 30 s at first.
 //   - A path that is lost is made anew at once, but after the second in a row that did not last 5 minutes the pair rests as after
 //     failures.
 //   - What worked between two networks is tried first for a day.
@@ -43,8 +46,10 @@
 // # Whose addresses
 //
 // A device tells its own addresses and may lie. So of its public ones only those are passed on that are its host as the
-// surrogate sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. What
-// that host gets is bounded by nat/punch. Private ones are passed on only where the surrogate sees both devices at one address.
+// surrogate sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. Those
+// who have that family are told it, in at most 2 attempts of 10 minutes, whichever devices say that the host is theirs, and
+// as often again for each device for which it has answered, by the word of who got the answer. An answer begins that anew. As
+// nat/punch sends an address or a /64 that does not answer 64 datagrams at most, a stranger gets 128 in 10 minutes. Private ones are passed on only where the surrogate sees both devices at one address.
 // A router may give a device another port than that of its session: where others have their paths to its main socket is passed
 // on as well, if it is on that host. Of a NAT that counts ports the surrogate sees the one of the session, and adds what attempts
 // have taken since.

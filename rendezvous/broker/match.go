@@ -17,7 +17,8 @@ const (
 	maxPaths    = 16 // of a device, with attempts
 	maxPairs    = 64 // that remember a device
 	anewEvery   = time.Minute
-	maxMatches  = 8 // for a torrent, that are looked at of a device and those who have no more: it has two attempts at once
+	unseenEvery = 10 * time.Minute // where only the device says that its network is another one
+	maxMatches  = 8                // for a torrent, that are looked at of a device and those who have no more: it has two attempts at once
 )
 
 // match is two devices that should have a path.
@@ -26,7 +27,8 @@ type match struct {
 	pair     *pair   // nil: nothing was tried yet
 	torrents []torrent
 	methods  [2]punch.Method
-	have     int64 // bytes that are there for who lacks some
+	hosts    [2]netip.Prefix // of the other family, of which the other one is told
+	have     int64           // bytes that are there for who lacks some
 	memo     memo
 	known    bool // memo is what worked
 }
@@ -47,7 +49,7 @@ func (c *core) matches(now time.Time) (all []match) {
 					continue
 				}
 				m := match{a: c.devices[k.a], b: c.devices[k.b], pair: c.pairs[k]}
-				if !c.due(now, &m) || !c.free(&m) {
+				if !c.due(now, &m) || !c.free(now, &m) {
 					continue
 				}
 				seen[k] = true
@@ -101,7 +103,6 @@ func (c *core) due(now time.Time, m *match) bool {
 	if len(m.torrents) == 0 {
 		return false
 	}
-	m.methods = methods(m.a, m.b)
 	k, _ := memoOf(m.a.trait(), m.b.trait())
 	m.memo, m.known = c.memory.lookup(now, k)
 	for _, t := range m.torrents {
@@ -116,9 +117,17 @@ func (c *core) anew(now time.Time, m *match) {
 	if !now.Before(p.next) || now.Before(p.anew.Add(anewEvery)) {
 		return
 	}
-	if current := [2]trait{m.a.trait(), m.b.trait()}; p.networks != current {
-		p.failures, p.brief, p.next, p.anew, p.networks = 0, 0, now, now, current
+	current := [2]trait{m.a.trait(), m.b.trait()}
+	if p.networks == current || !seenElsewhere(p.networks, current) && !p.anew.IsZero() && now.Before(p.anew.Add(unseenEvery)) {
+		return
 	}
+	p.failures, p.brief, p.vain, p.next, p.anew, p.networks = 0, 0, 0, now, now, current
+}
+
+// seenElsewhere reports whether the surrogate itself sees that one of two networks is another one. What a device says of it, and a
+// port, are easy to change.
+func seenElsewhere(was, is [2]trait) bool {
+	return was[0].observed.Addr() != is[0].observed.Addr() || was[1].observed.Addr() != is[1].observed.Addr()
 }
 
 // ready reports whether the device can take part: what it sits behind is known, or will not be.
@@ -135,7 +144,10 @@ func (d *device) informed(now time.Time) bool {
 func (d *device) room() bool { return d.attempts < maxAttempts && d.attempts+d.paths < maxPaths }
 
 // free reports whether both can have this attempt as well, after those that have begun meanwhile.
-func (c *core) free(m *match) bool {
+func (c *core) free(now time.Time, m *match) bool {
+	if !c.naming(now, m) {
+		return false
+	}
 	for _, d := range []*device{m.a, m.b} {
 		if !d.room() || d.wide > 0 && wide(m.methods) || m.pair == nil && d.pairs >= maxPairs {
 			return false

@@ -34,6 +34,7 @@ type pair struct {
 	key
 	failures int       // attempts that failed, in a row, since a network changed
 	brief    int       // paths that did not last, in a row
+	vain     int       // attempts for which a device had no time, since there was a path
 	next     time.Time // no attempt before
 	begun    time.Time // the last attempt
 	ended    time.Time // the last attempt or path
@@ -51,11 +52,13 @@ type attempt struct {
 	controlling int       // which side: 0 is a
 	try         int
 	methods     [2]punch.Method
+	hosts       [2]netip.Prefix // of each side, elsewhere, that the other one was told
 	memo        memoKey
 	role        int  // which of its networks controls: 0 is the first
 	patient     bool // the controlling side only opens for longer
 	torrents    []torrent
 	path        bool // there is one
+	mutual      bool // by the word of both
 	since       time.Time
 	used        time.Time // when the devices were last seen connected, as if they had been in the beginning
 	told        [2]*control.Punched
@@ -63,6 +66,13 @@ type attempt struct {
 }
 
 func (p *pair) has(who id) bool { return p.a == who || p.b == who }
+
+func (p *pair) other(who id) id {
+	if who == p.a {
+		return p.b
+	}
+	return p.a
+}
 
 func (p *pair) side(who id) int {
 	if who == p.a {
@@ -139,12 +149,15 @@ func (c *core) punched(now time.Time, who id, m control.Punched) {
 	other := a.told[1-side]
 	switch m.Outcome {
 	case control.PunchConnected:
+		if at := a.hosts[1-side]; at.IsValid() && m.Remote.IsValid() && host(m.Remote.Addr()) == at {
+			c.elsewhere.answer(now, at, p.other(who))
+		}
 		if !a.path {
 			c.hold(p)
 			a.path, a.since, a.used, a.expires = true, now, now, now.Add(doubt)
 		}
 		if other != nil && other.Outcome == control.PunchConnected {
-			a.expires = time.Time{}
+			a.expires, a.mutual, p.vain = time.Time{}, true, 0
 			c.memory.worked(now, a)
 		}
 	case control.PunchLost:
@@ -270,11 +283,11 @@ func (c *core) end(now time.Time, p *pair, o Outcome) {
 	p.remember(*a)
 	switch {
 	case o == Busy:
-		p.next = now.Add(busyRest)
-		if a.told[0].Outcome != a.told[1].Outcome { // the other one's packets have left their marks
-			p.next = now.Add(firstRest)
+		p.vain++
+		if p.next = now.Add(busyRest); p.vain > 1 || a.told[0].Outcome != a.told[1].Outcome { // the other one's packets have left their marks
+			p.next = now.Add(c.rest(p.failures+p.vain, false))
 		}
-	case o == Lost, o == Unused:
+	case (o == Lost || o == Unused) && (a.mutual || now.Sub(a.since) >= lasting):
 		p.failures = 0
 		if p.brief++; now.Sub(a.since) >= lasting {
 			p.brief = 0
@@ -285,7 +298,7 @@ func (c *core) end(now time.Time, p *pair, o Outcome) {
 	default:
 		c.memory.failed(a)
 		p.failures++
-		p.next = now.Add(c.rest(p.failures, a.fresh()))
+		p.next = now.Add(c.rest(p.failures+p.vain, a.fresh()))
 	}
 }
 

@@ -33,7 +33,7 @@ func (c *core) begin(now time.Time, m *match) []order {
 		delete(c.attempts, p.attempt.name)
 		p.remember(*p.attempt)
 	}
-	a := &attempt{began: now, try: p.failures, methods: m.methods, torrents: m.torrents[:min(len(m.torrents), control.MaxPunchTorrents)]}
+	a := &attempt{began: now, try: p.failures, methods: m.methods, hosts: m.hosts, torrents: m.torrents[:min(len(m.torrents), control.MaxPunchTorrents)]}
 	p.networks = [2]trait{m.a.trait(), m.b.trait()}
 	c.cast(a, m)
 	for a.name == [8]byte{} || c.attempts[a.name] != nil {
@@ -51,6 +51,11 @@ func (c *core) begin(now time.Time, m *match) []order {
 			d.wide++
 		}
 	}
+	for side, d := range []*device{m.a, m.b} {
+		if a.hosts[side].IsValid() {
+			c.elsewhere.name(now, a.hosts[side], d.id)
+		}
+	}
 
 	deadline := direct
 	if m.methods[0] != punch.Direct || m.methods[1] != punch.Direct {
@@ -61,7 +66,7 @@ func (c *core) begin(now time.Time, m *match) []order {
 	var orders []order
 	for side, d := range []*device{m.a, m.b} {
 		other := []*device{m.b, m.a}[side]
-		plan := planFor(d, other)
+		plan := planFor(d, other, m.hosts[1-side])
 		if plan.Observed.IsValid() {
 			plan.Observed = other.newest(a.try)
 		}
@@ -104,10 +109,15 @@ func (l Line) lag() time.Duration { return min(max(l.RTT, 0)/2, maxLag) }
 
 // methods is what each side does in an attempt; hopeless: there is no way.
 func methods(a, b *device) [2]punch.Method {
+	return methodsNaming(a, b, [2]netip.Prefix{elsewhereOf(a, b), elsewhereOf(b, a)})
+}
+
+// methodsNaming is the same where of the hosts elsewhere only those are named.
+func methodsNaming(a, b *device, hosts [2]netip.Prefix) [2]punch.Method {
 	if !related(a, b) {
 		return [2]punch.Method{}
 	}
-	x, y := planFor(a, b), planFor(b, a)
+	x, y := planFor(a, b, hosts[1]), planFor(b, a, hosts[0])
 	return [2]punch.Method{x.Method(), y.Method()}
 }
 
@@ -160,12 +170,15 @@ func (d *device) families() (four, six bool) {
 	return four, six
 }
 
-// planFor is what a device is told of another one. Ports can be guessed where both are seen at public addresses of IPv4, which is
+// planFor is what a device is told of another one, and of that one's host of the other family, if it may be named. Ports can be guessed where both are seen at public addresses of IPv4, which is
 // what behaviour is of: elsewhere neither is told that the other's change.
-func planFor(of, other *device) punch.Plan {
+func planFor(of, other *device, elsewhere netip.Prefix) punch.Plan {
 	p := punch.Plan{
 		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
+	p.Remote = slices.DeleteFunc(p.Remote, func(n nat.Candidate) bool {
+		return foreign(other.line.Observed.Addr(), n) && host(n.Addr.Addr()) != elsewhere
+	})
 	if at := other.line.Observed; nat.Public(at.Addr()) {
 		p.Observed = at
 	}
