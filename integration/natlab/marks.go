@@ -37,14 +37,16 @@ func (k kind) marks() Marks {
 	if k.only6() {
 		m.Opens = nat.Unsure
 	}
+	if k.rules4 != "" && k.rules6 != "" { // RouterConfig.IPv6 does that to any
+		m.IPv6 = Kind(k.rules6).Expect()
+	}
 	switch k.name {
 	case Bare:
 		m.Spoiled = nat.Yes
 	case Mapping:
 		m.Opens = nat.Yes
-	}
-	if k.rules4 != "" && k.rules6 != "" {
-		m.IPv6 = Kind(k.rules6).Expect()
+	case DualStack:
+		m.IPv6 = IPv6Firewalled.Expect()
 	}
 	return m
 }

@@ -22,6 +22,7 @@ type KernelConfig struct {
 	Outside netip.Addr      // of the home's router, if it translates
 	Gateway netip.Addr      // of the home's router, in the home
 	IPv6    bool            // is what is classified
+	Port    uint16          // the first of the servers' two
 }
 
 // Kernel is the World of a device in a lab.
@@ -46,7 +47,7 @@ func NewKernel(c KernelConfig) (*Kernel, error) {
 		if c.IPv6 {
 			addr = c.Servers[i/2].Addr6()
 		}
-		pc, err := c.Servers[i/2].ListenPacket("udp", netip.AddrPortFrom(addr, uint16(7001+i%2)).String())
+		pc, err := c.Servers[i/2].ListenPacket("udp", netip.AddrPortFrom(addr, c.Port+uint16(i%2)).String())
 		if err != nil {
 			return nil, errors.Join(err, w.Close())
 		}

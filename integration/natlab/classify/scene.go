@@ -56,6 +56,7 @@ type scene struct {
 	router  *natlab.Router
 	before  *natlab.Carrier // the router; nil: none
 	device  *natlab.Host
+	port    uint16       // of the servers in the latest World
 	next    *natlab.Host // in another home behind the same carrier, whose router is a full cone; nil: none
 }
 
@@ -112,7 +113,9 @@ func (s *scene) twoFamilies() bool { return s.device.Addr().IsValid() && s.devic
 
 // kernel is the scene as a World, by IPv6 or IPv4.
 func (s *scene) kernel(six bool) (*Kernel, error) {
-	c := KernelConfig{Device: s.device, Servers: s.servers, Next: s.next, IPv6: six}
+	// A program that is just being started still has the sockets of the World before.
+	s.port = max(s.port, 6999) + 2
+	c := KernelConfig{Device: s.device, Servers: s.servers, Next: s.next, IPv6: six, Port: s.port}
 	if s.kind != natlab.None {
 		c.Outside = s.router.External()
 	}
