@@ -20,7 +20,7 @@ func crowd(n int, behaviour nat.Behaviour) *core {
 		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882)
 		lines[who] = Line{at, 0, true}
 		c.connected(noon, who, true)
-		c.told(who, nat.Network{Behaviour: behaviour, Candidates: []nat.Candidate{
+		c.told(noon, who, nat.Network{Behaviour: behaviour, Candidates: []nat.Candidate{
 			{Kind: nat.HostCandidate, Addr: netip.MustParseAddrPort("192.168.1.2:6882")}, {Kind: nat.ReflexiveCandidate, Addr: at},
 		}})
 		m := control.Progress{ID: torrent{1}, State: control.StateDownloading, Have: int64(i + 1)}

@@ -123,7 +123,7 @@ func (b *Broker) Connected(device control.DeviceID, online bool) {
 
 // Network takes what the device says of its network.
 func (b *Broker) Network(device control.DeviceID, n nat.Network) {
-	b.post(func(time.Time) { b.core.told(device, n) })
+	b.post(func(now time.Time) { b.core.told(now, device, n) })
 }
 
 // Observed takes what the device says of a torrent. Only a torrent that some job has on the device may be given: those who

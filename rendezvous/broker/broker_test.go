@@ -178,7 +178,7 @@ func TestACrowdIsNotTooMuch(t *testing.T) {
 		names[i] = who
 		lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 6882), 0, true}
 		c.connected(noon, who, true)
-		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
+		c.told(noon, who, nat.Network{Behaviour: behaviours["restricted"]})
 		c.progress(noon, who, control.Progress{ID: torrent{1}, State: control.StateDownloading, Have: int64(i)})
 	}
 	now, relays := noon.Add(settling), 0
@@ -216,7 +216,7 @@ func TestDevicesThatAreGoneMakeWay(t *testing.T) {
 	come := func(who id, host byte) {
 		lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, host}), 6882), 0, true}
 		c.connected(now, who, true)
-		c.told(who, nat.Network{Behaviour: behaviours["restricted"]})
+		c.told(now, who, nat.Network{Behaviour: behaviours["restricted"]})
 		c.progress(now, who, control.Progress{ID: torrent{1}, State: control.StateDownloading})
 	}
 	come("stays", 1)

@@ -110,7 +110,7 @@ func (c *core) connected(now time.Time, who id, online bool) {
 	}
 	for _, p := range c.pairs {
 		if p.has(who) {
-			p.doubtful(now)
+			p.doubtful(now, p.side(who), online)
 		}
 	}
 	if !online {
@@ -119,8 +119,11 @@ func (c *core) connected(now time.Time, who id, online bool) {
 }
 
 // told takes what a device says of its network.
-func (c *core) told(who id, n nat.Network) {
+func (c *core) told(now time.Time, who id, n nat.Network) {
 	if d := c.devices[who]; d != nil && d.online {
+		if !d.told {
+			c.attest(now, who)
+		}
 		d.told, d.network, d.outs = true, n, outsOf(n.Candidates)
 	}
 }
@@ -143,13 +146,14 @@ func (c *core) progress(now time.Time, who id, m control.Progress) {
 			c.holders[m.ID] = map[id]*device{}
 		}
 		c.holders[m.ID][who] = d
+		c.attest(now, who)
 	}
 	// What is relayed comes from the other device and is no way to it.
 	s.peers = slices.DeleteFunc(slices.Clone(m.Peers), func(p control.Peer) bool { return p.Path == relayedPath })
 	s.lacks, s.have = m.State == control.StateDownloading, max(m.Have, 0)
 	for other := range c.holders[m.ID] {
 		if p := c.pairs[keyOf(who, other)]; p != nil {
-			p.seen(who, s.peers)
+			s.peers = p.seen(now, who, s.peers)
 		}
 	}
 }
@@ -233,6 +237,8 @@ func (c *core) wake(now time.Time) (at time.Time) {
 		if a := p.attempt; a != nil {
 			sooner(a.expires)
 			sooner(a.used.Add(unused))
+			sooner(a.attest[0])
+			sooner(a.attest[1])
 		} else {
 			sooner(p.next)
 		}

@@ -10,7 +10,8 @@
 //
 // The core does no I/O and is told the time. Nothing depends on a message having arrived: an attempt that nobody tells of
 // ends by itself. Of one pair of devices there is never more than one attempt. A path that was made before the surrogate began is
-// known again when both devices tell of it.
+// known again when both devices tell of it. A device tells of its paths when its session begins, after its torrents and its network:
+// what it does not tell of within 2 s of these it has forgotten, so that path is over, whatever the other one says.
 //
 // # When
 //
@@ -23,7 +24,7 @@
 //     within ten minutes where only the device says so, and the surrogate sees it at the same address.
 //   - An attempt for which a device is busy counts for that rest like a failure, and so does a path of which only one of them has told
 //     and that did not last 5 minutes. Where both are busy, the pair rests for 30 s at first.
-//   - A path that is lost is made anew at once, but after the second in a row that did not last 5 minutes the pair rests as after
+//   - A path that is lost, or that one of the two has forgotten, is made anew at once, but after the second in a row that did not last 5 minutes the pair rests as after
 //     failures.
 //   - What worked between two networks is tried first for a day.
 //

@@ -44,7 +44,7 @@ func FuzzCore(f *testing.F) {
 				delete(lines, who)
 				c.connected(now, who, false)
 			case 2:
-				c.told(who, nat.Network{Behaviour: nat.Behaviour{Mapping: nat.Dependence(arg % 5), Filtering: nat.Dependence(arg / 5 % 5),
+				c.told(now, who, nat.Network{Behaviour: nat.Behaviour{Mapping: nat.Dependence(arg % 5), Filtering: nat.Dependence(arg / 5 % 5),
 					Step: int(more%3) - 1, Blocked: arg == 255}, Candidates: []nat.Candidate{{Kind: nat.CandidateKind(arg % 5), Addr: at}}})
 			case 3:
 				c.progress(now, who, control.Progress{ID: torrent{arg % 3}, State: control.State(more % 9), Have: int64(more) - 8, Peers: []control.Peer{

@@ -48,7 +48,7 @@ func (s *siege) enter(who id, six netip.AddrPort) {
 func (s *siege) tell(who id, six netip.AddrPort, hairpin nat.Answer) {
 	b := behaviours["restricted"]
 	b.Hairpin = hairpin
-	s.told(who, nat.Network{Behaviour: b, Candidates: []nat.Candidate{{Kind: nat.HostCandidate, Addr: six}}})
+	s.told(s.now, who, nat.Network{Behaviour: b, Candidates: []nat.Candidate{{Kind: nat.HostCandidate, Addr: six}}})
 }
 
 // pass lets time pass; what devices are asked for has come to nothing 4 s later.

@@ -39,7 +39,7 @@ func (s *relayed) come(who id, t torrent, have int64, behaviour string) {
 		n := byte(len(s.lines))
 		s.lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, n >> 7, n}), 6882), 0, true}
 		s.connected(s.now, who, true)
-		s.told(who, nat.Network{Behaviour: behaviours[behaviour]})
+		s.told(s.now, who, nat.Network{Behaviour: behaviours[behaviour]})
 	}
 	s.has(who, t, have)
 }

@@ -153,7 +153,7 @@ func (m *model) join(a *agent) {
 	sessions++
 	a.session = sessions
 	m.core.connected(m.now, a.id, true)
-	m.up(a, "network", func() { m.core.told(a.id, a.network()) })
+	m.up(a, "network", func() { m.core.told(m.now, a.id, a.network()) })
 	for _, name := range slices.SortedFunc(maps.Keys(a.paths), func(x, y [8]byte) int { return slices.Compare(x[:], y[:]) }) {
 		m.tell(a, a.paths[name], control.PunchConnected)
 	}
@@ -330,7 +330,7 @@ func (m *model) disturb() {
 		a.hard = !a.hard
 		m.sever(a)
 		if a.session != 0 {
-			m.up(a, "network", func() { m.core.told(a.id, a.network()) })
+			m.up(a, "network", func() { m.core.told(m.now, a.id, a.network()) })
 		}
 	case 5:
 		m.log("%s's paths break", a.id)

@@ -21,6 +21,8 @@ const (
 	lasting   = 5 * time.Minute  // paths that live shorter, one after the other, are made anew after longer and longer rests
 	doubt     = 20 * time.Second // how long a path may be without anybody's word for it: a silent one is lost after 15 s
 	grace     = 10 * time.Second // after an attempt's deadline, for what is told of it
+	telling   = 2 * time.Second  // in which a device that came tells of its paths, after its network
+	ghostly   = 20 * time.Second // how long connections of a device that began anew are told of by the others: as long as paths are
 	maxShown  = 4                // attempts of a pair that are kept to be shown
 )
 
@@ -41,6 +43,8 @@ type pair struct {
 	anew     time.Time // when a change of network let it try again
 	networks [2]trait  // of the last attempt
 	attempt  *attempt  // under way, or with a path that is kept; nil: none
+	ghosts   [2]netip.AddrPort // where each side may still tell of connections that the other one has lost, as it began anew
+	ghostly  time.Time         // until when
 	past     []attempt // at most maxShown, the latest last
 }
 
@@ -61,6 +65,8 @@ type attempt struct {
 	mutual      bool // by the word of both
 	since       time.Time
 	used        time.Time // when the devices were last seen connected, as if they had been in the beginning
+	mute        [2]bool      // this side has told nothing of it in its newest session
+	attest      [2]time.Time // when a mute one will have; zero: it has told nothing of anything yet
 	told        [2]*control.Punched
 	outcome     Outcome
 }
@@ -89,22 +95,60 @@ func (c *core) tried() []*pair {
 }
 
 // doubtful takes that a device that had a path has begun or ended a session: unless somebody vouches for the path in
-// time it is over. While a device is away nobody can, so it is not asked before both are back.
-func (p *pair) doubtful(now time.Time) {
+// time it is over. While a device is away nobody can, so it is not asked before both are back. The one that came tells
+// of its paths at once: if it does not, it has begun anew, which the other one notices much later.
+func (p *pair) doubtful(now time.Time, side int, online bool) {
 	if a := p.attempt; a != nil && a.path {
 		a.expires = now.Add(doubt)
+		a.mute[side], a.attest[side] = online, time.Time{}
 	}
 }
 
-// seen takes the live connections of one side: one over the path is a word for it.
-func (p *pair) seen(who id, peers []control.Peer) {
+// attest has a device that came tell soon of the paths that it has.
+func (c *core) attest(now time.Time, who id) {
+	for _, p := range c.attempts {
+		if p.has(who) && p.attempt.mute[p.side(who)] {
+			p.attempt.attest[p.side(who)] = now.Add(telling)
+		}
+	}
+}
+
+// gone reports whether a device that came has told what it has, and not that path.
+func (a *attempt) gone(now time.Time) bool {
+	for side, at := range a.attest {
+		if a.mute[side] && !at.IsZero() && !now.Before(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// haunt takes that the path of the pair is gone, of which one side knows nothing any more. What the other one tells of connections
+// over it is of the past.
+func (p *pair) haunt(now time.Time, a *attempt, x, y *device) {
+	p.ghosts, p.ghostly = [2]netip.AddrPort{a.remote(0), a.remote(1)}, now.Add(ghostly)
+	for _, d := range []*device{x, y} {
+		for _, s := range d.shares {
+			s.peers = p.seen(now, d.id, s.peers)
+		}
+	}
+}
+
+// seen takes the live connections of one side, and returns them without those that are of the past: one over the path is a word
+// for it.
+func (p *pair) seen(now time.Time, who id, peers []control.Peer) []control.Peer {
+	side := p.side(who)
+	if now.Before(p.ghostly) {
+		peers = slices.DeleteFunc(peers, func(q control.Peer) bool { return q.Addr == p.ghosts[side] })
+	}
 	a := p.attempt
-	if a == nil || !a.path || a.expires.IsZero() {
-		return
+	if a == nil || !a.path || a.expires.IsZero() && !a.mute[side] {
+		return peers
 	}
-	if remote := a.remote(p.side(who)); remote.IsValid() && slices.ContainsFunc(peers, func(q control.Peer) bool { return q.Addr == remote }) {
-		a.expires = time.Time{}
+	if remote := a.remote(side); remote.IsValid() && slices.ContainsFunc(peers, func(q control.Peer) bool { return q.Addr == remote }) {
+		a.expires, a.mute[side] = time.Time{}, false
 	}
+	return peers
 }
 
 // remote is where the other side is for one of them, on the path.
@@ -149,6 +193,7 @@ func (c *core) punched(now time.Time, who id, m control.Punched) {
 	other := a.told[1-side]
 	switch m.Outcome {
 	case control.PunchConnected:
+		a.mute[side], p.ghostly = false, time.Time{}
 		if at := a.hosts[1-side]; at.IsValid() && m.Remote.IsValid() && host(m.Remote.Addr()) == at {
 			c.elsewhere.answer(now, at, p.other(who))
 		}
@@ -223,6 +268,14 @@ func (c *core) expire(now time.Time, p *pair) {
 			c.end(now, p, Unused)
 			return
 		}
+	}
+	if x, y := c.devices[p.a], c.devices[p.b]; a.path && a.gone(now) && x.online && y.online {
+		p.haunt(now, a, x, y)
+		c.end(now, p, Lost)
+		if a.mutual && p.brief <= 1 {
+			p.next = now
+		}
+		return
 	}
 	if a.expires.IsZero() || now.Before(a.expires) {
 		return

@@ -134,7 +134,7 @@ func (p *party) tellNetwork() {
 	if p.place.six() {
 		n.Candidates = append(n.Candidates, nat.Candidate{Kind: nat.HostCandidate, Addr: netip.AddrPortFrom(p.addr6, p.port)})
 	}
-	p.up(func() { p.core.told(p.id, n) })
+	p.up(func() { p.core.told(p.now, p.id, n) })
 }
 
 // up delivers a frame to the surrogate, unless the session ends before.

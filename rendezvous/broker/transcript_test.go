@@ -152,7 +152,7 @@ func (s *script) device(who id, args []string) {
 	}
 	s.lines[who] = l
 	if !quiet {
-		s.c.told(who, n)
+		s.c.told(s.now, who, n)
 	}
 }
 
