@@ -88,12 +88,13 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-timer.C:
 			last = time.Now()
 			for _, o := range b.core.poll(last) {
-				b.log.Debug("a path is tried", "device", b.sessions.Name(o.to), "peer", o.punch.Peer, "attempt", o.punch.Attempt, "try", o.punch.Try)
+				b.log.Debug("a path is tried", "device", b.sessions.Name(o.to), "peer", o.punch.Peer, "attempt", hex.EncodeToString(o.punch.Attempt[:]), "try", o.punch.Try)
 				b.sessions.Punch(o.to, o.punch)
 			}
 			orders, ends := b.core.relay(last)
 			for _, w := range orders {
-				b.log.Info("two devices are relayed", "device", b.sessions.Name(w.a), "peer", b.sessions.Name(w.b), "torrent", hex.EncodeToString(w.torrent[:]))
+				b.log.Info("two devices are relayed", "device", b.sessions.Name(w.a), "peer", b.sessions.Name(w.b),
+					"torrent", hex.EncodeToString(w.torrent[:]), "why", b.core.relayedFor(last, w))
 				b.sessions.Relay(w.a, w.b, w.torrent)
 			}
 			for _, w := range ends {
@@ -141,11 +142,9 @@ func (b *Broker) Gone(device control.DeviceID, infoHash [20]byte) {
 func (b *Broker) Punched(device control.DeviceID, m control.Punched) {
 	b.post(func(now time.Time) {
 		if p := b.core.attempts[m.Attempt]; p != nil && p.has(device) {
-			other := p.a
-			if other == device {
-				other = p.b
-			}
-			b.log.Info("a path was tried", "device", b.sessions.Name(device), "peer", b.sessions.Name(other), "outcome", m.Outcome,
+			other := p.other(device)
+			b.log.Info("a path was tried", "device", b.sessions.Name(device), "peer", b.sessions.Name(other),
+				"attempt", hex.EncodeToString(m.Attempt[:]), "outcome", m.Outcome,
 				"remote", m.Remote, "took", m.Took, "method", m.Method, "why", m.Why)
 		}
 		b.core.punched(now, device, m)

@@ -16,7 +16,8 @@
 // # When
 //
 //   - A device takes part once it has told what it sits behind, or 10 s after it came; one that joined before the surrogate began,
-//     not in its first 5 s, as attempts of before may be under way.
+//     not in its first 5 s, as attempts of before may be under way. Ports are guessed once both have told how their NATs give them out,
+//     or 10 s after the later one came.
 //   - It has at most 2 attempts at once, of which ports are guessed in at most one, and at most 16 paths.
 //   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes. Where
 //     ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.
@@ -32,7 +33,7 @@
 //
 // Where one device lacks something, the other has anything, and they have neither a path nor a connection, the surrogate relays
 // between them, for one torrent at a time: at once where their networks leave no way, or where UDP does not reach one of
-// them, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
+// them, as its session shows, and they are not in one home, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
 // relayed connection is no path. Devices end it when they have a better one.
 //
 //   - There are at most as many of a device, and in all, as [Config] says. Everybody has one before anybody has two.
@@ -50,7 +51,8 @@
 // surrogate sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. Those
 // who have that family are told it, in at most 2 attempts of 10 minutes, whichever devices say that the host is theirs, and
 // as often again for each device for which it has answered, by the word of who got the answer. An answer begins that anew. As
-// nat/punch sends an address or a /64 that does not answer 64 datagrams at most, a stranger gets 128 in 10 minutes. Private ones are passed on only where the surrogate sees both devices at one address.
+// nat/punch sends an address or a /64 that does not answer 64 datagrams at most, a stranger gets 128 in 10 minutes. Private ones are passed on only where the surrogate sees both devices at one address;
+// they are told alone where UDP does not reach one of the two, as that may pass within the home.
 // A router may give a device another port than that of its session: where others have their paths to its main socket is passed
 // on as well, if it is on that host. Of a NAT that counts ports the surrogate sees the one of the session, and adds what attempts
 // have taken since.

@@ -36,6 +36,9 @@ type elsewhere map[claim]*claimed
 
 // elsewhereOf is the host of the other family that a device names, if the other one can send there.
 func elsewhereOf(d, other *device) netip.Prefix {
+	if !d.line.UDP || !other.line.UDP {
+		return netip.Prefix{}
+	}
 	four, six := other.families()
 	home := d.line.Observed.Addr()
 	for _, c := range d.network.Candidates {

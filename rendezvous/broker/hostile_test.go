@@ -158,3 +158,14 @@ func TestAHostThatAnswersIsNamedAgain(t *testing.T) {
 		}
 	}
 }
+
+// Who is connected over QUIC has UDP, whatever it says: it is no way to get relays.
+func TestUDPIsNotBlockedWhereControlUsesIt(t *testing.T) {
+	s := newRelayed(t, usual)
+	s.come("other", torrent{1}, 1000, "restricted")
+	s.come("liar", torrent{1}, 0, "restricted")
+	s.told(s.now, "liar", nat.Network{Behaviour: behaviours["blocked"]})
+	if s.wait(relayAfter - pace); len(s.on) != 0 || len(s.attempts) != 1 {
+		t.Errorf("%d relays and %d attempts", len(s.on), len(s.attempts))
+	}
+}

@@ -101,7 +101,7 @@ func (w *world) join(o want) {
 		return
 	}
 	v := w.view(o.key)
-	if hope := a.place.meets(b.place) && a.line.UDP && b.line.UDP; hope && !v.had && v.ready.IsZero() {
+	if hope := a.hope(b); hope && !v.had && v.ready.IsZero() {
 		w.fail("a relay before both are ready")
 	} else if hope && !v.had && !v.again && w.now.Sub(v.tried) < 1500*time.Millisecond && w.now.Sub(v.ready) < 1900*time.Millisecond {
 		w.fail("a relay %s after an attempt began, which is too soon", w.now.Sub(v.tried))
@@ -168,7 +168,7 @@ func (w *world) readied(p *party) {
 		a, b := w.core.devices[p.id], w.core.devices[o.id]
 		if v := w.view(keyOf(p.id, o.id)); v.ready.IsZero() && a != nil && b != nil && len(a.shares) > 0 && len(b.shares) > 0 {
 			v.ready = w.now
-			if from := noon.Add(settling); p.line.UDP && o.line.UDP && p.place.meets(o.place) && v.ready.Before(from) {
+			if from := noon.Add(settling); p.line.UDP && o.line.UDP && p.hope(o) && v.ready.Before(from) {
 				v.ready = from
 			}
 		}
@@ -209,7 +209,7 @@ func (w *world) late() {
 			continue
 		}
 		most := 2 * time.Second
-		if !a.line.UDP || !b.line.UDP || hopeless(w.core.devices[k.a], w.core.devices[k.b]) {
+		if (!a.line.UDP || !b.line.UDP) && a.home != b.home || hopeless(w.core.devices[k.a], w.core.devices[k.b]) {
 			most = pace
 		}
 		if since := w.now.Sub(v.ready); since > most {
@@ -237,7 +237,7 @@ func (w *world) settled(end bool) string {
 			}
 			names := a.place.String() + " and " + b.place.String()
 			relayed := j != nil && j.joined && state == Relayed
-			switch meets := a.place.meets(b.place); {
+			switch meets := a.home == b.home || a.place.meets(b.place); {
 			case meets && !direct && end && relayed && a.place.behaviour().Step != 0 && b.place.behaviour().Step != 0:
 				w.resigned = true
 			case meets && !direct:

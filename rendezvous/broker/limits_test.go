@@ -37,7 +37,7 @@ func (s *relayed) limit(c Config) { s.core.relays.limit(c) }
 func (s *relayed) come(who id, t torrent, have int64, behaviour string) {
 	if _, known := s.lines[who]; !known {
 		n := byte(len(s.lines))
-		s.lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, n >> 7, n}), 6882), 0, true}
+		s.lines[who] = Line{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, n >> 7, n}), 6882), 0, behaviour != "blocked"}
 		s.connected(s.now, who, true)
 		s.told(s.now, who, nat.Network{Behaviour: behaviours[behaviour]})
 	}

@@ -140,6 +140,12 @@ func (d *device) informed(now time.Time) bool {
 	return d.told || !d.line.UDP || !now.Before(d.since.Add(networkFor))
 }
 
+// mappingKnown reports whether the device has told how its NAT gives out ports, or has had its time: it tells its addresses before
+// it has found that out.
+func (d *device) mappingKnown(now time.Time) bool {
+	return d.network.Behaviour.Mapping != nat.Unknown || !now.Before(d.since.Add(networkFor))
+}
+
 // room reports whether the device can have one attempt more.
 func (d *device) room() bool { return d.attempts < maxAttempts && d.attempts+d.paths < maxPaths }
 
@@ -149,7 +155,7 @@ func (c *core) free(now time.Time, m *match) bool {
 		return false
 	}
 	for _, d := range []*device{m.a, m.b} {
-		if !d.room() || d.wide > 0 && wide(m.methods) || m.pair == nil && d.pairs >= maxPairs {
+		if !d.room() || wide(m.methods) && (d.wide > 0 || !d.mappingKnown(now)) || m.pair == nil && d.pairs >= maxPairs {
 			return false
 		}
 	}

@@ -34,18 +34,18 @@ func keyOf(a, b id) key { return key{min(a, b), max(a, b)} }
 // pair is two devices, and what was tried between them.
 type pair struct {
 	key
-	failures int       // attempts that failed, in a row, since a network changed
-	brief    int       // paths that did not last, in a row
-	vain     int       // attempts for which a device had no time, since there was a path
-	next     time.Time // no attempt before
-	begun    time.Time // the last attempt
-	ended    time.Time // the last attempt or path
-	anew     time.Time // when a change of network let it try again
-	networks [2]trait  // of the last attempt
-	attempt  *attempt  // under way, or with a path that is kept; nil: none
+	failures int               // attempts that failed, in a row, since a network changed
+	brief    int               // paths that did not last, in a row
+	vain     int               // attempts for which a device had no time, since there was a path
+	next     time.Time         // no attempt before
+	begun    time.Time         // the last attempt
+	ended    time.Time         // the last attempt or path
+	anew     time.Time         // when a change of network let it try again
+	networks [2]trait          // of the last attempt
+	attempt  *attempt          // under way, or with a path that is kept; nil: none
 	ghosts   [2]netip.AddrPort // where each side may still tell of connections that the other one has lost, as it began anew
 	ghostly  time.Time         // until when
-	past     []attempt // at most maxShown, the latest last
+	past     []attempt         // at most maxShown, the latest last
 }
 
 // attempt is one that both devices were asked for.
@@ -64,7 +64,7 @@ type attempt struct {
 	path        bool // there is one
 	mutual      bool // by the word of both
 	since       time.Time
-	used        time.Time // when the devices were last seen connected, as if they had been in the beginning
+	used        time.Time    // when the devices were last seen connected, as if they had been in the beginning
 	mute        [2]bool      // this side has told nothing of it in its newest session
 	attest      [2]time.Time // when a mute one will have; zero: it has told nothing of anything yet
 	told        [2]*control.Punched

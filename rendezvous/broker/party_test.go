@@ -131,6 +131,9 @@ func (p *party) tellNetwork() {
 	if at := p.seen(); at.IsValid() {
 		n.Candidates = append(n.Candidates, nat.Candidate{Kind: nat.ReflexiveCandidate, Addr: at})
 	}
+	if p.place.four() && !nat.Public(p.addr) {
+		n.Candidates = append(n.Candidates, nat.Candidate{Kind: nat.HostCandidate, Addr: netip.AddrPortFrom(p.addr, p.port)})
+	}
 	if p.place.six() {
 		n.Candidates = append(n.Candidates, nat.Candidate{Kind: nat.HostCandidate, Addr: netip.AddrPortFrom(p.addr6, p.port)})
 	}

@@ -138,12 +138,11 @@ func outsOf(list []nat.Candidate) (o outs) {
 // hopeless reports whether there is no way between the two. It is asked of all pairs in a crowd, so what is easy to say comes first.
 func hopeless(a, b *device) bool {
 	if a.public && b.public && a.line.UDP && b.line.UDP {
-		x, y := &a.network.Behaviour, &b.network.Behaviour
-		if punch.Choose(*x, *y) != punch.Hopeless {
+		if punch.Choose(a.behaviour(), b.behaviour()) != punch.Hopeless {
 			return false
 		}
 		together := a.line.Observed.Addr() == b.line.Observed.Addr()
-		if x.Blocked || y.Blocked || !a.outs.help(together) || !b.outs.help(together) {
+		if !a.outs.help(together) || !b.outs.help(together) {
 			return true
 		}
 	}
@@ -176,6 +175,9 @@ func planFor(of, other *device, elsewhere netip.Prefix) punch.Plan {
 	p := punch.Plan{
 		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
+	if !of.line.UDP || !other.line.UDP {
+		return atHome(p)
+	}
 	p.Remote = slices.DeleteFunc(p.Remote, func(n nat.Candidate) bool {
 		return foreign(other.line.Observed.Addr(), n) && host(n.Addr.Addr()) != elsewhere
 	})
@@ -190,10 +192,24 @@ func planFor(of, other *device, elsewhere netip.Prefix) punch.Plan {
 	return p
 }
 
-// behaviour is how the device's network treats its UDP, by its word and by its session.
+// atHome is a plan for two of which a router lets no UDP of one out. Within a home it may pass: there its private addresses
+// are asked alone.
+func atHome(p punch.Plan) punch.Plan {
+	p.Remote = slices.DeleteFunc(p.Remote, func(n nat.Candidate) bool { return nat.Public(n.Addr.Addr()) })
+	if len(p.Remote) > 0 {
+		p.Local, p.Peer = nat.Behaviour{}, nat.Behaviour{}
+	}
+	return p
+}
+
+// behaviour is how the device's network treats its UDP, by its word and by its session: over QUIC it is not blocked, whatever the
+// device says.
 func (d *device) behaviour() nat.Behaviour {
-	if !d.line.UDP {
+	switch {
+	case !d.line.UDP:
 		return nat.Behaviour{Blocked: true}
+	case d.network.Behaviour.Blocked:
+		return nat.Behaviour{}
 	}
 	return d.network.Behaviour
 }

@@ -53,7 +53,7 @@ type Route struct {
 	Peer     control.DeviceID
 	State    State
 	Why      string    // it is so, in a few words for people, lower case; empty where the attempts say it
-	Next     time.Time // while waiting after a failure: no attempt comes before; else zero
+	Next     time.Time // while waiting or relayed after a failure: no attempt comes before; else zero
 	Attempts []Attempt // the latest of those between the two, the oldest first
 }
 
@@ -105,7 +105,9 @@ func (c *core) route(now time.Time, d, e *device, p *pair, t torrent) Route {
 	case p != nil && p.attempt != nil && p.attempt.serves(t):
 		r.State = Path
 	case relayed != nil && relayed.on && !linked:
-		r.State = Relayed
+		if r.State = Relayed; p != nil && p.attempt == nil && now.Before(p.next) && !hopeless(d, e) {
+			r.Next = p.next
+		}
 	case p != nil && p.attempt != nil && p.attempt.path:
 		r.State = Path // for another torrent
 	case p != nil && p.attempt != nil:
@@ -121,6 +123,11 @@ func (c *core) route(now time.Time, d, e *device, p *pair, t torrent) Route {
 	}
 	r.Why = c.why(now, d, e, t, r.State, relayed)
 	return r
+}
+
+// relayedFor says why two are relayed.
+func (c *core) relayedFor(now time.Time, w want) string {
+	return c.why(now, c.devices[w.a], c.devices[w.b], w.torrent, Relayed, c.relays.known[w])
 }
 
 // why explains a state that no attempt's account explains.

@@ -18,7 +18,7 @@ import (
 // the core began; attempts and keys are counted.
 //
 //	device NAME at=ADDRESS [rtt=D] [nat=KIND] [tcp] [quiet] [new] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
-//	                          comes, or tells its network again: cone, restricted, counted, random, blocked; tcp: its control runs
+//	                          comes, or tells its network again: cone, restricted, counted, random, unknown, blocked; tcp: its control runs
 //	                          over TCP; quiet: it tells nothing; new: it has just joined
 //	moved NAME ADDRESS        is seen elsewhere
 //	away NAME                 its session ends
@@ -77,6 +77,7 @@ var behaviours = map[string]nat.Behaviour{
 	"counted":    {Public: nat.No, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent, Step: 1},
 	"random":     {Public: nat.No, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent},
 	"blocked":    {Blocked: true},
+	"unknown":    {},
 }
 
 func (s *script) command(what string, args []string) {
@@ -137,6 +138,7 @@ func (s *script) device(who id, args []string) {
 			l.RTT = s.duration(value)
 		case "nat":
 			n.Behaviour = behaviours[value]
+			l.UDP = l.UDP && value != "blocked"
 		case "tcp":
 			l.UDP = false
 		case "quiet":

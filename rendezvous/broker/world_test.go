@@ -163,6 +163,20 @@ func (w *world) add(n int, s place) {
 	w.parties = append(w.parties, p)
 }
 
+// share puts another device into the first one's home.
+func (w *world) share(n int) {
+	first := w.parties[0]
+	w.parties = append(w.parties, &party{
+		id: id(fmt.Sprintf("device%d", n)), world: w, place: first.place, home: first.home, carrier: first.carrier,
+		addr: first.addr.Next(), addr6: first.addr6.Next(), port: uint16(7000 + 1000*n), fresh: 40000,
+	})
+}
+
+// hope reports whether the two can have a path, as they are connected.
+func (p *party) hope(o *party) bool {
+	return p.home == o.home || p.place.meets(o.place) && p.line.UDP && o.line.UDP
+}
+
 func (w *world) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(w.random.Int64N(int64(most-least)))
 }
@@ -219,6 +233,12 @@ func (w *world) look(who id) (Line, bool) {
 // send has a datagram leave its device's NATs now and arrive later.
 func (w *world) send(p *party, x *effort, g punch.Datagram) {
 	packet := virtual.Packet{From: p.local(x, g.Socket, g.To.Addr()), To: g.To}
+	for _, o := range w.parties {
+		if o.home == p.home && o.addr == g.To.Addr() {
+			w.after(time.Millisecond, func() { o.receive(packet, g.Data) })
+			return
+		}
+	}
 	ttl := cmp.Or(g.TTL, 64)
 	for _, n := range []*virtual.NAT{p.home, p.carrier} {
 		if n == nil {
