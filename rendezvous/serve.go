@@ -126,6 +126,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 	s.hub = session.NewHub(session.Config{Admitter: s.devices, Jobs: wishes{s}, Software: cfg.Software, STUN: l.stun.reachedAt, TCP: s.controlTCP, Log: cfg.Log})
 	s.devices.hub = s.hub
 	limits := broker.Config{Relays: relay.MaxTotal, DeviceRelays: relay.MaxPerDevice, Log: cfg.Log}
+	limits.Carried = func(a, b control.DeviceID, torrent [20]byte) int64 { return s.relays.Carried(a, b, torrent) }
 	if cfg.NoRelay {
 		limits.Relays = 0
 	}

@@ -41,7 +41,10 @@ type Sessions interface {
 type Config struct {
 	Relays       int // most relayed connections at once; 0: none, devices without a path stay without
 	DeviceRelays int // most of one device
-	Log          *slog.Logger
+	// Carried is how many bytes a relayed connection has carried since it was ordered; it does not wait. Nil: that is not known, and
+	// those that carry nothing do not make place.
+	Carried func(a, b control.DeviceID, torrent [20]byte) int64
+	Log     *slog.Logger
 }
 
 // pace is the least time between two decisions: reports of many devices are looked at together.

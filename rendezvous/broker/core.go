@@ -246,6 +246,9 @@ func (c *core) wake(now time.Time) (at time.Time) {
 	for w, r := range c.relays.known {
 		if r.on {
 			sooner(r.began.Add(relayStay))
+			if c.relays.carried != nil {
+				sooner(r.looked.Add(relayIdle))
+			}
 		} else {
 			sooner(c.relayAt(w, r))
 		}

@@ -36,7 +36,11 @@
 // them, as its session shows, and they are not in one home, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
 // relayed connection is no path. Devices end it when they have a better one.
 //
-//   - There are at most as many of a device, and in all, as [Config] says. Everybody has one before anybody has two.
+//   - There are at most as many of a device, and in all, as [Config] says. Everybody has one before anybody has two, and every two
+//     devices have one before any two have another, for another torrent: those further ones end, after 20 s, for the first one of
+//     others that adds anything.
+//   - One that has carried less than 16 KiB in a minute ends for any that adds something. It rests for a minute then, and longer
+//     each time, and ends no other one for its place until it has carried more.
 //   - A device with 4 paths for the torrent is relayed only to who has all of it, if none of those leads to such a one.
 //   - What a relay adds is how many bytes more the one device has than the other, and than anybody to whom that has a path or a
 //     relay. One that finds no place has one end that adds half as much at most, has been on for 20 s, and of whose devices none is

@@ -15,6 +15,8 @@ const (
 	relayRest    = 5 * time.Second         // after a relay that ended while it was needed, twice as long each time
 	maxRelayRest = 5 * time.Minute
 	relayStay    = 20 * time.Second // that none is ended for the sake of another one
+	relayIdle    = time.Minute      // in which one that is of use carries relayLeast; and the rest of one that was not
+	relayLeast   = 16 << 10         // bytes: a block
 )
 
 // want is two devices that one torrent is to be relayed between.
@@ -31,11 +33,18 @@ func (w want) compare(v want) int {
 type relays struct {
 	known      map[want]*relay // those that are on, and those that are wanted
 	most, each int             // at once, and of them of a device
+	carried    func(want) int64
 	all        tally
+	pairs      map[key]int // that are on, of the devices that have any
 }
 
 // limit takes what Config says.
-func (r *relays) limit(c Config) { r.most, r.each = c.Relays, c.DeviceRelays }
+func (r *relays) limit(c Config) {
+	r.most, r.each = c.Relays, c.DeviceRelays
+	if r.carried = nil; c.Carried != nil {
+		r.carried = func(w want) int64 { return c.Carried(w.a, w.b, w.torrent) }
+	}
+}
 
 // relay is a connection of two devices that have no path, or the wait for it.
 type relay struct {
@@ -46,6 +55,10 @@ type relay struct {
 	have     int64     // what is there for who lacks some
 	on       bool      // it was ordered, and has not ended
 	ending   bool      // and is to end
+	further  bool      // the two have another one, which adds more
+	idle     bool      // it carried next to nothing of late, or before it ended
+	carried  int64     // when it was looked at
+	looked   time.Time
 	began    time.Time
 	brief    int       // that ended while they were needed, and did not last, in a row
 	next     time.Time // none is ordered before
@@ -59,8 +72,49 @@ func (r *relay) compare(s *relay) int {
 	return cmp.Or(-cmp.Compare(r.adds, s.adds), -cmp.Compare(r.have, s.have), r.want.compare(s.want))
 }
 
-// outweighs reports whether one that adds so much may have the place of another one. Twice as much: no two can take turns.
-func outweighs(adds int64, r *relay) bool { return adds > 0 && adds/2 >= r.adds }
+// less reports whether another one is ended rather than this.
+func (r *relay) less(s *relay) bool {
+	switch {
+	case r.idle != s.idle:
+		return s.idle
+	case r.further != s.further:
+		return s.further
+	}
+	return r.compare(s) < 0
+}
+
+// bid is for a place.
+type bid struct {
+	key
+	adds    int64
+	further bool // the two are relayed for another torrent
+}
+
+// outweighs reports whether it may have the place of a relay. Where it adds twice as much: no two can take turns. What is idle rests
+// for as long as it was, and the further ones of two devices come after the first of others.
+func (b bid) outweighs(r *relay) bool {
+	switch {
+	case b.adds <= 0:
+		return false
+	case r.idle || r.further && !b.further:
+		return true
+	case b.further && !r.further && b.key != r.key:
+		return false
+	}
+	return b.adds/2 >= r.adds
+}
+
+// bid is what those two offer.
+func (c *core) bid(k key, adds int64) bid { return bid{k, adds, c.relays.pairs[k] > 0} }
+
+// look notes whether a relay is of use, by what it carries.
+func (r *relay) look(now time.Time, carried func(want) int64) {
+	if carried == nil || now.Sub(r.looked) < relayIdle {
+		return
+	}
+	n := carried(r.want)
+	r.idle, r.carried, r.looked = n-r.carried < relayLeast, n, now
+}
 
 // tally is the relays of a device, or all.
 type tally struct {
@@ -72,8 +126,8 @@ type tally struct {
 }
 
 // takes reports whether there is a place for one that adds so much, or can be.
-func (t *tally) takes(most int, adds int64) bool {
-	return t.on < most || t.ending || t.least != nil && outweighs(adds, t.least)
+func (t *tally) takes(most int, b bid) bool {
+	return t.on < most || t.ending || t.least != nil && b.outweighs(t.least)
 }
 
 // relay returns what is to be relayed from now on, and what no longer. It comes after poll, so that attempts that can begin have
@@ -94,7 +148,7 @@ func (c *core) relay(now time.Time) (orders, ends []want) {
 			if c.renew(now, w, r); !now.Before(c.relayAt(w, r)) {
 				due = append(due, r)
 			}
-		case now.Before(r.next) && rests[w.a] < maxPairs && rests[w.b] < maxPairs && c.needs(now, w):
+		case (now.Before(r.next) || r.idle) && rests[w.a] < maxPairs && rests[w.b] < maxPairs && c.needs(now, w):
 			rests[w.a]++
 			rests[w.b]++
 		default:
@@ -102,20 +156,25 @@ func (c *core) relay(now time.Time) (orders, ends []want) {
 		}
 	}
 	slices.SortFunc(due, (*relay).compare)
-	// Everybody has one before anybody has two.
-	for n := 1; n <= c.relays.each; n++ {
+	// Everybody has one before anybody has two, and all pairs have one before any has two.
+	for n := 1; n <= 2*c.relays.each; n++ {
+		most, further := (n-1)%c.relays.each+1, n > c.relays.each
 		for _, r := range due {
-			if a, b := c.devices[r.a], c.devices[r.b]; !r.on && a.relays.on < n && b.relays.on < n && c.relays.all.on < c.relays.most {
-				r.on, r.began, r.networks = true, now, [2]trait{a.trait(), b.trait()}
-				for _, t := range c.tallies(r.want) {
-					t.on++
-				}
-				orders = append(orders, r.want)
+			a, b := c.devices[r.a], c.devices[r.b]
+			if r.on || !further && c.relays.pairs[r.key] > 0 || a.relays.on >= most || b.relays.on >= most || c.relays.all.on >= c.relays.most {
+				continue
 			}
+			r.on, r.began, r.networks = true, now, [2]trait{a.trait(), b.trait()}
+			r.idle, r.carried, r.looked = false, 0, now
+			c.relays.pairs[r.key]++
+			for _, t := range c.tallies(r.want) {
+				t.on++
+			}
+			orders = append(orders, r.want)
 		}
 	}
 	for _, r := range due {
-		if !r.on && c.place(c.devices[r.a], c.devices[r.b], r.adds) {
+		if !r.on && c.place(c.bid(r.key, r.adds)) {
 			ends = append(ends, c.makePlace(r)...)
 		}
 	}
@@ -124,7 +183,8 @@ func (c *core) relay(now time.Time) (orders, ends []want) {
 
 // tally counts what is on.
 func (c *core) tally(now time.Time) {
-	c.relays.all = tally{}
+	c.relays.all, c.relays.pairs = tally{}, map[key]int{}
+	first := map[key]*relay{}
 	for _, d := range c.devices {
 		d.relays = tally{}
 	}
@@ -132,18 +192,26 @@ func (c *core) tally(now time.Time) {
 		if r.wanted = false; !r.on {
 			continue
 		}
-		r.adds = c.adds(w)
+		r.adds, r.further = c.adds(w), true
+		r.look(now, c.relays.carried)
+		c.relays.pairs[w.key]++
+		if f := first[w.key]; f == nil || r.compare(f) < 0 {
+			first[w.key] = r
+		}
 		for _, t := range c.tallies(w) {
 			t.on++
 			t.ending = t.ending || r.ending
 		}
+	}
+	for _, r := range first {
+		r.further = false
 	}
 	for w, r := range c.relays.known {
 		if !r.on || now.Sub(r.began) < relayStay || !c.calm(w) {
 			continue
 		}
 		for _, t := range c.tallies(w) {
-			if t.least == nil || r.compare(t.least) > 0 {
+			if t.least == nil || t.least.less(r) {
 				t.least = r
 			}
 		}
@@ -167,10 +235,10 @@ func (c *core) calm(w want) bool {
 	return (a == nil || !a.relays.ending) && (b == nil || !b.relays.ending)
 }
 
-// place reports whether there is a place for a relay that adds so much, or can be.
-func (c *core) place(a, b *device, adds int64) bool {
+// place reports whether there is a place for a relay, or can be.
+func (c *core) place(b bid) bool {
 	r := &c.relays
-	return a.relays.takes(r.each, adds) && b.relays.takes(r.each, adds) && r.all.takes(r.most, adds)
+	return c.devices[b.a].relays.takes(r.each, b) && c.devices[b.b].relays.takes(r.each, b) && r.all.takes(r.most, b)
 }
 
 // makePlace has those end that are in the way of one, which adds more. Another look follows when they have.
@@ -222,12 +290,19 @@ func (c *core) relayed(now time.Time, w want, why error) {
 	if r == nil || !r.on {
 		return
 	}
-	if now.Sub(r.began) >= lasting {
+	if now.Sub(r.began) >= lasting && !r.idle {
 		r.brief = 0
 	}
 	r.on, r.why = false, why
 	r.next = now.Add(min(relayRest<<min(r.brief, 10), maxRelayRest))
-	if r.brief++; r.ending {
-		r.ending, r.brief, r.next = false, 0, now.Add(relayRest)
+	switch {
+	case r.ending && r.idle:
+		r.next = now.Add(min(relayIdle<<min(r.brief, 10), maxRelayRest))
+		r.brief++
+	case r.ending:
+		r.brief, r.next = 0, now.Add(relayRest)
+	default:
+		r.brief++
 	}
+	r.ending = false
 }

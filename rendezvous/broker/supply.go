@@ -168,12 +168,15 @@ func (c *core) seekFor(now time.Time, x holder, holders []holder, t torrent) {
 		if y.device == x.device || !x.wants(y.share) {
 			continue
 		}
-		adds := max(x.gains(y.id, y.share), y.gains(x.id, x.share))
-		if y.relays.sought >= maxPairs || !c.place(x.device, y.device, adds) {
-			continue
-		}
 		w := want{keyOf(x.id, y.id), t}
 		r := c.relays.known[w]
+		adds := max(x.gains(y.id, y.share), y.gains(x.id, x.share))
+		if r != nil && !r.on && r.idle {
+			adds = 0 // it carried nothing when it could
+		}
+		if y.relays.sought >= maxPairs || !c.place(c.bid(w.key, adds)) {
+			continue
+		}
 		if r != nil && (r.on || r.wanted) || !c.apart(now, x.device, y.device) || c.covered(x.device, y.device, t) {
 			continue
 		}

@@ -210,6 +210,18 @@ func (r *Relays) Counts(device control.DeviceID, torrent [20]byte) (down, up int
 	return 0, 0
 }
 
+// Carried returns how many bytes the connection of two devices for a torrent has passed on so far, whoever dialled; 0: there is none.
+func (r *Relays) Carried(x, y control.DeviceID, torrent [20]byte) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.connections {
+		if c.torrent == torrent && c.joins(x) && c.joins(y) {
+			return c.carried
+		}
+	}
+	return 0
+}
+
 // Totals returns the sums over all devices.
 func (r *Relays) Totals() Totals {
 	r.mu.Lock()

@@ -156,6 +156,9 @@ func TestWhatADeviceSaysReachesTheOtherAndIsCounted(t *testing.T) {
 		say(t, a, b, "!")
 		w.counted("attic", 5, 9)
 		w.counted("barn", 9, 5)
+		if n, other := w.Carried(side("barn").Device, side("attic").Device, torrent), w.Carried(side("barn").Device, side("attic").Device, [20]byte{9}); n != 14 || other != 0 {
+			t.Errorf("%d and %d bytes were carried", n, other)
+		}
 		if got, want := w.Totals(), (Totals{Bytes: 14, Live: 1, Started: 1}); got != want {
 			t.Errorf("in all %+v, want %+v", got, want)
 		}
