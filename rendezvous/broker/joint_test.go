@@ -162,11 +162,11 @@ func (w *world) view(k key) *view {
 // readied notes which pairs the core could decide about: both devices have told what they are behind and what they hold.
 func (w *world) readied(p *party) {
 	for _, o := range w.parties {
-		if o == p || o.session == 0 || !p.lacks && !o.lacks {
+		if o == p || o.session == 0 {
 			continue
 		}
 		a, b := w.core.devices[p.id], w.core.devices[o.id]
-		if v := w.view(keyOf(p.id, o.id)); v.ready.IsZero() && a != nil && b != nil && len(a.shares) > 0 && len(b.shares) > 0 {
+		if v := w.view(keyOf(p.id, o.id)); v.ready.IsZero() && a != nil && b != nil && len(common(a, b)) > 0 {
 			v.ready = w.now
 			if from := noon.Add(settling); p.line.UDP && o.line.UDP && p.hope(o) && v.ready.Before(from) {
 				v.ready = from
