@@ -8,33 +8,33 @@
 //	                                          ▲
 //	                            now, where devices are seen
 //
-// The core does no I/O and is told the time. Nothing depends on a message having arrived: an attempt that nobody tells of
-// ends by itself. Of one pair of devices there is never more than one attempt. A path that was made before the surrogate began is
-// known again when both devices tell of it. A device tells of its paths when its session begins, after its torrents and its network:
+// The core does no I/O and is told the time. Nothing depends on a message having arrived: an attempt that nobody tells of ends by
+// itself. Of one pair of devices there is never more than one attempt. A path that was made before the surrogate began is known
+// again when both devices tell of it. A device tells of its paths when its session begins, after its torrents and its network:
 // what it does not tell of within 2 s of these it has forgotten, so that path is over, whatever the other one says.
 //
 // # When
 //
-//   - A device takes part once it has told what it sits behind, or 10 s after it came; one that joined before the surrogate began,
-//     not in its first 5 s, as attempts of before may be under way. Ports are guessed once both have told how their NATs give them out,
-//     or 10 s after the later one came.
+//   - A device takes part once it has told what it sits behind, or 10 s after it came; one that joined before the surrogate
+//     began, not in its first 5 s, as attempts of before may be under way. Ports are guessed once both have told how their NATs
+//     give them out, or 10 s after the later one came.
 //   - It has at most 2 attempts at once, of which ports are guessed in at most one, and at most 16 paths.
-//   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes. Where
-//     ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.
+//   - After a failure a pair rests for 65 s, longer than most NATs remember, and then twice as long each time, up to 30 minutes.
+//     Where ports are guessed from many sockets the second attempt follows at once, as its sockets are fresh.
 //   - When the network or the address of either changed, a pair may try at once, but not within a minute of the last such time;
 //     within ten minutes where only the device says so, and the surrogate sees it at the same address.
-//   - An attempt for which a device is busy counts for that rest like a failure, and so does a path of which only one of them has told
-//     and that did not last 5 minutes. Where both are busy, the pair rests for 30 s at first.
-//   - A path that is lost, or that one of the two has forgotten, is made anew at once, but after the second in a row that did not last 5 minutes the pair rests as after
-//     failures.
+//   - An attempt for which a device is busy counts for that rest like a failure, and so does a path of which only one of them has
+//     told and that did not last 5 minutes. Where both are busy, the pair rests for 30 s at first.
+//   - A path that is lost, or that one of the two has forgotten, is made anew at once, but after the second in a row that did not
+//     last 5 minutes the pair rests as after failures.
 //   - What worked between two networks is tried first for a day.
 //
 // # Relays
 //
 // Where one device lacks something, the other has anything, and they have neither a path nor a connection, the surrogate relays
-// between them, for one torrent at a time: at once where their networks leave no way, or where UDP does not reach one of
-// them, as its session shows, and they are not in one home, and else 1.5 s after an attempt began, or 1.9 s after both could have one. Attempts go on meanwhile: a
-// relayed connection is no path. Devices end it when they have a better one.
+// between them, for one torrent at a time: at once where their networks leave no way, or where UDP does not reach one of them, as
+// its session shows, and they are not in one home, and else 1.5 s after an attempt began, or 1.9 s after both could have one.
+// Attempts go on meanwhile: a relayed connection is no path. Devices end it when they have a better one.
 //
 //   - There are at most as many of a device, and in all, as [Config] says. Everybody has one before anybody has two, and every two
 //     devices have one before any two have another, for another torrent: those further ones end, after 20 s, for the first one of
@@ -51,13 +51,13 @@
 //
 // # Whose addresses
 //
-// A device tells its own addresses and may lie. So of its public ones only those are passed on that are its host as the
-// surrogate sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. Those
-// who have that family are told it, in at most 2 attempts of 10 minutes, whichever devices say that the host is theirs, and
-// as often again for each device for which it has answered, by the word of who got the answer. An answer begins that anew. As
-// nat/punch sends an address or a /64 that does not answer 64 datagrams at most, a stranger gets 128 in 10 minutes. Private ones are passed on only where the surrogate sees both devices at one address;
-// they are told alone where UDP does not reach one of the two, as that may pass within the home.
-// A router may give a device another port than that of its session: where others have their paths to its main socket is passed
-// on as well, if it is on that host. Of a NAT that counts ports the surrogate sees the one of the session, and adds what attempts
-// have taken since.
+// A device tells its own addresses and may lie. So of its public ones only those are passed on that are its host as the surrogate
+// sees it on the device's session, and one more host of the other family of addresses, which cannot be checked. Those who have
+// that family are told it, in at most 2 attempts of 10 minutes, whichever devices say that the host is theirs, and as often again
+// for each device for which it has answered, by the word of who got the answer. An answer begins that anew. As nat/punch sends an
+// address or a /64 that does not answer 64 datagrams at most, a stranger gets 128 in 10 minutes. Private ones are passed on only
+// where the surrogate sees both devices at one address; they are told alone where UDP does not reach one of the two, as that may
+// pass within the home. A router may give a device another port than that of its session: where others have their paths to its
+// main socket is passed on as well, if it is on that host. Of a NAT that counts ports the surrogate sees the one of the session,
+// and adds what attempts have taken since.
 package broker
