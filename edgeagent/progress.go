@@ -25,7 +25,7 @@ func (t *torrent) progress() control.Progress {
 	now := t.sw.Status()
 	p.DownRate, p.UpRate = now.DownRate, now.UpRate
 	p.Partial = t.content.disk.Partial()
-	if t.figures.whole() {
+	if now.Seeding && t.figures.whole() { // what is on the disk may be ahead of what the swarm has counted
 		p.State = control.StateSeeding
 	}
 	for _, q := range now.Peers {
