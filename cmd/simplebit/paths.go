@@ -36,6 +36,8 @@ func formatPathState(p apiclient.Path, now time.Time) string {
 		state = "connected, by no attempt that is remembered"
 	case p.State == "hopeless":
 		state = "no direct way between the two networks"
+	case p.State == "relayed" && p.Next.After(now):
+		state = "relayed by the surrogate, next attempt at a path in " + formatDuration(p.Next.Sub(now))
 	case p.State == "relayed":
 		state = "relayed by the surrogate"
 	case p.State == "waiting" && p.Next.After(now):

@@ -37,7 +37,7 @@ func punched() []apiclient.Path {
 		{Device: "den", State: "trying", Attempts: []apiclient.Attempt{{Began: noon, Outcome: "pending"}}},
 		{Device: "eaves", State: "connected"},
 		{Device: "flat", State: "hopeless", Why: "UDP reaches neither device; this surrogate relays nothing"},
-		{Device: "garage", State: "relayed", Why: "no path found in 1.5 s, tries go on", Attempts: []apiclient.Attempt{failed}},
+		{Device: "garage", State: "relayed", Next: noon.Add(40 * time.Second), Why: "no path found in 1.5 s, tries go on", Attempts: []apiclient.Attempt{failed}},
 		{Device: "hut", State: "relayed", Why: "both routers pick a random port for every destination"},
 		{Device: "li\x1bar", State: "\x1b[31m", Attempts: []apiclient.Attempt{liar}},
 	}
