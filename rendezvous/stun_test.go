@@ -363,6 +363,7 @@ func TestAFloodOfSTUNLeavesADevicesSessionUnharmed(t *testing.T) {
 	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	s := serve(t, cfg)
 	s.device("attic")
+	eventually(t, "joining is over, and the device is connected", func() bool { return log.sessions() == 3 })
 	before := log.sessions()
 	ctx, cancel := context.WithCancel(t.Context())
 	var flooding sync.WaitGroup

@@ -314,11 +314,11 @@ func TestADeviceThatComesBackIsBroughtUpToDate(t *testing.T) {
 	d.send(control.Synced{})
 	event[control.Progress](w)
 	event[control.Progress](w)
-	if got := next[control.Assign](d); got.ID != red || got.Generation != 2 {
-		t.Errorf("assigned %+v, want red at generation 2", got)
-	}
 	if got := next[control.Unassign](d); got.ID != blue || !got.DeleteData {
 		t.Errorf("unassigned %+v, want blue with its data", got)
+	}
+	if got := next[control.Assign](d); got.ID != red || got.Generation != 2 {
+		t.Errorf("assigned %+v, want red at generation 2", got)
 	}
 	d.send(control.Gone{ID: blue})
 	if got := event[infoHash](w); got != blue {

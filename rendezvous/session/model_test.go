@@ -230,6 +230,9 @@ func (m *model) disturb() {
 		if len(m.past) > 0 {
 			again := m.past[m.random.IntN(len(m.past))]
 			m.log("again %#v", again)
+			if m.held[again.ID] == nil {
+				delete(m.doomed, again.ID) // what is fetched anew is not what was to be deleted
+			}
 			m.takeDown(again)
 		}
 	case 3: // a report comes twice

@@ -103,6 +103,7 @@ func (b *book) reconcile(desired map[infoHash]Desired) actions {
 			delete(b.pages, id)
 		}
 	}
+	var assigns []control.Message // after what is dropped: it may be in the way, by its name or for want of space
 	for _, id := range sorted(wanted) {
 		want, p := desired[id], b.pages[id]
 		switch p.next(want) {
@@ -112,7 +113,7 @@ func (b *book) reconcile(desired map[infoHash]Desired) actions {
 			a.send = p.drop(a.send, id, want.Generation, want.DeleteData)
 		case assign:
 			p.assigned, p.dropping, p.layout = want.Generation, false, false
-			a.send = append(a.send, want.Assign)
+			assigns = append(assigns, want.Assign)
 		case layout:
 			p.layout = true
 			a.layouts = append(a.layouts, id)
@@ -121,6 +122,7 @@ func (b *book) reconcile(desired map[infoHash]Desired) actions {
 	for _, id := range sorted(unwanted) {
 		a.send = b.pages[id].drop(a.send, id, 0, false) // files stay: only a person's wish deletes
 	}
+	a.send = append(a.send, assigns...)
 	return a
 }
 

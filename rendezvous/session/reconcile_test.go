@@ -51,6 +51,11 @@ func TestReconcileSendsTheDifference(t *testing.T) {
 			book:    booked(held(red, 4, control.StateSeeding)),
 			want:    actions{send: []control.Message{control.Assign{ID: red, Generation: 5}}},
 		},
+		"what is new comes after what makes place for it": {
+			desired: map[infoHash]Desired{red: want(red, 7), blue: {Assign: control.Assign{ID: blue, Generation: 6}, Remove: true}},
+			book:    booked(held(blue, 5, control.StateSeeding)),
+			want:    actions{send: []control.Message{control.Unassign{ID: blue}, control.Assign{ID: red, Generation: 7}}},
+		},
 		"what is held as wished is left alone": {
 			desired: map[infoHash]Desired{red: want(red, 5)},
 			book:    booked(held(red, 5, control.StateSeeding)),
