@@ -20,7 +20,7 @@ import (
 
 // How often pairs are tried when nobody says otherwise.
 const (
-	closeTries = 100 // each of the six that are looked at most closely, and where luck decides
+	closeTries = 100 // each of the six that are looked at most closely
 	otherTries = 10
 )
 

@@ -167,15 +167,15 @@ var closely = []Pair{
 }
 
 // Rows returns every pair, the six that are looked at most closely first, with so many tries for those and for the others. Where a
-// path takes longer than the relay waits for it there is a second row without the relay, of as many tries as the six have: where
-// luck decides, few tries say nothing.
+// path takes longer than the relay waits for it there is a second row without the relay, of four times as many tries, and no more than
+// the six have: where luck decides, few tries say nothing.
 func Rows(close, other int) (rows []Row) {
 	add := func(tries int, p Pair) {
 		if !slices.ContainsFunc(rows, func(r Row) bool { return r.Pair == p }) {
 			rows = append(rows, Row{p, tries})
 			if p.late() {
 				p.NoRelay = true
-				rows = append(rows, Row{p, close})
+				rows = append(rows, Row{p, min(close, 4*tries)})
 			}
 		}
 	}
