@@ -7,7 +7,7 @@ TARGETS  = mipsle:GOMIPS=softfloat mips:GOMIPS=softfloat arm:GOARM=5 arm64: amd6
 # Real torrents with their content, as input for tests; `make deps` fetches them.
 FIXTURES = SIMPLEBIT_FIXTURES=$(or $(SIMPLEBIT_FIXTURES),$(wildcard $(CURDIR)/.cache/fixtures/package))
 # Packages whose tests need no network of their own: run again under the race detector.
-UNITS    = $(shell go list ./... | grep -v /integration)
+UNITS    = $(shell go list ./... | grep -v -e /integration -e /cmd/natlab)
 
 .PHONY: build run demo test check bench bench-delay bench-swarm nat-matrix soak cross fuzz update-golden deps clean
 
