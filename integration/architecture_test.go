@@ -67,10 +67,11 @@ var layers = map[string][]string{
 		"wire/control", "wire/link", "wire/peer", "wire/mse", "wire/utp", "wire/dial", "nat", "nat/udpmux", "nat/stun",
 	},
 
-	"cmd/rendezvous": {"rendezvous", "wire/dial", "wire/mse"},
-	"cmd/edgeagent":  {"edgeagent", "wire/dial", "wire/mse"},
-	"cmd/simplebit":  {"rendezvous/apiclient"},
-	"cmd/natlab":     {"integration/natlab", "integration/natlab/classify", "integration/natlab/matrix", "nat"},
+	"cmd/rate":       {},
+	"cmd/rendezvous": {"cmd/rate", "rendezvous", "wire/dial", "wire/mse"},
+	"cmd/edgeagent":  {"cmd/rate", "edgeagent", "wire/dial", "wire/mse"},
+	"cmd/simplebit":  {"cmd/rate", "rendezvous/apiclient"},
+	"cmd/natlab":     {"cmd/rate", "integration/natlab", "integration/natlab/classify", "integration/natlab/matrix", "nat"},
 
 	"integration/transcript":      {},
 	"integration/natlab":          {"nat"},

@@ -21,7 +21,7 @@ import (
 type options struct {
 	state, dir, listen, name string
 	memory                   size
-	up, down                 rate
+	up, down                 limit
 	maxPeers                 count
 	transport                dial.Transports
 	encryption               mse.Policy

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"simplebit/cmd/rate"
 	"simplebit/edgeagent"
 )
 
@@ -48,7 +49,7 @@ func printStatus(out io.Writer, now time.Time, st edgeagent.Status) {
 	printNetwork(out, now, st.Network)
 	printPaths(out, now, st)
 	fmt.Fprintf(out, "memory     %s for blocks, %s free\n", size(st.MemoryBytes), size(st.MemoryFree))
-	fmt.Fprintf(out, "limits     down %s, up %s, %d connections\n", limit(st.DownLimit), limit(st.UpLimit), st.MaxPeers)
+	fmt.Fprintf(out, "limits     down %s, up %s, %d connections\n", formatLimit(st.DownLimit), formatLimit(st.UpLimit), st.MaxPeers)
 	if len(st.Torrents) == 0 {
 		fmt.Fprintln(out, "no torrents")
 	}
@@ -123,12 +124,12 @@ func behaviour(n edgeagent.NetworkStatus) []string {
 	return parts
 }
 
-// limit prints a rate's limit.
-func limit(bytes int64) string {
+// formatLimit prints bytes a second.
+func formatLimit(bytes int64) string {
 	if bytes == 0 {
 		return "no limit"
 	}
-	return rate(bytes).String() + "/s"
+	return rate.Format(bytes) + "/s"
 }
 
 // wishes is what was asked of a torrent besides having it, empty if nothing was.
@@ -139,10 +140,10 @@ func wishes(t edgeagent.TorrentStatus) string {
 		parts = append(parts, "in order")
 	}
 	if l.Down > 0 {
-		parts = append(parts, "down at most "+limit(l.Down))
+		parts = append(parts, "down at most "+formatLimit(l.Down))
 	}
 	if l.Up > 0 {
-		parts = append(parts, "up at most "+limit(l.Up))
+		parts = append(parts, "up at most "+formatLimit(l.Up))
 	}
 	if l.MaxPeers > 0 {
 		parts = append(parts, fmt.Sprintf("%d connections at most", l.MaxPeers))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"simplebit/cmd/rate"
 	"simplebit/integration/natlab"
 )
 
@@ -120,23 +121,19 @@ func parseHome(name string) (h home, err error) {
 	return h, h.kind.Missing()
 }
 
-// parseRate reads a number of bytes a second, with K, M or G if it is one of KiB, MiB or GiB.
+// parseRate reads a limit as package rate has it, of 1K at least; empty: none.
 func parseRate(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
-	number, unit := strings.TrimSuffix(text, "iB"), int64(1)
-	if i := len(number) - 1; i > 0 {
-		if shift := strings.IndexByte("KMG", number[i]); shift >= 0 {
-			number, unit = number[:i], 1<<(10*(shift+1))
-		}
+	r, err := rate.Parse(text)
+	if err == nil && r < 1<<10 {
+		err = errors.New("the least rate is 1K a second")
 	}
-	var v float64
-	var rest string
-	if n, _ := fmt.Sscanf(number, "%g%s", &v, &rest); n != 1 || !(v*float64(unit) >= 1<<10 && v*float64(unit) <= 1<<40) {
-		return 0, fmt.Errorf("--rate %q: want bytes a second, 1K or more, as 500K or 2M", text)
+	if err != nil {
+		return 0, fmt.Errorf("--rate %q: %w", text, err)
 	}
-	return int64(v * float64(unit)), nil
+	return r, nil
 }
 
 // checkOutput makes the file that a flag names, so that what is wrong with it is known before anything else happens, and returns its path.

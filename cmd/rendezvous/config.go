@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"gopkg.in/yaml.v3"
 
+	"simplebit/cmd/rate"
 	"simplebit/rendezvous"
 	"simplebit/wire/dial"
 	"simplebit/wire/mse"
@@ -78,9 +79,9 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 	if err != nil {
 		return rendezvous.Config{}, fmt.Errorf("--encryption: %w", err)
 	}
-	relayRate, err := parseRate(c.String("relay-rate"))
+	relayRate, err := rate.Parse(c.String("relay-rate"))
 	if err != nil {
-		return rendezvous.Config{}, fmt.Errorf("--relay-rate %w", err)
+		return rendezvous.Config{}, fmt.Errorf("--relay-rate %q: %w, or 0 for none", c.String("relay-rate"), err)
 	}
 	alt := c.String("stun-alt")
 	if _, port, err := net.SplitHostPort(c.String("control")); err == nil && alt == ":"+port && !c.IsSet("stun-alt") {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,26 +31,6 @@ func FuzzName(f *testing.F) {
 		}
 		if shown := cut(clean(name), width); uniseg.StringWidth(shown) > width {
 			t.Errorf("%q takes %d columns, not %d", shown, uniseg.StringWidth(shown), width)
-		}
-	})
-}
-
-// FuzzRate takes any text for a rate: what is understood is within bounds and reads
-// the same as a plain number.
-func FuzzRate(f *testing.F) {
-	f.Fuzz(func(t *testing.T, text string) {
-		rate, err := parseRate(text)
-		if err != nil {
-			if rate != 0 || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%q: %d, %v", text, rate, err)
-			}
-			return
-		}
-		if rate < 0 || rate > maxRate {
-			t.Errorf("%q is %d", text, rate)
-		}
-		if again, err := parseRate(strconv.FormatInt(rate, 10)); err != nil || again != rate {
-			t.Errorf("%q is %d, which is %d: %v", text, rate, again, err)
 		}
 	})
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"simplebit/cmd/rate"
 	"simplebit/rendezvous/apiclient"
 )
 
@@ -79,31 +78,13 @@ func assign[T any](to **T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// maxRate is the largest rate that is understood, in bytes per second: 1 TiB/s.
-const maxRate = 1 << 40
-
-// units are those of rates, binary as everywhere in the output.
-var units = []string{"", "K", "M", "G", "T"}
-
-// parseRate reads bytes per second: "500K", "2M", "1.5MiB", "300KiB/s", "4096".
+// parseRate reads a limit as package rate has it.
 func parseRate(text string) (int64, error) {
-	number := strings.TrimRight(text, "KMGTiB/s ")
-	unit := strings.TrimSuffix(strings.TrimLeft(text[len(number):], " "), "/s")
-	power := slices.Index(units, strings.TrimSuffix(unit, "iB"))
-	switch unit {
-	case "B":
-		power = 0
-	case "iB":
-		power = -1
+	r, err := rate.Parse(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w, or 0 for no limit", err)
 	}
-	value, err := parseDecimal(number)
-	if err != nil || power < 0 {
-		return 0, fmt.Errorf("want a rate such as 500K, 2M or 1.5MiB a second, or 0 for no limit")
-	}
-	if value *= math.Pow(1024, float64(power)); value > maxRate {
-		return 0, fmt.Errorf("the largest rate is 1024G")
-	}
-	return int64(value), nil
+	return r, nil
 }
 
 // parseDecimal reads digits with at most one point among them.
