@@ -31,6 +31,7 @@ type Config struct {
 	Public          []string        // HOST or HOST:PORT at which devices reach this surrogate, for invites the first; default: one of the machine's addresses
 	NoRelay         bool            // devices that have no path to each other stay without
 	RelayRate       int64           // bytes a second that are carried for a device, to and from all others; default 256 KiB; MinRelayRate to MaxRelayRate
+	RelayUserRate   int64           // bytes a second that are carried for all devices of a user together; default four times RelayRate, same bounds
 	Transports      dial.Transports // used with peers; default both
 	Encryption      mse.Policy      // of connections with peers; default mse.Prefer
 	AllowPrivate    bool            // contact private addresses that torrents, trackers and peers name
@@ -44,7 +45,7 @@ type Config struct {
 	whole bool // the control port is not split, as on a kernel that cannot
 }
 
-// The bounds of Config.RelayRate, in bytes a second.
+// The bounds of Config.RelayRate and RelayUserRate, in bytes a second.
 const (
 	MinRelayRate = relay.MinRate
 	MaxRelayRate = 1 << 40
@@ -59,6 +60,7 @@ func (c Config) withDefaults() Config {
 	c.Control = cmp.Or(c.Control, ":4433")
 	c.Peer = cmp.Or(c.Peer, ":6881")
 	c.RelayRate = cmp.Or(c.RelayRate, 256<<10)
+	c.RelayUserRate = cmp.Or(c.RelayUserRate, min(4*c.RelayRate, MaxRelayRate))
 	c.Software = cmp.Or(c.Software, "SimpleBit")
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return c
@@ -107,6 +109,9 @@ func (c Config) check() error {
 	}
 	if c.RelayRate < MinRelayRate || c.RelayRate > MaxRelayRate {
 		return fmt.Errorf("--relay-rate %d: want %d to %d bytes a second, or 0 for none", c.RelayRate, MinRelayRate, int64(MaxRelayRate))
+	}
+	if c.RelayUserRate < MinRelayRate || c.RelayUserRate > MaxRelayRate {
+		return fmt.Errorf("--relay-user-rate %d: want %d to %d bytes a second, or 0 for four times --relay-rate", c.RelayUserRate, MinRelayRate, int64(MaxRelayRate))
 	}
 	if c.NATSReplicas < 0 || c.NATSReplicas > 5 {
 		return fmt.Errorf("--nats-replicas %d: want 1 to 5, at most as many as the cluster has servers", c.NATSReplicas)

@@ -50,6 +50,7 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"a slow relay":              {Config{RelayRate: 1023}, "--relay-rate"},
 		"a negative relay":          {Config{RelayRate: -1}, "--relay-rate"},
 		"a fast relay":              {Config{RelayRate: 1 << 40}, ""},
+		"a slow relay for a user":   {Config{RelayUserRate: 1023}, "--relay-user-rate"},
 		"a relay beyond all bounds": {Config{RelayRate: 1<<40 + 1}, "--relay-rate"},
 		"no relay":                  {Config{NoRelay: true}, ""},
 		"STUN":                      {Config{STUNAlt: ":4434"}, ""},

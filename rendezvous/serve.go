@@ -131,7 +131,7 @@ func (s *surrogate) open(ctx context.Context, db *store.Store, l *listeners, own
 		limits.Relays = 0
 	}
 	s.broker = broker.New(reach{s}, limits)
-	s.relays = relay.New(relay.Config{Rate: cfg.relayRate(), Open: s.hub.Open, Ended: s.broker.Relayed, Log: cfg.Log})
+	s.relays = relay.New(relay.Config{Rate: cfg.relayRate(), UserRate: cfg.RelayUserRate, Open: s.hub.Open, Ended: s.broker.Relayed, Log: cfg.Log})
 
 	if s.peering, err = newPeering(ctx, cfg, l.peers, g, db); err != nil {
 		return err

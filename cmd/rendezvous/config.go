@@ -29,6 +29,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "dht-bootstrap", Usage: "`HOST:PORT` of a DHT node to ask first, repeatable (default: the public routers)", EnvVars: []string{variable("dht-bootstrap")}},
 		&cli.StringSliceFlag{Name: "public", Usage: "`HOST` or HOST:PORT at which devices reach this surrogate; a second address of this machine tells them more of their NATs (default: an address of this machine)", EnvVars: []string{variable("public")}},
 		text("relay-rate", "256KiB", "carry `RATE` bytes a second for each device between devices that have no path, 0 for none"),
+		text("relay-user-rate", "0", "carry `RATE` bytes a second for all devices of a user together, 0 for four times --relay-rate"),
 		text("transport", "both", "`WHICH` transports to use with peers: both, tcp or utp"),
 		text("encryption", "prefer", "`POLICY` with peers: prefer (plaintext, encryption with who insists), require or off"),
 		flag("allow-private", "contact private addresses that torrents, trackers and peers name"),
@@ -83,6 +84,10 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 	if err != nil {
 		return rendezvous.Config{}, fmt.Errorf("--relay-rate %q: %w, or 0 for none", c.String("relay-rate"), err)
 	}
+	userRate, err := rate.Parse(c.String("relay-user-rate"))
+	if err != nil {
+		return rendezvous.Config{}, fmt.Errorf("--relay-user-rate %q: %w", c.String("relay-user-rate"), err)
+	}
 	alt := c.String("stun-alt")
 	if _, port, err := net.SplitHostPort(c.String("control")); err == nil && alt == ":"+port && !c.IsSet("stun-alt") {
 		alt = "" // the default would be in the way of what was asked for
@@ -91,7 +96,7 @@ func configure(c *cli.Context) (rendezvous.Config, error) {
 		Data: c.String("data"), HTTP: c.String("http"), Control: c.String("control"), ControlTCP: c.String("control-tcp"), STUNAlt: alt, Peer: c.String("peer"), Public: c.StringSlice("public"),
 		NATS: c.String("nats"), NATSCredentials: c.String("nats-creds"), NATSReplicas: c.Int("nats-replicas"),
 		NoDHT: c.Bool("no-dht"), DHTBootstrap: c.StringSlice("dht-bootstrap"),
-		NoRelay: relayRate == 0, RelayRate: relayRate, Transports: transports, Encryption: encryption,
+		NoRelay: relayRate == 0, RelayRate: relayRate, RelayUserRate: userRate, Transports: transports, Encryption: encryption,
 		AllowPrivate: c.Bool("allow-private"), InsecureHTTP: c.Bool("insecure-http"), Software: "SimpleBit " + version,
 	}, nil
 }

@@ -107,6 +107,12 @@ func TestARelayRateOfZeroTurnsRelaysOff(t *testing.T) {
 	if got, _, err := run("serve", "--relay-rate", "0"); err != nil || !got.NoRelay {
 		t.Errorf("the surrogate gets %+v, %v", got, err)
 	}
+	if got, _, err := run("serve", "--relay-user-rate", "3M"); err != nil || got.RelayUserRate != 3<<20 {
+		t.Errorf("the surrogate gets %+v, %v", got, err)
+	}
+	if _, _, err := run("serve", "--relay-user-rate", "fast"); err == nil || !strings.Contains(err.Error(), "--relay-user-rate \"fast\"") {
+		t.Errorf("a wrong rate: %v", err)
+	}
 	t.Setenv("SIMPLEBIT_RELAY_RATE", "1M")
 	if got, _, err := run("serve"); err != nil || got.NoRelay || got.RelayRate != 1<<20 {
 		t.Errorf("the surrogate gets %+v, %v", got, err)

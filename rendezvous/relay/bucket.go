@@ -2,11 +2,11 @@ package relay
 
 import "time"
 
-// burst is how long a device that was quiet may go unheld: what it moves in any time is no more than its rate over that time
-// and this.
+// burst is how long a device, or a user, that was quiet may go unheld: what it moves in any time is no more than its rate over that
+// time and this.
 const burst = 250 * time.Millisecond
 
-// bucket holds one device to its rate: bytes that would come too soon wait, and those who ask take turns. It has no I/O.
+// bucket holds one device, or one user, to its rate: bytes that would come too soon wait, and those who ask take turns. It has no I/O.
 type bucket struct {
 	rate int64     // bytes a second, more than 0
 	used time.Time // when what was taken so far would have come at an even pace

@@ -150,11 +150,14 @@ func (r *Relays) forward(c *connection, from int) {
 	}
 }
 
-// pace waits until both devices may move n bytes more; false: the connection ends.
+// pace waits until both devices, and their user, may move n bytes more; false: the connection ends.
 func (r *Relays) pace(c *connection, n int) bool {
 	now := time.Now()
 	r.mu.Lock()
 	wait := max(c.devices[0].bucket.take(now, n), c.devices[1].bucket.take(now, n))
+	if r.user.rate > 0 {
+		wait = max(wait, r.user.take(now, n))
+	}
 	r.mu.Unlock()
 	if wait == 0 {
 		return true

@@ -83,6 +83,33 @@ func TestConnectionsOfADeviceShareItsRateEvenly(t *testing.T) {
 	})
 }
 
+func TestAllDevicesOfAUserShareTheUsersRateEvenly(t *testing.T) {
+	inBubble(t, rate, func(w *world) {
+		const pairs, userRate = 6, 3 * rate
+		w.user = bucket{rate: userRate}
+		var got [pairs]atomic.Int64
+		for i := range got {
+			a, b := w.join(fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i))
+			flood(a, b, &got[i])
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var before [pairs]int64
+		for i := range got {
+			before[i] = got[i].Load()
+		}
+		const seconds = 8
+		time.Sleep(seconds * time.Second)
+		synctest.Wait()
+		var all int64
+		for i := range got {
+			near(t, "one of six", got[i].Load()-before[i], userRate*seconds/pairs)
+			all += got[i].Load() - before[i]
+		}
+		near(t, "all", all, userRate*seconds)
+	})
+}
+
 func TestALittleIsNotLongBehindAFlood(t *testing.T) {
 	inBubble(t, rate, func(w *world) {
 		a, b := w.join("attic", "barn")

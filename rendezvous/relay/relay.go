@@ -65,6 +65,10 @@ type Config struct {
 	// was quiet may move a quarter of a second's worth at once. MinRate at least; 0: nothing is relayed.
 	Rate int64
 
+	// UserRate is what all devices of one user may move together, each byte counted once; MinRate at least, with the same burst. All
+	// devices are one user's, the administrator's. 0: no more than their own rates hold them.
+	UserRate int64
+
 	// Open opens a stream to a device and writes the header. It is required, and gives up when ctx ends.
 	Open func(ctx context.Context, device control.DeviceID, header control.Relay) (link.Stream, error)
 
@@ -84,6 +88,7 @@ type Relays struct {
 
 	mu          sync.Mutex
 	closed      bool
+	user        bucket // of a rate of 0: none
 	devices     map[control.DeviceID]*device
 	connections map[*connection]bool
 	counts      counts
@@ -111,10 +116,13 @@ func New(cfg Config) *Relays {
 	if cfg.Rate > 0 {
 		cfg.Rate = max(cfg.Rate, MinRate)
 	}
+	if cfg.UserRate > 0 {
+		cfg.UserRate = max(cfg.UserRate, MinRate)
+	}
 	if cfg.Ended == nil {
 		cfg.Ended = func(control.DeviceID, control.DeviceID, [20]byte, error) {}
 	}
-	return &Relays{cfg: cfg, devices: map[control.DeviceID]*device{}, connections: map[*connection]bool{}, counts: counts{}}
+	return &Relays{cfg: cfg, user: bucket{rate: cfg.UserRate}, devices: map[control.DeviceID]*device{}, connections: map[*connection]bool{}, counts: counts{}}
 }
 
 // Start joins two devices for a torrent, of which the first sends its handshake first. It does not wait, and does nothing after
