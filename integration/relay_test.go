@@ -47,7 +47,7 @@ func TestDevicesWithoutAnyPathAreRelayed(t *testing.T) {
 	if n := done.Relayed.Down; n < albumSize || n > albumSize*11/10 {
 		t.Errorf("%d bytes are said to have been relayed to the device, of a content of %d", n, albumSize)
 	}
-	bytes, err := s.surrogate.Metric(t.Context(), "simplebit_relay_bytes_total")
+	bytes, err := s.surrogate.API().Metric(t.Context(), "simplebit_relay_bytes_total")
 	s.ok(err)
 	if int64(bytes) < done.Relayed.Down {
 		t.Errorf("the metrics know of %.0f bytes, the job of %d", bytes, done.Relayed.Down)

@@ -146,9 +146,6 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // call sends one request and decodes its answer into reply, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, body, reply any) error {
-	if c.invalid != nil {
-		return c.invalid
-	}
 	timeout := c.config.Timeout
 	var content io.Reader
 	if body != nil {
@@ -164,11 +161,23 @@ func (c *Client) call(ctx context.Context, method, path string, body, reply any)
 		}
 		content = bytes.NewReader(b)
 	}
+	response, b, err := c.send(ctx, timeout, method, "/api/v1"+path, content)
+	if err != nil {
+		return err
+	}
+	return c.decode(response, b, reply)
+}
+
+// send sends one request, with a body of JSON unless that is nil, and returns the answer, whatever its status, with its body read.
+func (c *Client) send(ctx context.Context, timeout time.Duration, method, path string, body io.Reader) (*http.Response, []byte, error) {
+	if c.invalid != nil {
+		return nil, nil, c.invalid
+	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(limited, method, c.base.String()+"/api/v1"+path, content)
+	request, err := http.NewRequestWithContext(limited, method, c.base.String()+path, body)
 	if err != nil {
-		return fmt.Errorf("cannot make the request: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the request: %w", err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -181,17 +190,17 @@ func (c *Client) call(ctx context.Context, method, path string, body, reply any)
 
 	response, err := c.transport.Do(request)
 	if err != nil {
-		return c.unreachable(ctx, timeout, err)
+		return nil, nil, c.unreachable(ctx, timeout, err)
 	}
 	defer response.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(response.Body, maxReply+1))
 	if err != nil {
-		return c.unreachable(ctx, timeout, err)
+		return nil, nil, c.unreachable(ctx, timeout, err)
 	}
 	if len(b) > maxReply {
-		return fmt.Errorf("the surrogate at %s sent more than %d bytes", c.where, maxReply)
+		return nil, nil, fmt.Errorf("the surrogate at %s sent more than %d bytes", c.where, maxReply)
 	}
-	return c.decode(response, b, reply)
+	return response, b, nil
 }
 
 // decode turns an answer into reply, or into the error that it is.

@@ -50,19 +50,3 @@ func TestAnAccountSaysWhatWasTried(t *testing.T) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
 }
-
-func TestSamplesOfAMetricAreAddedUp(t *testing.T) {
-	for text, want := range map[string]int64{
-		"simplebit_relay_bytes_total 12\nsimplebit_relay_streams 3\n":                                                                       12,
-		"# TYPE x\nsimplebit_relay_bytes_total{a=\"b c}\"} 1.5e3\nsimplebit_relay_bytes_total{a=\"\"} 0\nsimplebit_relay_bytes_total_x 9\n": 1500,
-	} {
-		if got, err := sumMetric(strings.NewReader(text), carried); got != want || err != nil {
-			t.Errorf("%q: %d, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "simplebit_relay_bytes 1\n", "simplebit_relay_bytes_total many\n", "simplebit_relay_bytes_total{}\n"} {
-		if got, err := sumMetric(strings.NewReader(text), carried); err == nil {
-			t.Errorf("%q is taken for %d", text, got)
-		}
-	}
-}
