@@ -29,7 +29,7 @@ func TestMetricsNeedTheToken(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/metrics" || r.Header.Get("Authorization") != "Bearer right" {
 			w.WriteHeader(http.StatusUnauthorized)
-			w.Write([]byte(`{"detail": "a token is needed"}`))
+			w.Write([]byte(`{"error": "a token is needed"}`))
 			return
 		}
 		w.Write([]byte(carried + " 7\n"))
