@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -285,7 +284,11 @@ func TestAnUpgradeOverRealConnections(t *testing.T) {
 		if got := b.Status().Downloaded; got != lacks {
 			t.Errorf("%d bytes for %d", got, lacks)
 		}
-		if _, err := io.Copy(io.Discard, s.ends[0]); err == nil {
+		ended := make(chan struct{})
+		go func() { s.running.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
 			t.Error("the relay is open")
 		}
 		for _, n := range []*node{a, b} {

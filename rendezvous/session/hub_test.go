@@ -187,7 +187,7 @@ func event[T any](w *world) T {
 			w.t.Fatalf("jobs were told %#v, want a %T", e, v)
 		}
 		return v
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		w.t.Fatal("the jobs were told nothing")
 	}
 	panic("unreachable")
@@ -420,7 +420,7 @@ func TestARevokedDeviceIsCutOffAtOnce(t *testing.T) {
 	}
 	select {
 	case <-d.conn.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the connection is still open")
 	}
 	if event[bool](w) {
@@ -439,7 +439,7 @@ func TestANewerSessionOfADeviceReplacesTheOlder(t *testing.T) {
 	second.send(control.Synced{})
 	select {
 	case <-first.conn.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the older connection is still open")
 	}
 	if !event[bool](w) {
@@ -466,7 +466,7 @@ func TestHostileFirstFramesEndTheConnection(t *testing.T) {
 		stream.Write(bytes)
 		select {
 		case <-conn.Done():
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: the connection is still open", name)
 		}
 	}
@@ -488,7 +488,7 @@ func TestFramesThatOnlyASurrogateSendsEndTheSession(t *testing.T) {
 	d.send(control.Assign{ID: red, Generation: 1})
 	select {
 	case <-d.conn.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the connection is still open")
 	}
 }
