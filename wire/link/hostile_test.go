@@ -46,7 +46,7 @@ func TestStrangersAreNotLetIn(t *testing.T) {
 				if err == nil { // a TLS 1.3 client is done before the server has seen its key
 					if s, failed := c.Open(soon(t)); failed == nil {
 						s.Write([]byte("hello"))
-						s.SetReadDeadline(time.Now().Add(20 * time.Second))
+						s.SetReadDeadline(time.Now().Add(patience))
 						_, err = s.Read(make([]byte, 1))
 					}
 					closed(t, c)
@@ -80,7 +80,7 @@ func dialRaw(t *testing.T, to netip.AddrPort) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	return c
 }
 
@@ -88,7 +88,7 @@ func TestASilentClientKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
 	timing := surrogateTiming()
-	timing.shake = 2 * time.Second
+	timing.shake = 5 * time.Second // a handshake must not take longer
 	ln := tcpListen(t, k, Limits{}, timing)
 	silent := dialRaw(t, ln.Addr())
 	halfway := tls.Client(dialRaw(t, ln.Addr()), k.agent) // done, and then not accepted in time
@@ -115,7 +115,9 @@ func TestASilentClientKeepsNobodyWaiting(t *testing.T) {
 
 func TestWhoIsSilentLongestMakesWayForAnother(t *testing.T) {
 	k := newKeys(t)
-	ln := tcpListen(t, k, Limits{PerHost: 3, Total: 4}, surrogateTiming())
+	timing := surrogateTiming()
+	timing.shake = 2 * patience
+	ln := tcpListen(t, k, Limits{PerHost: 3, Total: 4}, timing)
 	var silent []net.Conn
 	for n := range 3 {
 		silent = append(silent, dialRaw(t, ln.Addr()))
@@ -180,7 +182,7 @@ func (r raw) frame(typ byte, flags uint16, stream, length uint32, body ...byte) 
 // flood sends frames until the connection ends, of the first stream or of those that follow it by step.
 func (r raw) flood(typ byte, flags uint16, step uint32) error {
 	go io.Copy(io.Discard, r.Conn)
-	r.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	r.SetWriteDeadline(time.Now().Add(patience))
 	for id := uint32(1); ; {
 		var many []byte
 		for range 1000 {
@@ -195,8 +197,9 @@ func (r raw) flood(typ byte, flags uint16, step uint32) error {
 }
 
 func TestWhoIsSilentOrStallsIsDisconnected(t *testing.T) {
+	t.Parallel()
 	timing := surrogateTiming()
-	timing.idle, timing.stall = 100*time.Millisecond, 100*time.Millisecond
+	timing.idle, timing.stall = 2*time.Second, 2*time.Second // neither must pass before the test is where it waits for it
 	r := hostile(t, timing)
 	_, err := r.other.Accept(soon(t))
 	if !errors.Is(err, ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -224,9 +227,9 @@ func TestPingsKeepAConnectionAlive(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
 	timing := surrogateTiming()
-	timing.idle = 2 * time.Second
+	timing.idle = 5 * time.Second
 	ln := tcpListen(t, k, Limits{}, timing)
-	timing.ping = 300 * time.Millisecond // sixteen of them are no flood
+	timing.ping = 500 * time.Millisecond // sixteen of them are no flood
 	c, err := clientTCP(soon(t), dialRaw(t, ln.Addr()), k.agent, timing)
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +243,7 @@ func TestPingsKeepAConnectionAlive(t *testing.T) {
 	select {
 	case <-c.Done():
 	case <-other.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(timing.idle + 2*time.Second):
 		return
 	}
 	t.Error("the connection has ended")
@@ -312,7 +315,16 @@ func TestWhoBreaksTheRulesIsDisconnected(t *testing.T) {
 
 func TestADeviceThatOpensManyStreamsTakesTwo(t *testing.T) {
 	r := hostile(t, surrogateTiming())
-	go io.Copy(io.Discard, r.Conn)
+	pong := make(chan error, 1)
+	go func() { // no frame before it has a body
+		h := make([]byte, headerSize)
+		var err error
+		for h[1] != typePing && err == nil {
+			_, err = io.ReadFull(r.Conn, h)
+		}
+		pong <- err
+		io.Copy(io.Discard, r.Conn)
+	}()
 	body := make([]byte, 1000)
 	for id := uint32(1); id < 100; id += 2 {
 		if err := errors.Join(r.frame(typeWindow, flagSYN, id, 0), r.frame(typeData, 0, id, 1000, body...)); err != nil {
@@ -327,6 +339,9 @@ func TestADeviceThatOpensManyStreamsTakesTwo(t *testing.T) {
 		}
 	}
 	r.frame(typePing, flagSYN, 0, 1)
+	if err := <-pong; err != nil { // all before it has been looked at
+		t.Fatal(err)
+	}
 	if n := r.other.mux.NumStreams(); n > 2 {
 		t.Errorf("it has %d streams", n)
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -24,7 +23,7 @@ func limited(t *testing.T, k keys, l Limits) (*waiting, Listener) {
 	server := &quic.Transport{Conn: udp(t)}
 	t.Cleanup(func() { server.Close() })
 	w.guard(server)
-	ln, err := server.Listen(k.surrogate, &quic.Config{MaxIncomingStreams: 1, HandshakeIdleTimeout: 5 * time.Second})
+	ln, err := server.Listen(k.surrogate, &quic.Config{MaxIncomingStreams: 1, HandshakeIdleTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,30 +81,38 @@ func TestHandshakesOverQUICAreLimited(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
 	w, ln := limited(t, k, Limits{PerHost: 4, Total: 8})
-	client := &quic.Transport{Conn: udp(t)}
-	t.Cleanup(func() { client.Close() })
-	var conns []Conn
+	dial := func() (Conn, error) { // from a port of its own, by which it is known when it is accepted
+		client := &quic.Transport{Conn: udp(t)}
+		t.Cleanup(func() { client.Close() })
+		return DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+	}
+	conns := map[uint16]Conn{}
 	for range 4 {
-		c, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+		c, err := dial()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close(0, "")
-		conns = append(conns, c)
+		conns[c.Local().Port()] = c
 	}
 	if n := w.count(); n != 4 {
 		t.Errorf("%d wait", n)
 	}
 	var refused *quic.TransportError
-	if _, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil); !errors.As(err, &refused) || refused.ErrorCode != quic.ConnectionRefused {
+	if _, err := dial(); !errors.As(err, &refused) || refused.ErrorCode != quic.ConnectionRefused {
 		t.Errorf("one too many was told %v", err)
 	}
-	if _, err := ln.Accept(soon(t)); err != nil {
+	accepted, err := ln.Accept(soon(t))
+	if err != nil {
 		t.Fatal(err)
 	}
-	conns[3].Close(0, "") // before it is accepted
+	delete(conns, accepted.Remote().Port())
+	for _, c := range conns {
+		c.Close(0, "") // before it is accepted
+		break
+	}
 	until(t, "two wait", func() bool { return w.count() == 2 })
-	c, err := DialQUIC(soon(t), client, ln.Addr(), k.agent, nil)
+	c, err := dial()
 	if err != nil {
 		t.Fatal(err)
 	}

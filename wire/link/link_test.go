@@ -18,6 +18,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds whatever a test waits for.
+const patience = 30 * time.Second
+
 // keys are those of an agent and of its surrogate.
 type keys struct {
 	device           control.DeviceID
@@ -119,7 +122,7 @@ func meet(t testing.TB, at place, conf *tls.Config) (p pair) {
 
 // soon is the time in which whatever a test waits for has to happen.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -150,7 +153,7 @@ func say(t testing.TB, s Stream, word string) {
 
 func hear(t testing.TB, s Stream, word string) {
 	t.Helper()
-	s.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.SetReadDeadline(time.Now().Add(patience))
 	defer s.SetReadDeadline(time.Time{})
 	got := make([]byte, len(word))
 	if n, err := io.ReadFull(s, got); err != nil {
@@ -164,7 +167,7 @@ func hear(t testing.TB, s Stream, word string) {
 // until waits for something that happens on its own.
 func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain: " + what)
 		}
@@ -175,7 +178,7 @@ func closed(t testing.TB, c Conn) {
 	t.Helper()
 	select {
 	case <-c.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the connection lives on")
 	}
 }

@@ -60,12 +60,22 @@ type quicStream struct{ *quic.Stream }
 
 func (s quicStream) Read(b []byte) (int, error) {
 	n, err := s.Stream.Read(b)
-	return n, streamError(err)
+	return n, s.failed(err)
 }
 
 func (s quicStream) Write(b []byte) (int, error) {
 	n, err := s.Stream.Write(b)
-	return n, streamError(err)
+	return n, s.failed(err)
+}
+
+// failed returns what an error of quic-go means. The other side cancels the two directions one after the other, and who
+// learned of one must not end the other well.
+func (s quicStream) failed(err error) error {
+	err = streamError(err)
+	if errors.Is(err, ErrCancelled) {
+		s.Cancel()
+	}
+	return err
 }
 
 func (s quicStream) CloseWrite() error {
