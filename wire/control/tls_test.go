@@ -17,6 +17,9 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
+// patience bounds whatever a test waits for.
+const patience = 30 * time.Second
+
 // meeting is how a TLS connection went for either side.
 type meeting struct {
 	agent, surrogate error // the agent's is known after it read the first byte: before, its handshake may only seem done
@@ -38,7 +41,7 @@ func meet(t *testing.T, agent, surrogate *tls.Config) meeting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	a.SetDeadline(deadline)
 	s.SetDeadline(deadline)
 	var m meeting
@@ -254,19 +257,20 @@ func second(_ *tls.Config, err error) error { return err }
 
 func TestQUICTellsTheAgentThatThePinIsWrong(t *testing.T) {
 	surrogate := surrogateTLS(t, keyOf("surrogate"), keyOf("deployment"))
-	l, err := quic.ListenAddr("127.0.0.1:0", surrogate, nil)
+	slow := &quic.Config{HandshakeIdleTimeout: patience}
+	l, err := quic.ListenAddr("127.0.0.1:0", surrogate, slow)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	_, err = quic.DialAddr(ctx, l.Addr().String(), agentTLS(t, keyOf("attic"), pinOf("another deployment")), nil)
+	_, err = quic.DialAddr(ctx, l.Addr().String(), agentTLS(t, keyOf("attic"), pinOf("another deployment")), slow)
 	if !errors.Is(err, ErrWrongPin) {
 		t.Errorf("wrong pin: %v", err)
 	}
-	conn, err := quic.DialAddr(ctx, l.Addr().String(), agentTLS(t, keyOf("attic"), pinOf("deployment")), nil)
+	conn, err := quic.DialAddr(ctx, l.Addr().String(), agentTLS(t, keyOf("attic"), pinOf("deployment")), slow)
 	if err != nil {
 		t.Fatal(err)
 	}
