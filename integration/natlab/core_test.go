@@ -89,6 +89,10 @@ func TestPacketsTakeTheLatencyOfTheirWay(t *testing.T) {
 	expect := func(from *natlab.Host, to netip.AddrPort, oneWay time.Duration) {
 		t.Helper()
 		least, middle := roundTrips(t, from, to)
+		for began := time.Now(); least > 2*oneWay+slack && time.Since(began) < patience; {
+			again, _ := roundTrips(t, from, to)
+			least = min(least, again)
+		}
 		t.Logf("%s to %v: %v, want %v; the middle is %v", from.Name(), to, least, 2*oneWay, middle)
 		if least < 2*oneWay || least > 2*oneWay+slack {
 			t.Errorf("%s to %v: %v, want %v", from.Name(), to, least, 2*oneWay)
@@ -248,22 +252,32 @@ func TestTheCoreLosesItsShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// arrived counts how many packets of some bursts arrive.
+	// arrived counts how many packets of some bursts arrive. It waits that long for one that is sent behind each.
 	const burst = 50 // as many as a socket holds
-	arrived := func(from, to *natlab.Host, bursts int) (n int) {
+	arrived := func(from, to *natlab.Host, bursts int, wait time.Duration) (n int) {
 		t.Helper()
 		a, b := listenUDP(t, from, from.Addr()), listenUDP(t, to, to.Addr())
-		for range bursts {
+		for i := range bursts {
 			for range burst {
 				if _, err := a.WriteToUDPAddrPort([]byte("x"), local(b)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for wait := 200 * time.Millisecond; ; wait = 30 * time.Millisecond {
-				if _, _, _, err := receive(b, wait); err != nil {
-					break
+			end := fmt.Sprint("end ", i)
+			for ended, began := false, time.Now(); !ended && time.Since(began) < wait; {
+				if _, err := a.WriteToUDPAddrPort([]byte(end), local(b)); err != nil {
+					t.Fatal(err)
 				}
-				n++
+				for {
+					payload, _, _, err := receive(b, 30*time.Millisecond)
+					if err != nil {
+						break
+					}
+					if payload == "x" {
+						n++
+					}
+					ended = ended || payload == end
+				}
 			}
 		}
 		return n
@@ -275,10 +289,10 @@ func TestTheCoreLosesItsShare(t *testing.T) {
 		}
 	}
 	set(30)
-	if n := arrived(hosts[0], hosts[1], 20); n < 620 || n > 780 { // five standard deviations
+	if n := arrived(hosts[0], hosts[1], 20, patience); n < 620 || n > 780 { // five standard deviations
 		t.Errorf("%d of 1000 packets arrive where 30 %% are lost", n)
 	}
-	if s := lab.CoreStats(); s.Lost < 220 || s.Lost > 380 {
+	if s := lab.CoreStats(); s.Lost < 220 || s.Lost > 400 {
 		t.Errorf("the core says %+v", s)
 	}
 	set(0)
@@ -287,18 +301,18 @@ func TestTheCoreLosesItsShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, way := range [][2]*natlab.Host{{hosts[0], phone}, {phone, hosts[0]}} {
-		if n := arrived(way[0], way[1], 20); n < 620 || n > 780 {
+		if n := arrived(way[0], way[1], 20, patience); n < 620 || n > 780 {
 			t.Errorf("%d of 1000 packets arrive from %s where 30 %% are lost", n, way[0].Name())
 		}
 	}
 	if err := home.SetLoss(0); err != nil {
 		t.Fatal(err)
 	}
-	if n := arrived(hosts[0], phone, 2); n != 2*burst {
+	if n := arrived(hosts[0], phone, 2, patience); n != 2*burst {
 		t.Errorf("%d of 100 packets arrive where none is lost", n)
 	}
 	set(100)
-	if n := arrived(hosts[0], phone, 1); n != 0 {
+	if n := arrived(hosts[0], phone, 1, 200*time.Millisecond); n != 0 {
 		t.Errorf("%d packets arrive where all are lost", n)
 	}
 }
@@ -315,7 +329,7 @@ func transfer(t *testing.T, from, to *natlab.Host, size int) time.Duration {
 	failed := make(chan error, 1)
 	began := time.Now()
 	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
 		c, err := from.DialContext(ctx, "tcp", netip.AddrPortFrom(to.Addr(), port).String())
@@ -331,7 +345,7 @@ func transfer(t *testing.T, from, to *natlab.Host, size int) time.Duration {
 	}
 	defer c.Close()
 	sum := sha256.New()
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(sum, c); err != nil {
 		t.Fatal(err)
 	}
@@ -446,5 +460,5 @@ func TestLabsWithACoreOfTheirOwnLeaveNothing(t *testing.T) {
 	for range 10 {
 		once()
 	}
-	waitFor(t, "nothing left", func() bool { return slices.Equal(traces(t), before) })
+	waitFor(t, "nothing left", func() bool { return traces(t).none(before) })
 }

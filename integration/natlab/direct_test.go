@@ -51,7 +51,7 @@ func TestADirectCableIsTheOnlyWayOfItsHosts(t *testing.T) {
 			return err
 		}
 		c.(*net.TCPConn).CloseWrite()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		_, err = io.Copy(io.Discard, c)
 		return err
 	}
@@ -100,22 +100,34 @@ func TestANarrowLinkHoldsPacketsAsLongAsItsQueueIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	// Twice what the queue holds.
+	// Others may be using the machine: one of a few bursts has to come in time.
+	var last []time.Duration
+	for first := time.Now(); len(last) == 0 || time.Since(first) < patience; {
+		last = append(last, burst(t, c, pc, 2*rate/5)) // twice what the queue holds
+		if took := last[len(last)-1]; took < queue*9/10 {
+			break
+		} else if took <= queue*13/10 {
+			return
+		}
+	}
+	t.Errorf("the last packets of bursts came after %v, want about %v", last, queue)
+}
+
+// burst sends so many bytes at once, and returns how long after that the last of them came that did not get lost.
+func burst(t *testing.T, from net.Conn, to net.PacketConn, size int) (last time.Duration) {
+	t.Helper()
 	began := time.Now()
 	packet := make([]byte, 1000)
-	for sent := 0; sent < 2*rate/5; sent += len(packet) {
-		if _, err := c.Write(packet); err != nil {
+	for sent := 0; sent < size; sent += len(packet) {
+		if _, err := from.Write(packet); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pc.SetReadDeadline(began.Add(time.Second))
-	var last time.Duration
-	for err == nil {
-		if _, _, err = pc.ReadFrom(packet); err == nil {
-			last = time.Since(began)
+	to.SetReadDeadline(began.Add(time.Second))
+	for {
+		if _, _, err := to.ReadFrom(packet); err != nil {
+			return last
 		}
-	}
-	if last < queue*9/10 || last > queue*13/10 {
-		t.Errorf("the last packet of a burst came after %v, want about %v", last, queue)
+		last = time.Since(began)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // linkWait bounds how long a link may take to come up.
-const linkWait = 5 * time.Second
+const linkWait = 30 * time.Second
 
 // end is one end of a link: an interface in a namespace.
 type end struct {

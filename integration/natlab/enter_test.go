@@ -128,7 +128,7 @@ func play(t *testing.T, role string, by ...string) (*exec.Cmd, *bufio.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	argv := append(by, exe)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -269,7 +269,7 @@ func TestOrdinaryUserHasTheSameLabs(t *testing.T) {
 	if b, err := os.ReadFile("/proc/self/exe"); err != nil || os.WriteFile(exe, b, 0o755) != nil || os.Chmod(dir, 0o755) != nil {
 		t.Fatalf("copy the test binary: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", exe, "-test.v", "-test.timeout=120s")
+	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", exe, "-test.v", "-test.timeout=10m")
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), ordinaryEnv+"=1", "CI=true", "HOME=/nonexistent", noRaceDelay)
 	out, err := cmd.CombinedOutput()

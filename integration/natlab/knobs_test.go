@@ -177,6 +177,9 @@ func TestHomeThatWasCutOffIsReachedAgain(t *testing.T) {
 	}
 }
 
+// askAgain is after how long without an answer a request is repeated.
+const askAgain = time.Second
+
 func TestMappingRouterOpensPortsOnRequest(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t, false)
@@ -192,7 +195,7 @@ func TestMappingRouterOpensPortsOnRequest(t *testing.T) {
 		answer := make([]byte, 64)
 		for range 10 {
 			s.send(pmp, router, string(request))
-			pmp.SetReadDeadline(time.Now().Add(patience / 5))
+			pmp.SetReadDeadline(time.Now().Add(askAgain))
 			n, err := pmp.Read(answer)
 			if err != nil {
 				continue
@@ -241,7 +244,7 @@ func TestMappingRouterOpensPortsOnRequest(t *testing.T) {
 	for range 10 {
 		s.send(ssdp, netip.MustParseAddrPort("239.255.255.250:1900"), strings.Join([]string{"M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900",
 			`MAN: "ssdp:discover"`, "MX: 1", "ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1", "", ""}, "\r\n"))
-		ssdp.SetReadDeadline(time.Now().Add(patience / 5))
+		ssdp.SetReadDeadline(time.Now().Add(askAgain))
 		if n, _ = ssdp.Read(reply); n > 0 {
 			break
 		}

@@ -22,7 +22,7 @@ import (
 const maxHosts = 510
 
 // killWait bounds how long Close waits for killed processes to be gone.
-const killWait = 5 * time.Second
+const killWait = 30 * time.Second
 
 // Config describes a lab. The zero value works.
 type Config struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // mappingWait bounds how long miniupnpd may take to answer.
-const mappingWait = 10 * time.Second
+const mappingWait = 30 * time.Second
 
 // portPMP is where it does, last of all its ports: 5351, as /proc/net/udp writes it.
 const portPMP = ":14E7 "

@@ -81,8 +81,8 @@ func TestWhatCrossesTheCoreIsRecordedOnce(t *testing.T) {
 			count := map[string]int{}
 			last := began
 			for _, p := range parseRecord(t, file.Bytes()) {
-				// Two processors may take note of two packets in another order than their time stamps'.
-				if p.at.Before(last.Add(-time.Millisecond)) || p.at.After(time.Now()) {
+				// Two processors may take note of two packets in another order than their time stamps', the more so if one is busy.
+				if p.at.Before(last.Add(-time.Second)) || p.at.After(time.Now()) {
 					t.Fatalf("a packet of %v after one of %v", p.at, last)
 				}
 				last = p.at

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// waitFor polls until ok, for at most five seconds.
+// waitFor polls until ok.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 5 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

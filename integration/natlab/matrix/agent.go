@@ -18,8 +18,8 @@ import (
 
 // How long an agent may take.
 const (
-	joinWait    = 20 * time.Second
-	networkWait = 30 * time.Second
+	joinWait    = time.Minute
+	networkWait = time.Minute
 )
 
 // agent is ours on a device of a home.

@@ -79,7 +79,7 @@ func (s *street) serve(ctx context.Context) (err error) {
 		return err
 	}
 	s.api = apiclient.New(apiclient.Config{Socket: s.socket()})
-	return s.service.await(ctx, "its API does not answer", 20*time.Second, 20*time.Millisecond, func() (bool, error) {
+	return s.service.await(ctx, "its API does not answer", time.Minute, 20*time.Millisecond, func() (bool, error) {
 		_, err := s.api.Jobs(ctx)
 		return err == nil, err
 	})

@@ -57,9 +57,9 @@ func roundTrip(t *testing.T, host *natlab.Host, to netip.Addr, want time.Duratio
 	}
 	defer c.Close()
 	shortest := time.Hour
-	for n := 0; n < 4 || n < 50 && shortest > want+tolerance; n++ {
+	for n, first := 0, time.Now(); n < 4 || shortest > want+tolerance && time.Since(first) < time.Minute; n++ {
 		began := time.Now()
-		c.SetDeadline(began.Add(2 * time.Second))
+		c.SetDeadline(began.Add(time.Minute))
 		if _, err := c.Write([]byte("ping")); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func seenAt(t *testing.T, host, device *natlab.Host) netip.Addr {
 	if _, err := c.Write([]byte("here")); err != nil {
 		t.Fatal(err)
 	}
-	pc.SetDeadline(time.Now().Add(5 * time.Second))
+	pc.SetDeadline(time.Now().Add(time.Minute))
 	_, from, err := pc.ReadFrom(make([]byte, 64))
 	if err != nil {
 		t.Fatal(err)
