@@ -70,8 +70,7 @@ func (t *torrent) mind(ctx context.Context, sw *swarm.Torrent, c *content) error
 func (t *torrent) look(m *minder) (save, finished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fold()
-	t.count()
+	t.measure()
 	now := time.Now()
 	if !t.wish.Options.equal(t.applied.Options) {
 		m.last = now // what is counted belongs to another choice of files, and the time too: tune comes first

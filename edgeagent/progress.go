@@ -1,6 +1,9 @@
 package edgeagent
 
-import "simplebit/wire/control"
+import (
+	"simplebit/edgeagent/swarm"
+	"simplebit/wire/control"
+)
 
 // counters are payload bytes.
 type counters struct{ downloaded, uploaded int64 }
@@ -9,8 +12,7 @@ type counters struct{ downloaded, uploaded int64 }
 func (t *torrent) progress() control.Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fold()
-	t.count()
+	now := t.measure()
 	p := control.Progress{
 		ID: t.id, Generation: t.obeys, State: t.state, Error: t.fault,
 		Size: t.figures.size, Have: t.figures.have, Checked: t.checked,
@@ -22,7 +24,6 @@ func (t *torrent) progress() control.Progress {
 	if t.sw == nil {
 		return p
 	}
-	now := t.sw.Status()
 	p.DownRate, p.UpRate = now.DownRate, now.UpRate
 	p.Partial = t.content.disk.Partial()
 	if now.Seeding && t.figures.whole() { // what is on the disk may be ahead of what the swarm has counted
@@ -34,23 +35,22 @@ func (t *torrent) progress() control.Progress {
 	return p
 }
 
-// count brings the figures of a running torrent up to date. It needs mu.
-func (t *torrent) count() {
+// measure brings the counters and figures of a running torrent up to date, all as of the snapshot that it returns. It needs mu.
+func (t *torrent) measure() (now swarm.Status) {
 	if t.sw == nil {
-		return
+		return now
 	}
+	now = t.sw.Status()
+	t.fold(now)
 	// Counting takes a while; pieces come less often than reports.
-	if have := t.sw.Status().Have; have != t.counted {
-		t.figures, t.counted = t.content.figures(), have
+	if now.Have != t.counted {
+		t.figures, t.counted = t.content.figures(), now.Have
 	}
+	return now
 }
 
 // fold adds what the swarm has moved to the wish's counters. It needs mu.
-func (t *torrent) fold() {
-	if t.sw == nil {
-		return
-	}
-	now := t.sw.Status()
+func (t *torrent) fold(now swarm.Status) {
 	t.wish.Downloaded += now.Downloaded - t.folded.downloaded
 	t.wish.Uploaded += now.Uploaded - t.folded.uploaded
 	t.folded = counters{now.Downloaded, now.Uploaded}

@@ -256,7 +256,9 @@ func (t *torrent) show(f func()) {
 func (t *torrent) alter(f func(*assignment)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fold()
+	if t.sw != nil {
+		t.fold(t.sw.Status())
+	}
 	f(&t.wish)
 	if err := t.set.state.saveAssignment(t.id, t.wish); err != nil {
 		t.log.Error("assignment not stored", "err", err)
