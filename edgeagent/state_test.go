@@ -229,6 +229,25 @@ func TestAClientThatDoesNotReadItsStatusStopsNobody(t *testing.T) {
 	ok(t, err)
 }
 
+// Whatever the torrents are locked for, such as a disk that syncs.
+func TestAStatusThatTakesAWhileToCollectIsTold(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() {
+		served <- serveStatus(ctx, filepath.Join(dir, "status.sock"), func() Status {
+			time.Sleep(1500 * time.Millisecond)
+			return Status{Name: "attic"}
+		})
+	}()
+	defer func() { cancel(); ok(t, <-served) }()
+	eventually(t, "the agent listens", func() bool { _, err := os.Stat(filepath.Join(dir, "status.sock")); return err == nil })
+	if st, err := ReadStatus(dir); err != nil || st.Name != "attic" {
+		t.Errorf("told %+v, %v", st, err)
+	}
+}
+
 func TestBackoffDoublesToAMinuteWithHalfOfItAsJitter(t *testing.T) {
 	var got []time.Duration
 	for n := 1; n <= 9; n++ {

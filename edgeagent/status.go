@@ -169,8 +169,9 @@ func serveStatus(ctx context.Context, socket string, current func() Status) erro
 			pause(ctx)
 			continue
 		}
+		st := current() // which may wait for a slow disk
 		c.SetDeadline(time.Now().Add(time.Second))
-		json.NewEncoder(c).Encode(current())
+		json.NewEncoder(c).Encode(st)
 		c.Close()
 	}
 }
