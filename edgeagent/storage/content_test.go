@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+const patience = time.Minute // for what must happen
+
 // A content is a torrent as its maker has it.
 type content struct {
 	layout Layout
@@ -135,7 +137,7 @@ func (r *rig) next() Event {
 	select {
 	case e := <-r.Events():
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("no event came")
 		return Event{}
 	}

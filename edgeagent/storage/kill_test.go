@@ -125,9 +125,13 @@ func download(t *testing.T, dir string) {
 	order := r.content.blocks(missing...)
 	shuffle(rand.New(rand.NewPCG(uint64(os.Getpid()), 0)), order, 40)
 	go func() {
-		for _, p := range order {
+		for i, p := range order {
 			r.write(p)
-			time.Sleep(50 * time.Microsecond)
+			pace := 50 * time.Microsecond
+			if i > len(order)/3 { // so that even a kill that comes late comes in the midst
+				pace = 20 * time.Millisecond
+			}
+			time.Sleep(pace)
 		}
 	}()
 	for range missing {

@@ -176,13 +176,11 @@ func (p *Pool) waiters() int {
 
 func (r *rig) waitFor(done func() bool) {
 	r.t.Helper()
-	for range 1000 {
-		if done() {
-			return
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatal("it did not happen")
 		}
-		time.Sleep(time.Millisecond)
 	}
-	r.t.Fatal("it did not happen")
 }
 
 func TestIdleTorrentGivesItsMemoryToABusyOne(t *testing.T) {
