@@ -186,7 +186,7 @@ func TestAClientThatDialsItselfGivesUp(t *testing.T) {
 	c := newContent(1<<20, 64<<10)
 	n := c.start(t, "a", nil, Config{}).listen(t)
 	n.AddCandidates(reachable(n.addr))
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.log.String(), "peer not reached"); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !strings.Contains(n.log.String(), "peer not reached"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("log:\n%s", n.log)
 		}

@@ -26,7 +26,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const fileName = "content"
+const (
+	fileName = "content"
+	patience = time.Minute // for what must happen
+)
 
 var testHash = [20]byte{1, 2, 3}
 
@@ -168,7 +171,7 @@ func (n *node) listen(tb testing.TB) *node {
 // await waits until the condition holds for the node's status.
 func (n *node) await(tb testing.TB, what string, ok func(Status) bool) Status {
 	tb.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		s := n.Status()
 		if ok(s) {
 			return s

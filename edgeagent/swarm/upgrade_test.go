@@ -288,7 +288,7 @@ func TestAnUpgradeOverRealConnections(t *testing.T) {
 		go func() { s.running.Wait(); close(ended) }()
 		select {
 		case <-ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Error("the relay is open")
 		}
 		for _, n := range []*node{a, b} {
