@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 10 * time.Second // for what must happen
+const patience = 30 * time.Second // for what must happen
 
 // home is the surrogate's side of the control protocol, driven by a test.
 type home struct {
@@ -395,6 +395,7 @@ type testTorrent struct {
 	bytes  []byte
 	layout []byte
 	hashes []byte
+	held   <-chan struct{} // who seeds it sends nothing before this is closed; nil: at once
 }
 
 const testPiece = 16 << 10

@@ -54,6 +54,25 @@ func (g gate) visit(ip string) error {
 	return err
 }
 
+func TestStrangersWhoSayNothingKeepNobodyFromEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := entrance{log: slog.New(slog.DiscardHandler)}
+		ctx, cancel := context.WithCancel(t.Context())
+		g := make(gate)
+		served := make(chan error)
+		go func() { served <- e.serve(ctx, g) }()
+		for range maxGreeting + 5 {
+			defer g.dial("198.18.0.1").Close()
+		}
+		synctest.Wait()
+		began := time.Now()
+		cancel()
+		if err := <-served; err != nil || time.Since(began) > 0 {
+			t.Errorf("ended after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
 func TestStrangersWhoSayNothingKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var welcome atomic.Int32

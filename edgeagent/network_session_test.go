@@ -90,9 +90,10 @@ func TestTheSurrogateIsToldWhatTheNetworkDoes(t *testing.T) {
 	if got := g.network(); got.Behaviour != want {
 		t.Errorf("told %+v the second time", got)
 	}
+	const longest = 15 * time.Second // it finds out how long mappings live, which takes 25 s at least
 	begin := time.Now()
 	ok(t, agent.end())
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > longest {
 		t.Errorf("the agent ends in %s", took)
 	}
 }

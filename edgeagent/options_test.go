@@ -3,7 +3,6 @@ package edgeagent
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -337,11 +336,7 @@ func TestTheSurrogateIsToldWhichAddressesAreOfNoUse(t *testing.T) {
 	tt, other := newTorrent(t, "red"), newTorrent(t, "blue")
 	g.assign(tt, 1)
 	g.reports(tt.id, 1, control.StateDownloading)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	dead := netip.MustParseAddrPort(closed.Addr().String())
-	closed.Close()
-	wrong := seed(t, other)
+	dead, wrong := refusing(t), seed(t, other)
 	g.reachable(tt, dead, wrong)
 	for len(g.useless) == 0 {
 		g.read()

@@ -58,6 +58,7 @@ func newPuncher(t *testing.T, home *natlab.Router, name string) *puncherAt {
 	take := func(c *dial.Conn) { a.conns <- c }
 	a.punching = newPunching(cfg, p, answer, take)
 	a.lookEvery = 50 * time.Millisecond
+	a.dialer.Connect = patience
 	a.now = func() time.Time { return time.Now().Add(time.Duration(a.later.Load())) }
 	p.punched = a.receive
 	ctx, cancel := context.WithCancel(context.Background())
@@ -123,7 +124,7 @@ func newHomes(t *testing.T, kinds [2]natlab.Kind) (homes [2]*natlab.Router, echo
 	echo, err = public.ListenPacket("udp4", netip.AddrPortFrom(public.Addr(), 0).String())
 	ok(t, err)
 	t.Cleanup(func() { echo.Close() })
-	echo.SetDeadline(time.Now().Add(time.Minute))
+	echo.SetDeadline(time.Now().Add(4 * patience))
 	for i := range homes {
 		homes[i], err = lab.Router(string(rune('a'+i)), natlab.RouterConfig{Kind: kinds[i]})
 		ok(t, err)
@@ -138,7 +139,7 @@ func punchBetween(t *testing.T, devices [2]*puncherAt, echo net.PacketConn, try 
 	rand.Read(m.Attempt[:])
 	rand.Read(m.Key[:])
 	m.Torrents = [][20]byte{{1}, {2}}
-	m.In, m.Try = 20*time.Millisecond, uint16(try)
+	m.In, m.Try, m.Deadline = 20*time.Millisecond, uint16(try), 10*time.Second
 	var seen [2]netip.AddrPort
 	for i, d := range devices {
 		seen[i] = d.seenFrom(t, echo)
@@ -246,7 +247,7 @@ func TestAShortCutInTheMiddleOfATransferDoesNotEndThePath(t *testing.T) {
 		return came.Load() == was
 	})
 	was := came.Load()
-	time.Sleep(8 * time.Second)
+	time.Sleep(time.Until(began.Add(punch.MaxSilence + time.Second)))
 	ok(t, homes[0].Restore())
 	eventually(t, "data comes again", func() bool { return came.Load() > was })
 	if told := append(a.untold(), b.untold()...); len(told) != 0 || len(a.all()) != 1 || len(b.all()) != 1 {
@@ -277,7 +278,7 @@ func TestASocketThatWinsIsKeptAsLongAsItsPath(t *testing.T) {
 		}
 		exchangeBytes(t, calls, takes)
 		devices[0].stop()
-		takes.SetDeadline(time.Now().Add(3 * time.Second))
+		takes.SetDeadline(time.Now().Add(patience))
 		if _, err := takes.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 			t.Errorf("the end of the other device is told as %v", err)
 		}
@@ -294,16 +295,15 @@ func TestAConnectionThatEndsOnAPathIsMadeAgain(t *testing.T) {
 	var connected atomic.Bool
 	connected.Store(true)
 	a.recallEvery, a.connected = 50*time.Millisecond, func(id infoHash, remote netip.AddrPort) bool {
-		return connected.Load() || id != infoHash{1} || remote != netip.AddrPortFrom(homes[1].External(), 6882)
+		return id != infoHash{1} || remote != netip.AddrPortFrom(homes[1].External(), 6882) || connected.Swap(true)
 	}
 	punchBetween(t, [2]*puncherAt{a, b}, echo, 0)
 	calls, takes := a.conn(t), b.conn(t)
 	exchangeBytes(t, calls, takes)
 	calls.Close()
 	takes.Close()
-	connected.Store(false)
+	connected.Store(false) // until it has been asked for
 	calls, takes = a.conn(t), b.conn(t)
-	connected.Store(true)
 	if !a.punched(calls) || !b.punched(takes) {
 		t.Error("the connection is not on the path")
 	}
@@ -317,11 +317,11 @@ func TestAPathThatNobodyUsesIsGivenUp(t *testing.T) {
 	t.Parallel()
 	homes, echo := newHomes(t, [2]natlab.Kind{natlab.Bare, natlab.PortRestricted})
 	a, b := newPuncher(t, homes[0], "a-pc"), newPuncher(t, homes[1], "b-pc")
-	a.idle, b.idle = 200*time.Millisecond, time.Hour // before they hear of anything
+	a.idle, b.idle = 2*time.Second, time.Hour // before they hear of anything
 	punchBetween(t, [2]*puncherAt{a, b}, echo, 0)
 	calls, takes := a.conn(t), b.conn(t)
 	for range 3 { // longer than it would be kept
-		time.Sleep(a.idle)
+		a.later.Add(int64(a.idle))
 		exchangeBytes(t, calls, takes)
 	}
 	if !a.punched(calls) {

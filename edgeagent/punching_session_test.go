@@ -49,7 +49,7 @@ func TestASurrogateThatComesBackIsToldOfAttempts(t *testing.T) {
 	start(t, joined(t, h))
 	g, _ := h.welcome()
 	m := nowhere()
-	m.Deadline = 500 * time.Millisecond
+	m.Deadline = 2 * time.Second // after the connection has ended
 	g.send(m)
 	g.send(control.Unassign{ID: infoHash{9}})
 	g.gone(infoHash{9}) // so both have arrived

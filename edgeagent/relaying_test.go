@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,20 +69,23 @@ func TestATorrentIsFetchedFromARelayedPeer(t *testing.T) {
 				ln = h.tcp
 			}
 			cfg := joined(t, h)
-			cfg.Down = 40 << 10 // so that there is something to see
 			tt := newTorrent(t, "red")
 			start(t, cfg)
 			g, _ := h.welcomeBy(ln)
 			g.assign(tt, 1)
 			g.reports(tt.id, 1, control.StateDownloading)
 			s := g.relay(relayTo(tt, true))
+			send := make(chan struct{})
+			tt.held = send
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			served := make(chan struct{})
 			go func() {
+				defer close(served)
 				serve(ctx, link.NetConn(s, g.conn.Local(), g.conn.Remote()), tt)
-				close(served)
 			}()
+			release := sync.OnceFunc(func() { close(send) })
+			defer release()
 			p := g.until("the peer is reported", func(p control.Progress) bool { return len(p.Peers) == 1 })
 			if q := p.Peers[0]; q.Path != "relayed" || q.Transport != c.name || q.Addr != at("203.0.113.9:6882") {
 				t.Errorf("the peer is told as %+v", q)
@@ -96,6 +100,7 @@ func TestATorrentIsFetchedFromARelayedPeer(t *testing.T) {
 			if st.Relayed[0] != want {
 				t.Errorf("shown: %+v", st.Relayed)
 			}
+			release()
 			if p := g.reports(tt.id, 1, control.StateSeeding); p.Downloaded != int64(len(tt.bytes)) {
 				t.Errorf("in the end: %+v", p)
 			}

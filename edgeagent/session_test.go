@@ -213,7 +213,7 @@ func TestTheFirstPieceIsReportedAtOnce(t *testing.T) {
 	h := newHome(t)
 	cfg := joined(t, h)
 	cfg.reportEvery = time.Hour
-	cfg.Down = 20 << 10
+	cfg.Down = 1 << 10 // the next one takes a while
 	tt := newTorrent(t, "red")
 	start(t, cfg)
 	g, _ := h.welcome()

@@ -34,13 +34,10 @@ func wanting(t *testing.T) (*home, Config, *guest, testTorrent) {
 // leftovers fails when the state folder has files half written.
 func leftovers(t *testing.T, cfg Config) {
 	t.Helper()
-	left := []string{""}
-	for deadline := time.Now().Add(5 * time.Second); len(left) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		left, _ = filepath.Glob(filepath.Join(cfg.State, "*"+newSuffix)) // a layout that comes meanwhile is still being written
-	}
-	if len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	eventually(t, "nothing is left behind", func() bool {
+		left, _ := filepath.Glob(filepath.Join(cfg.State, "*"+newSuffix)) // a layout that comes meanwhile is still being written
+		return len(left) == 0
+	})
 }
 
 func TestALayoutCutShortByItsSenderIsAFaultThatTheNextWishClears(t *testing.T) {
@@ -150,8 +147,8 @@ func TestAFolderThatIsALinkIsNotFollowedOutOfTheDownloadFolder(t *testing.T) {
 	}
 }
 
+// It runs alone: what others have on the heap would count.
 func TestAnEndlessLayoutStreamIsCutOffWithinLittleMemory(t *testing.T) {
-	t.Parallel()
 	_, cfg, g, _ := wanting(t)
 	unknown := frame(t, map[int]any{0: 1000, 1: make([]byte, 60<<10)})
 	var before, after runtime.MemStats

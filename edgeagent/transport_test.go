@@ -151,26 +151,27 @@ func TestWhereHandshakesGetThroughAndNoMoreAnAgentWorksOverTCP(t *testing.T) {
 
 func TestWhereUDPWorksForAMomentOnlyQUICIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	h := newHomeWith(t, quic.Config{MaxIdleTimeout: time.Second})
+	h := newHomeWith(t, quic.Config{MaxIdleTimeout: 2 * time.Second})
 	h.listenTCP()
 	cfg := joined(t, h)
-	cfg.retryQUIC = time.Second
+	cfg.retryQUIC = 2 * time.Second
+	left := make(chan time.Time, 10)
 	cfg.retry = func(int) time.Duration {
 		h.gate.shut.Store(false)
+		left <- time.Now()
 		return 10 * time.Millisecond
 	}
 	start(t, cfg)
 	h.welcome()
 	h.gate.shut.Store(true) // until it is tried again
 	h.welcomeBy(h.tcp)
-	left := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if c, err := h.ln.Accept(ctx); err == nil {
 		t.Errorf("the agent came by QUIC: %v", c.Remote())
 	}
 	h.welcome()
-	if again := time.Since(left); again < 700*time.Millisecond {
+	if again := time.Since(<-left); again < cfg.retryQUIC {
 		t.Errorf("QUIC is tried again after %v", again)
 	}
 }
@@ -179,11 +180,7 @@ func TestWhoPrefersTCPUsesQUICWhereThatIsAllThereIs(t *testing.T) {
 	t.Parallel()
 	h := newBlockedHome(t)
 	h.gate.shut.Store(false)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	closed := ln.Addr().(*net.TCPAddr).AddrPort().Port()
-	ok(t, ln.Close())
-	for _, port := range []uint16{0, closed} {
+	for _, port := range []uint16{0, refusing(t).Port()} {
 		socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 		ok(t, err)
 		transport := &quic.Transport{Conn: plainConn{socket}}
