@@ -29,6 +29,8 @@ var errGaveWay = errors.New("it gave way to a newer connection")
 // remembers who is revoked meanwhile. TLS has shown each one's key: those of an enrolled key are counted for that key alone.
 // It has no I/O.
 type admissions struct {
+	hello, hurry time.Duration // as the constants, but for tests
+
 	total     int
 	enrolled  map[control.DeviceID][]*admission // the oldest first
 	strangers map[link.Transport]*link.Crowd
@@ -50,6 +52,7 @@ type admission struct {
 
 func newAdmissions() *admissions {
 	return &admissions{
+		hello: helloTime, hurry: hurryTime,
 		enrolled: map[control.DeviceID][]*admission{},
 		strangers: map[link.Transport]*link.Crowd{
 			link.QUIC: link.NewCrowd(link.Limits{}), link.TCP: link.NewCrowd(link.Limits{}),
@@ -62,7 +65,7 @@ func newAdmissions() *admissions {
 // calls out, if that is not nil, to close the connection that gives way, as soon as it holds no lock. Each that was let in has
 // to end.
 func (a *admissions) start(device control.DeviceID, enrolled bool, over link.Transport, from netip.Addr, closeIt func()) (n *admission, out func()) {
-	n = &admission{device: device, hello: helloTime}
+	n = &admission{device: device, hello: a.hello}
 	n.giveWay = func() { n.gaveWay.Store(true); closeIt() }
 	if enrolled {
 		same := append(a.enrolled[device], n)
@@ -76,7 +79,7 @@ func (a *admissions) start(device control.DeviceID, enrolled bool, over link.Tra
 	}
 	n.crowd = a.strangers[over]
 	if n.crowd.Crowded(from, 2) {
-		n.hello = hurryTime
+		n.hello = a.hurry
 	}
 	place, last := n.crowd.Enter(from, n.giveWay)
 	if place == nil {

@@ -137,6 +137,7 @@ func TestEnrolledDevicesGetThroughACrowdOfSilentStrangers(t *testing.T) {
 			var silent []link.Conn
 			for range 32 {
 				silent = append(silent, w.dial(newKey(t)))
+				w.awaitAdmissions(len(silent)) // in this order
 			}
 			next[control.Welcome](w.connect(key, hello))
 			for _, c := range silent {

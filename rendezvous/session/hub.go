@@ -86,6 +86,8 @@ type Config struct {
 	compareEach time.Duration // between two comparisons of all that a device should hold with what it does; default 100 ms
 	seenEvery   time.Duration // between two looks whether a device is seen elsewhere; default 5 s
 	proofTime   time.Duration // see there
+
+	admissionTime, helloTime, hurryTime time.Duration // see there
 }
 
 // Hub knows the sessions of all connected devices. Its methods may be called
@@ -114,10 +116,13 @@ func NewHub(cfg Config) *Hub {
 	cfg.compareEach = cmp.Or(cfg.compareEach, 100*time.Millisecond)
 	cfg.seenEvery = cmp.Or(cfg.seenEvery, 5*time.Second)
 	cfg.proofTime = cmp.Or(cfg.proofTime, proofTime)
-	return &Hub{
+	cfg.admissionTime = cmp.Or(cfg.admissionTime, admissionTime)
+	h := &Hub{
 		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
 		admissions: newAdmissions(), allowances: map[control.DeviceID]*allowances{},
 	}
+	h.admissions.hello, h.admissions.hurry = cmp.Or(cfg.helloTime, helloTime), cmp.Or(cfg.hurryTime, hurryTime)
+	return h
 }
 
 // QUICConfig is how the surrogate listens: see the design's control protocol. A connection's window has room for four relayed
@@ -192,7 +197,7 @@ func (h *Hub) serve(ctx context.Context, conn link.Conn, n *admission) {
 
 // admit reads the Hello and answers Welcome, or Refused and closes.
 func (h *Hub) admit(ctx context.Context, conn link.Conn, n *admission) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, admissionTime)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.admissionTime)
 	defer cancel()
 	early, late := context.WithTimeout(ctx, n.hello)
 	defer late()

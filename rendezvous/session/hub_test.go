@@ -53,7 +53,8 @@ type world struct {
 	observed int
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld is a world in which only what a test is about ends by itself: changes say what that is.
+func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	w := &world{t: t, desired: map[infoHash]Desired{}, events: make(chan any, 100)}
 	w.admit = func() (string, error) { return "attic", nil }
 	deployment, own := newKey(t), newKey(t)
@@ -78,10 +79,15 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.tcp = addrPort(socket2.Addr())
-	w.hub = NewHub(Config{
+	cfg := Config{
 		Admitter: w, Jobs: w, Software: "test", STUN: w.answering, TCP: w.tcp.Port(),
-		layoutAgain: 50 * time.Millisecond, writeTime: 300 * time.Millisecond, seenEvery: 10 * time.Millisecond, compareEach: compareEach, proofTime: 2 * time.Second,
-	})
+		layoutAgain: 50 * time.Millisecond, seenEvery: 10 * time.Millisecond, compareEach: compareEach,
+		writeTime: patience, proofTime: patience, admissionTime: patience, helloTime: patience, hurryTime: patience,
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	w.hub = NewHub(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	for _, ln := range []link.Listener{link.ListenQUIC(ln), link.ListenTCP(socket2, conf, link.Limits{})} {
@@ -215,7 +221,7 @@ func (w *world) dial(key ed25519.PrivateKey) link.Conn {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var conn link.Conn
 	if w.over == link.TCP {
@@ -240,7 +246,7 @@ func (w *world) connect(key ed25519.PrivateKey, h control.Hello) *device {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	stream.SetReadDeadline(time.Now().Add(10 * time.Second))
+	stream.SetReadDeadline(time.Now().Add(patience))
 	d := &device{w.t, conn, stream, control.NewReader(stream)}
 	d.send(h)
 	return d

@@ -17,11 +17,11 @@ import (
 )
 
 // overBoth runs a test with devices that connect in either way.
-func overBoth(t *testing.T, f func(t *testing.T, w *world)) {
+func overBoth(t *testing.T, f func(t *testing.T, w *world), changes ...func(*Config)) {
 	for _, over := range []link.Transport{link.QUIC, link.TCP} {
 		t.Run(over.String(), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t, changes...)
 			w.over = over
 			f(t, w)
 		})
@@ -46,7 +46,7 @@ func TestASessionIsTheSameOverEitherTransport(t *testing.T) {
 			t.Errorf("it accepts peers at %v, want %v", got, want)
 		}
 		l, _ := w.hub.Line(idOf(key))
-		if l.Transport != w.over || l.UDP != (w.over == link.QUIC) || l.Observed.Port() != d.conn.Local().Port() || l.RTT <= 0 || l.RTT > time.Second {
+		if l.Transport != w.over || l.UDP != (w.over == link.QUIC) || l.Observed.Port() != d.conn.Local().Port() || l.RTT <= 0 || l.RTT > patience {
 			t.Errorf("its line is %+v", l)
 		}
 		w.hub.Revoke(idOf(key))
@@ -172,7 +172,7 @@ func TestASessionThatHasNotProvedItselfReplacesNone(t *testing.T) {
 			t.Errorf("the jobs were told %v", e)
 		default:
 		}
-	})
+	}, func(c *Config) { c.proofTime = time.Second })
 }
 
 func TestASessionOfADeviceWhoseOtherOneEndsNeedsNoProof(t *testing.T) {
