@@ -91,8 +91,11 @@ func TestBackupOfAStoreInUseIsWhole(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				check(t, jobs.Put(t.Context(), fmt.Sprint(i%5), record{N: i}))
-				check(t, jobs.Delete(t.Context(), fmt.Sprint((i+1)%5)))
+				err := jobs.Put(t.Context(), fmt.Sprint(i%5), record{N: i})
+				if err = errors.Join(err, jobs.Delete(t.Context(), fmt.Sprint((i+1)%5))); err != nil {
+					t.Error(err)
+					return
+				}
 			}
 		}
 	}()

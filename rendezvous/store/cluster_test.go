@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -27,20 +26,11 @@ func TestUserWithTheDocumentedPermissionsIsEnough(t *testing.T) {
 	check(t, err)
 }
 
-// freeAddr is an address of this machine that nobody has.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestReplicasSurviveTheLossOfAServer(t *testing.T) {
 	t.Parallel()
 	var routes, urls []string
 	for range 3 {
-		routes = append(routes, freeAddr(t))
+		routes = append(routes, ownAddr())
 	}
 	var servers []*natsServer
 	for i, route := range routes {
@@ -63,7 +53,7 @@ func TestReplicasSurviveTheLossOfAServer(t *testing.T) {
 	t.Cleanup(s.Close)
 	tb, bl := table(t, s, "jobs"), blobs(t, s, "infos") // spread now
 	for _, stream := range []string{"KV_simplebit-jobs", "OBJ_simplebit-infos", "KV_simplebit-lease"} {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 			st, err := s.js.Stream(t.Context(), stream)
 			check(t, err)
 			info := st.CachedInfo()
@@ -93,11 +83,12 @@ func TestReplicasSurviveTheLossOfAServer(t *testing.T) {
 	})
 }
 
-// repeat does something until it works, for half a minute, each time for three seconds at most.
+// repeat does something until it works, for three seconds at first and for longer each time.
 func repeat(t *testing.T, do func(ctx context.Context) error) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		ctx, end := context.WithTimeout(t.Context(), 3*time.Second)
+	deadline := time.Now().Add(patience)
+	for try := time.Duration(1); ; try++ {
+		ctx, end := context.WithTimeout(t.Context(), try*3*time.Second)
 		err := do(ctx)
 		end()
 		if err == nil {
@@ -106,5 +97,6 @@ func repeat(t *testing.T, do func(ctx context.Context) error) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }

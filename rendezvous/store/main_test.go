@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 	// closed is found by its others.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
+
+const patience = time.Minute // for what must happen
 
 type record struct {
 	N int    `json:"n"`

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,13 +98,19 @@ func runNATS(file string) error {
 	return nil
 }
 
+var addresses atomic.Uint32 // that were given out
+
+// ownAddr is an address that is used by nobody else while a server is started on it, killed and started again: ports of 127.0.0.1
+// come and go, with other tests and other processes.
+func ownAddr() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d:4222", 1+addresses.Add(1)%254, byte(pid>>8), byte(pid))
+}
+
 func (n *natsServer) start(command func(addr string) *exec.Cmd) *natsServer {
 	n.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(n.t, err)
-	n.addr = l.Addr().String()
+	n.addr = ownAddr()
 	n.url = "nats://" + n.addr
-	check(n.t, l.Close())
 	first := command(n.addr) // its configuration serves for all starts
 	n.command = func() *exec.Cmd {
 		cmd := exec.Command(first.Path, first.Args[1:]...) // outlives the test's context, for the stores to close
@@ -118,14 +127,14 @@ func (n *natsServer) restart() {
 	n.t.Helper()
 	n.cmd = n.command()
 	check(n.t, n.cmd.Start())
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", n.addr)
 		if err == nil {
 			check(n.t, conn.Close())
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatal("the NATS server did not start within 10 seconds: ", err)
+			n.t.Fatal("the NATS server does not start: ", err)
 		}
 	}
 }
@@ -190,6 +199,18 @@ func TestAcknowledgedWritesSurviveKillsOfTheServer(t *testing.T) {
 		tb := table(t, s, "jobs")
 		stop, done := make(chan struct{}), make(chan struct{})
 		acked, failed := 0, 0
+		var written atomic.Int64
+		progress := func() {
+			t.Helper()
+			deadline := time.Now().Add(patience)
+			for enough := written.Load() + 7; written.Load() < enough; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("nothing is written")
+				}
+			}
+		}
+		end := sync.OnceFunc(func() { close(stop); <-done })
+		defer end()
 		go func() {
 			defer close(done)
 			for i := 1; ; i++ {
@@ -200,27 +221,28 @@ func TestAcknowledgedWritesSurviveKillsOfTheServer(t *testing.T) {
 				}
 				if err := tb.Put(t.Context(), fmt.Sprint("k", i%7), record{N: i}); err == nil {
 					acked = i
+					written.Add(1)
 				} else if failed++; !errors.Is(err, ErrUnreachable) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("write %d: %v", i, err)
 				}
 			}
 		}()
 		for range 3 {
-			time.Sleep(200 * time.Millisecond)
+			progress()
+			time.Sleep(rand.N(50 * time.Millisecond)) // into the middle of a write
 			n.kill()
 			time.Sleep(100 * time.Millisecond)
 			n.restart()
 		}
-		time.Sleep(time.Second)
-		close(stop)
-		<-done
+		progress()
+		end()
 		all, err := tb.All(t.Context())
 		check(t, err)
 		last := 0
 		for _, r := range all {
 			last = max(last, r.N)
 		}
-		if last < acked || acked < 20 {
+		if last < acked {
 			t.Errorf("write %d was acknowledged, %d is the last that is there", acked, last)
 		}
 		t.Logf("%d writes, %d of them failed", acked, failed)
@@ -247,14 +269,14 @@ func TestOperationsFailClearlyWhileTheServerIsAway(t *testing.T) {
 		all.Go(func() {
 			before := time.Now()
 			err := do()
-			if took := time.Since(before); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), n.url) || took > awayPatience+2*time.Second {
+			if took := time.Since(before); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), n.url) || took >= externalTimeout {
 				t.Errorf("%s: %v after %v", what, err, took)
 			}
 		})
 	}
 	all.Wait()
 	n.restart()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for err := errors.New("none"); err != nil; {
 		if _, err = tb.Get(t.Context(), "k"); time.Now().After(deadline) {
 			t.Fatal(err)
@@ -307,7 +329,7 @@ func TestLeaseOfAKilledSurrogateRunsOut(t *testing.T) {
 		check(t, err)
 		check(t, cmd.Start())
 		b := make([]byte, 5)
-		if _, err := out.Read(b); err != nil || string(b) != "open\n" {
+		if _, err := io.ReadFull(out, b); err != nil || string(b) != "open\n" {
 			t.Fatalf("%q, %v", b, err)
 		}
 		check(t, cmd.Process.Kill())
@@ -325,7 +347,7 @@ func TestLeaseOfAKilledSurrogateRunsOut(t *testing.T) {
 	before := time.Now()
 	_, waited = n.openTelling(copied)
 	// A slow machine may take longer, by as much as it is slow.
-	if took := time.Since(before); !waited || took < leaseTime || took > 2*leaseTime {
+	if took := time.Since(before); !waited || took < leaseTime || took > leaseTime+patience {
 		t.Errorf("in a copy of the folder after %v", took)
 	}
 }
