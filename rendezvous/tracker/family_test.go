@@ -65,11 +65,29 @@ func serveNames(conn *net.UDPConn) {
 	}
 }
 
+// onBoth listens on a port of 127.0.0.1 and the same one of ::1, which somebody else may have there.
+func onBoth[L interface{ Close() error }](t *testing.T, listen func(address string) (L, error), addr func(L) net.Addr) [2]L {
+	t.Helper()
+	for range 100 {
+		four, err := listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		six, err := listen(fmt.Sprintf("[::1]:%d", netip.MustParseAddrPort(addr(four).String()).Port()))
+		if err == nil {
+			return [2]L{four, six}
+		}
+		four.Close()
+	}
+	t.Fatal("no port is free on both")
+	panic("unreachable")
+}
+
 // BEP 7 and 15: a tracker that has addresses of both kinds is told at both, under one key.
 func TestANameOfBothFamiliesIsAnnouncedToOverBoth(t *testing.T) {
-	four := serveUDP(t, "127.0.0.1:0", nil)
+	conns := onBoth(t, func(address string) (net.PacketConn, error) { return net.ListenPacket("udp", address) }, net.PacketConn.LocalAddr)
+	four, six := serveOn(t, conns[0].(*net.UDPConn), nil), serveOn(t, conns[1].(*net.UDPConn), nil)
 	port := netip.MustParseAddrPort(four.addr).Port()
-	six := serveUDP(t, fmt.Sprintf("[::1]:%d", port), nil)
 	client := dualStack(t)
 	tracker := fmt.Sprintf("udp://tracker.example:%d", port)
 	r, err := client.Announce(t.Context(), tracker, Request{Key: 0xabc})
@@ -93,15 +111,8 @@ func TestANameOfBothFamiliesIsAnnouncedToOverBoth(t *testing.T) {
 }
 
 func TestHTTPAnnouncesGoOverBothFamiliesToo(t *testing.T) {
-	four, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := four.Addr().(*net.TCPAddr).Port
-	six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	listeners := onBoth(t, func(address string) (net.Listener, error) { return net.Listen("tcp", address) }, net.Listener.Addr)
+	port := netip.MustParseAddrPort(listeners[0].Addr().String()).Port()
 	var mu sync.Mutex
 	var from []string
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +122,7 @@ func TestHTTPAnnouncesGoOverBothFamiliesToo(t *testing.T) {
 		answer(onePeer)(w, r)
 	})}
 	defer s.Close()
-	for _, l := range []net.Listener{four, six} {
+	for _, l := range listeners {
 		go s.Serve(l)
 	}
 	r, err := dualStack(t).Announce(t.Context(), fmt.Sprintf("http://tracker.example:%d/announce", port), Request{})

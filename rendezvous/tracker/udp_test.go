@@ -16,6 +16,8 @@ import (
 	"time"
 )
 
+const patience = time.Minute // for what must happen
+
 // udpTracker is a UDP tracker that answers a request, without its head, as a test wants.
 type udpTracker struct {
 	conn *net.UDPConn
@@ -42,6 +44,10 @@ func serveUDP(t *testing.T, address string, answer func(u *udpTracker, r request
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, conn, answer)
+}
+
+func serveOn(t *testing.T, conn *net.UDPConn, answer func(u *udpTracker, r request) [][]byte) *udpTracker {
 	u := &udpTracker{conn: conn, addr: conn.LocalAddr().String()}
 	done := make(chan struct{})
 	go func() {
@@ -118,7 +124,7 @@ func reply(r request, action uint32, rest []byte) []byte {
 func TestUDPAnnounceAndScrape(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		u := serveUDP(t, address, nil)
-		client := NewClient(Config{})
+		client := NewClient(Config{Timeout: patience})
 		tracker := "udp://" + u.addr + "/announce?passkey=k"
 		r, err := client.Announce(t.Context(), tracker, Request{InfoHash: [20]byte{1}, Port: 6881, Event: EventStarted, Key: 5})
 		want := "192.0.2.1:6881"
@@ -147,7 +153,7 @@ func TestUDPAnnounceAndScrape(t *testing.T) {
 
 func TestTransactionIDsCannotBeGuessed(t *testing.T) {
 	u := serveUDP(t, "127.0.0.1:0", nil)
-	client := NewClient(Config{})
+	client := NewClient(Config{Timeout: patience})
 	for range 20 {
 		if _, err := client.Scrape(t.Context(), "udp://"+u.addr, [20]byte{}); err != nil {
 			t.Fatal(err)
@@ -214,7 +220,14 @@ func TestHostileUDPTrackers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			u := serveUDP(t, "127.0.0.1:0", c.answer)
-			_, err := NewClient(Config{Timeout: 300 * time.Millisecond}).Announce(t.Context(), "udp://"+u.addr+"/?passkey=secret", Request{})
+			timeout := patience
+			switch {
+			case strings.HasPrefix(c.says, "no answer in "):
+				timeout = 300 * time.Millisecond
+			case c.is == context.DeadlineExceeded: // after something came
+				timeout = time.Second
+			}
+			_, err := NewClient(Config{Timeout: timeout}).Announce(t.Context(), "udp://"+u.addr+"/?passkey=secret", Request{})
 			var typed *Error
 			if !errors.As(err, &typed) || typed.Tracker != u.addr {
 				t.Fatalf("error %v", err)
@@ -262,24 +275,27 @@ func TestAnswersFromOtherAddressesDoNotArrive(t *testing.T) {
 		mine.Add(1)
 		return nil
 	})
-	if r, err := NewClient(Config{}).Announce(t.Context(), "udp://"+u.addr, Request{}); err != nil || len(r.Peers) != 1 || mine.Load() != 2 {
+	if r, err := NewClient(Config{Timeout: patience}).Announce(t.Context(), "udp://"+u.addr, Request{}); err != nil || len(r.Peers) != 1 || mine.Load() != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
 func TestLostDatagramsAreSentAgain(t *testing.T) {
-	var n atomic.Int32
-	u := serveUDP(t, "127.0.0.1:0", func(*udpTracker, request) [][]byte {
-		if n.Add(1)%2 == 1 {
+	t.Parallel()
+	came := map[uint32]bool{}
+	u := serveUDP(t, "127.0.0.1:0", func(_ *udpTracker, r request) [][]byte {
+		if !came[r.action] {
+			came[r.action] = true
 			return [][]byte{} // lost
 		}
 		return nil
 	})
-	// Half a second for the unit leaves time for machines under load.
-	if _, err := NewClient(Config{Timeout: 2500 * time.Millisecond}).Announce(t.Context(), "udp://"+u.addr, Request{}); err != nil {
+	if _, err := NewClient(Config{Timeout: 5 * time.Second}).Announce(t.Context(), "udp://"+u.addr, Request{}); err != nil {
 		t.Error(err)
 	}
-	if got := u.seen(); !slices.Equal(got, []uint32{actionConnect, actionConnect, actionAnnounce, actionAnnounce}) {
+	// Under load an answer may come after the question was sent once more.
+	got := u.seen()
+	if !slices.Equal(slices.Compact(slices.Clone(got)), []uint32{actionConnect, actionAnnounce}) || len(got) < 4 {
 		t.Errorf("it was asked %v", got)
 	}
 }
@@ -293,7 +309,7 @@ func TestAForgottenConnectionIDIsAskedForAgain(t *testing.T) {
 		}
 		return nil
 	})
-	client := NewClient(Config{})
+	client := NewClient(Config{Timeout: patience})
 	for range 2 {
 		if _, err := client.Announce(t.Context(), "udp://"+u.addr, Request{}); err != nil {
 			t.Error(err)
@@ -349,11 +365,15 @@ func TestControlHookGuardsUDP(t *testing.T) {
 }
 
 func TestUDPTrackerThatDoesNotRunIsNamedAtOnce(t *testing.T) {
-	u := serveUDP(t, "127.0.0.1:0", nil)
-	u.conn.Close()
+	// A port that nobody else can take meanwhile, whose socket hears one other alone.
+	taken, err := net.Dial("udp4", "127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	before := time.Now()
-	_, err := NewClient(Config{}).Announce(t.Context(), "udp://"+u.addr, Request{})
-	if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(before) > 2*time.Second {
+	_, err = NewClient(Config{Timeout: patience}).Announce(t.Context(), "udp://"+taken.LocalAddr().String(), Request{})
+	if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(before) >= patience/5 { // when it is asked for the second time
 		t.Errorf("after %v: %v", time.Since(before), err)
 	}
 }
