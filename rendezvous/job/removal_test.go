@@ -71,10 +71,18 @@ func TestADeviceThatLetsGoWhileATorrentIsAddedAgainDoesNotEndTheNewJob(t *testin
 	hold := make(chan bool)
 	w.locked(func() { w.hold = hold })
 	var both sync.WaitGroup
-	both.Go(func() { w.add(m) })
-	time.Sleep(10 * time.Millisecond) // it is being stored
+	both.Go(func() {
+		if _, err := m.Add(context.Background(), New{Magnet: magnet, Target: "device:attic"}); err != nil {
+			t.Error(err)
+		}
+	})
+	w.eventually("it is being stored", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.held == 1
+	})
 	both.Go(func() { m.Gone(attic, infoHash) })
-	time.Sleep(10 * time.Millisecond)
+	time.Sleep(10 * time.Millisecond) // in which it may come to the wrong end
 	close(hold)
 	both.Wait()
 	if all := m.List(); len(all) != 1 || all[0].Removed {

@@ -13,6 +13,8 @@ import (
 	"simplebit/wire/control"
 )
 
+const patience = time.Minute // for what must happen
+
 // world is everything around the jobs, in memory; it outlives a Manager.
 type world struct {
 	t        *testing.T
@@ -29,6 +31,7 @@ type world struct {
 	full     error     // what the store says to a Put
 	stuck    error     // and to a Delete
 	hold     chan bool // what a Put waits for, unless nil
+	held     int       // Puts that have begun to wait
 }
 
 const attic = "attic-id"
@@ -57,6 +60,9 @@ type recordStore struct{ *world }
 func (s recordStore) Put(ctx context.Context, id string, r Record) error {
 	s.mu.Lock()
 	hold := s.hold
+	if hold != nil {
+		s.held++
+	}
 	s.mu.Unlock()
 	if hold != nil {
 		<-hold
@@ -240,7 +246,7 @@ func (w *world) locked(f func()) {
 // eventually waits for a condition that other goroutines bring about.
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("never: %s", what)
 		}
