@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -118,10 +119,8 @@ func (p *party) cut() {
 	p.core.connected(p.now, p.id, false)
 	p.touch()
 	p.unready(p.id)
-	for w, j := range p.relays {
-		if w.a == p.id || w.b == p.id {
-			j.end("the session has ended")
-		}
+	for _, j := range p.joints() {
+		j.end("the session has ended")
 	}
 	p.after(p.between(50*time.Millisecond, 3*time.Second), p.join)
 }
@@ -182,8 +181,8 @@ func (p *party) progress() {
 			m.Peers = append(m.Peers, control.Peer{Addr: x.k.Path().Remote, Transport: "utp", Path: "punched"})
 		}
 	}
-	for w, j := range p.relays {
-		if other := p.other(w); other != nil && j.joined {
+	for _, j := range p.joints() {
+		if other := p.other(j.want); j.joined {
 			m.Peers = append(m.Peers, control.Peer{Addr: other.line.Observed, Transport: "quic", Path: relayedPath})
 		}
 	}
@@ -201,8 +200,8 @@ func (p *party) grow() {
 			p.have = max(p.have, min(before+50, x.with.amount()))
 		}
 	}
-	for w, j := range p.relays {
-		if other := p.other(w); other != nil && j.joined {
+	for _, j := range p.joints() {
+		if other := p.other(j.want); j.joined {
 			p.have = max(p.have, min(before+20, other.amount()))
 		}
 	}
@@ -217,6 +216,17 @@ func (p *party) amount() int64 {
 		return p.have
 	}
 	return 1000
+}
+
+// joints are the device's relayed connections, in an order that is the same each time.
+func (p *party) joints() (all []*joint) {
+	for w, j := range p.relays {
+		if w.a == p.id || w.b == p.id {
+			all = append(all, j)
+		}
+	}
+	slices.SortFunc(all, func(x, y *joint) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
+	return all
 }
 
 // other is who a pair has beside the device, if it is of the pair.
