@@ -80,7 +80,7 @@ func TestASurrogateMovesToAnExternalNATSServer(t *testing.T) {
 	defer web.Close()
 	defer http.DefaultClient.CloseIdleConnections()
 	cfg := local(t)
-	cfg.AllowPrivate = true
+	cfg.AllowPrivate, cfg.Control = true, ownAddr()
 	s := serve(t, cfg)
 	s.device("attic")
 	ctx := context.Background()
@@ -99,7 +99,6 @@ func TestASurrogateMovesToAnExternalNATSServer(t *testing.T) {
 	if _, err := os.Stat(file + ".new"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	cfg.Control = s.Control
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +270,8 @@ func TestASurrogateWhoseStoreIsTakenOverEnds(t *testing.T) {
 	case <-ready:
 	case err := <-ended:
 		t.Fatal(err)
+	case <-time.After(patience):
+		t.Fatal("the surrogate does not get ready")
 	}
 	// What another surrogate writes that waited for this one to fall silent.
 	conn, err := nats.Connect(cfg.NATS)

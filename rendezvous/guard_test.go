@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestOnlyAddressesThatStrangersMayNameAreContacted(t *testing.T) {
@@ -68,7 +67,7 @@ func TestNoConnectionReachesThisMachineUnlessThatIsAllowed(t *testing.T) {
 	}
 	defer udp.Close()
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	strict := net.Dialer{Control: newGuard(false, nil, nil, 6881).control}
 	for _, to := range []struct{ network, addr string }{

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,9 @@ func newAsker(t *testing.T, network, address string) asker {
 		t.Fatal(err)
 	}
 	conn := pc.(*net.UDPConn)
-	c := stun.NewClient(stun.Conn{UDPConn: conn}, stun.Quick)
+	profile := stun.Quick
+	profile.Last = patience
+	c := stun.NewClient(stun.Conn{UDPConn: conn}, profile)
 	done := make(chan error, 1)
 	go func() {
 		done <- stun.Read(conn, func(now time.Time, from netip.AddrPort, b []byte) { c.Receive(now, from, b) })
@@ -334,28 +337,27 @@ func (l *lines) sessions() int {
 }
 
 // flood sends questions and garbage from made-up sources of 127.0.0.0/8 until ctx ends.
-func flood(ctx context.Context, t *testing.T, to netip.AddrPort) (sent int) {
+func flood(ctx context.Context, t *testing.T, to netip.AddrPort, sent *atomic.Int64) {
 	pc, err := net.ListenPacket("udp4", ":0")
 	if err != nil {
 		t.Error(err)
-		return 0
+		return
 	}
 	defer pc.Close()
 	conn, info := pc.(*net.UDPConn), new(packetInfo)
 	garbage := append(slices.Clone(question), 0)
-	for ; ctx.Err() == nil; sent++ {
-		n := uint32(sent) * 2654435761
+	for ; ctx.Err() == nil; sent.Add(1) {
+		n := uint32(sent.Load()) * 2654435761
 		source := netip.AddrFrom4([4]byte{127, byte(n >> 24), byte(n >> 16), byte(n>>8) | 1})
 		b := question
-		if sent%8 == 0 {
+		if sent.Load()%8 == 0 {
 			b = garbage
 		}
 		if _, _, err := conn.WriteMsgUDPAddrPort(b, info.from(source), to); err != nil && !errors.Is(err, unix.EPERM) {
-			t.Errorf("after %d datagrams: %v", sent, err)
-			return sent
+			t.Errorf("after %d datagrams: %v", sent.Load(), err)
+			return
 		}
 	}
-	return sent
 }
 
 func TestAFloodOfSTUNLeavesADevicesSessionUnharmed(t *testing.T) {
@@ -367,16 +369,17 @@ func TestAFloodOfSTUNLeavesADevicesSessionUnharmed(t *testing.T) {
 	before := log.sessions()
 	ctx, cancel := context.WithCancel(t.Context())
 	var flooding sync.WaitGroup
-	sent := 0
-	flooding.Go(func() { sent = flood(ctx, t, netip.MustParseAddrPort(s.Control)) })
+	var sent atomic.Int64
+	flooding.Go(func() { flood(ctx, t, netip.MustParseAddrPort(s.Control), &sent) })
 	defer flooding.Wait()
 	defer cancel()
 	began := time.Now()
 	var slowest time.Duration
-	for i := range 20 {
+	const enough = 10_000 // or it is no flood
+	for i := 0; i < 20 || sent.Load() < enough && time.Since(began) < patience; i++ {
 		asked := time.Now()
 		j, err := s.api().Add(ctx, apiclient.NewJob{
-			Torrent: albumFile("http://127.0.0.1:1/announce", [2]string{strings.Repeat(string(rune('a'+i)), 16384), "two"}), Target: "device:attic",
+			Torrent: albumFile("http://127.0.0.1:1/announce", [2]string{fmt.Sprintf("%016384d", i), "two"}), Target: "device:attic",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -393,11 +396,11 @@ func TestAFloodOfSTUNLeavesADevicesSessionUnharmed(t *testing.T) {
 	took := time.Since(began)
 	cancel()
 	flooding.Wait()
-	t.Logf("%d datagrams in %v; a job took at most %v to the device and back", sent, took, slowest)
+	t.Logf("%d datagrams in %v; a job took at most %v to the device and back", sent.Load(), took, slowest)
 	if got := log.sessions(); before == 0 || got != before {
 		t.Errorf("%d sessions of the device had begun or ended before the flood, %d have after it", before, got)
 	}
-	if sent < 10_000 {
-		t.Errorf("%d datagrams are no flood", sent)
+	if sent.Load() < enough {
+		t.Errorf("%d datagrams are no flood", sent.Load())
 	}
 }
