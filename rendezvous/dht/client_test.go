@@ -22,7 +22,7 @@ func TestARealClientIsFoundAndFindsUs(t *testing.T) {
 	if err := os.WriteFile(content, make([]byte, 1<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	torrent, err := programs.MakeTorrent(ctx, programs.MakeConfig{Content: content, File: content + ".torrent", PieceLength: 64 << 10})
 	if err != nil {
@@ -51,7 +51,7 @@ func TestARealClientIsFoundAndFindsUs(t *testing.T) {
 	}
 	defer ln.Close()
 	node := n.run(t, dht.Config{Dialable: testNet})
-	t.Logf("it is found after %v", node.search(t, torrent.InfoHash).await(t, peer, 10*time.Second))
+	t.Logf("it is found after %v", node.search(t, torrent.InfoHash).await(t, peer))
 	n.waitAnnounced(t, torrent.InfoHash, netip.AddrPortFrom(n.home.Addr(), 6881), 6)
 
 	// Ours is the only peer that is left.
