@@ -23,6 +23,7 @@ type surrogate struct {
 	devices []apiclient.Device
 	torrent []byte   // the last one added
 	asked   []string // options and choices, as JSON
+	looked  func()   // is called when a job is got, unless nil
 }
 
 func newSurrogate() *surrogate {
@@ -159,6 +160,9 @@ func (s jobs) change(id string, state apiclient.State) (apiclient.Job, error) {
 }
 
 func (s jobs) Get(_ context.Context, id string) (apiclient.Job, error) {
+	if s.looked != nil {
+		s.looked()
+	}
 	s.mu.Lock()
 	if script := s.next[id]; len(script) > 0 {
 		defer s.mu.Unlock()

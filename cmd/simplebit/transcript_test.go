@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,8 +248,14 @@ func TestTooLargeTorrentIsNotRead(t *testing.T) {
 func TestInterruptEndsTheWatchingAndSaysThatTheJobGoesOn(t *testing.T) {
 	w := newWorld(t)
 	w.fake.next["k3jx7m2q"] = w.fake.next["k3jx7m2q"][:1]
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var looks atomic.Int32
+	w.fake.looked = func() {
+		if looks.Add(1) == 5 {
+			cancel()
+		}
+	}
 	_, stderr, status := w.run(ctx, "watch", "k3")
 	want := "simplebit: stopped watching; the job goes on, and `simplebit watch k3jx7m2q` shows it again\n"
 	if status != 1 || stderr != want {
