@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds whatever a test waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var _ net.Listener = (*Endpoint)(nil)
 

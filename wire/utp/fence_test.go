@@ -84,10 +84,13 @@ func TestWhatIsWrittenWhileOthersSendKeepsItsPackets(t *testing.T) {
 	}
 	s.mustReceive(stState)
 	c := accepted.(*Conn)
-	eventually(t, "nobody sends any more", func() bool { return !c.busy() })
-	c.mu.Lock()
-	c.sending = true
-	c.mu.Unlock()
+	eventually(t, "nobody else sends any more", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		others := c.sending
+		c.sending = true
+		return !others
+	})
 	for i, n := range []int{68, 89} {
 		if i > 0 {
 			c.EndPacket()

@@ -97,7 +97,7 @@ func TestConnectionIsAcceptedOnceItsAddressIsProven(t *testing.T) {
 		}
 		other.send(forged)
 	}
-	eventually(t, "the forged ones arrived", func() bool { return e.Stats().Unknown >= 4 })
+	eventually(t, "the guess and the forged ones arrived", func() bool { return e.Stats().Unknown == 1+4 })
 	if got := e.Stats(); got.Conns != 0 || got.Memory != 0 || len(e.backlog) != 0 {
 		t.Fatalf("before proof: %+v, %d to be accepted", got, len(e.backlog))
 	}
@@ -191,8 +191,9 @@ func TestLatePeerConnectsBesideAFloodOfSYNs(t *testing.T) {
 		for _, s := range flood {
 			s.send(syn(10 + 2*n))
 		}
-		most := int64(n) * addresses
-		eventually(t, "the flood arrives", func() bool { return requests(to) > most })
+		if most := int64(n) * addresses; n%5 == 0 {
+			eventually(t, "the flood arrives", func() bool { return requests(to) > most })
+		}
 	}
 	eventually(t, "the flood arrived", func() bool { return requests(to) == addresses*each+1 })
 	if got := to.Stats(); got.Conns != 0 || got.Memory != 0 || got.RefusedSYNs == 0 {
@@ -252,7 +253,8 @@ func TestRequestsBeyondTheBacklogAreIgnored(t *testing.T) {
 	if err := dial(100 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("dialling who is busy: %v", err)
 	}
-	if got := to.Stats(); got.RefusedSYNs == 0 || got.Conns != 2 {
+	eventually(t, "the request was refused", func() bool { return to.Stats().RefusedSYNs > 0 })
+	if got := to.Stats(); got.Conns != 2 {
 		t.Errorf("who is busy has %+v", got)
 	}
 	if _, err := to.Accept(); err != nil {
