@@ -141,8 +141,13 @@ func TestUnreachableSurrogateSaysWhatToDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	where := l.Addr().String()
-	l.Close()
+	defer l.Close()
+	taken, err := net.Dial("tcp", l.Addr().String()) // from a port that nobody else can take, and that does not listen
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	where := taken.LocalAddr().String()
 	_, err = New(Config{URL: where}).Jobs(t.Context())
 	want := "cannot reach the surrogate at http://" + where + ": dial tcp " + where +
 		": connect: connection refused; start it with `rendezvous serve` or pass --url"

@@ -261,13 +261,15 @@ func TestAddressesThatAreNoTrackersAreUnsupported(t *testing.T) {
 }
 
 func TestUnreachableTrackerIsNamed(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s := serve(t, answer(onePeer))
+	taken, err := net.Dial("tcp", s.Listener.Addr().String()) // from a port that nobody else can take, and that does not listen
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
-	_, err = announce(t, Config{}, fmt.Sprintf("http://%s/announce?passkey=secret", l.Addr()))
-	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), l.Addr().String()) || strings.Contains(err.Error(), "secret") {
+	defer taken.Close()
+	where := taken.LocalAddr().String()
+	_, err = announce(t, Config{}, fmt.Sprintf("http://%s/announce?passkey=secret", where))
+	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), where) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v", err)
 	}
 	var wrapped *url.Error
