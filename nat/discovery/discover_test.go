@@ -47,6 +47,9 @@ func noFirst(t *testing.T) func(Result) {
 	return func(r Result) { t.Errorf("a first verdict: %+v", r) }
 }
 
+// unanswered is what a discovery takes that nobody answers.
+const unanswered = 3 * time.Second
+
 func TestDiscoveryEndsWithItsContext(t *testing.T) {
 	d := loopback(t)
 	moved := errors.New("moved")
@@ -54,8 +57,8 @@ func TestDiscoveryEndsWithItsContext(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { stop(moved) })
 	begin := time.Now()
 	_, err := d.Discover(ctx, Config{Servers: []netip.AddrPort{silent(t), silent(t)}}, noFirst(t))
-	if !errors.Is(err, moved) || time.Since(begin) > time.Second {
-		t.Errorf("it ends with %v after %s", err, time.Since(begin))
+	if took := time.Since(begin); !errors.Is(err, moved) || took >= unanswered {
+		t.Errorf("it ends with %v after %s", err, took)
 	}
 	if len(d.ears) != 0 {
 		t.Errorf("%d are still listening", len(d.ears))
@@ -100,10 +103,21 @@ func TestAServerThatDoesNotAnswerIsAskedTwice(t *testing.T) {
 	if a, err := d.Reflexive(t.Context(), server.LocalAddr().(*net.UDPAddr).AddrPort()); !errors.Is(err, stun.ErrNoAnswer) {
 		t.Errorf("%s, %v", a, err)
 	}
+	last, err := net.DialUDP("udp4", nil, server.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	if _, err := last.Write([]byte("all")); err != nil { // comes after what was sent before
+		t.Fatal(err)
+	}
 	asked := 0
 	for b := make([]byte, 100); ; asked++ {
-		server.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // all were sent
-		if _, _, err := server.ReadFromUDPAddrPort(b); err != nil {
+		n, _, err := server.ReadFromUDPAddrPort(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(b[:n]) == "all" {
 			break
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"simplebit/nat"
 )
 
+// slack is what a busy machine may add; how long a discovery takes by itself is seen in the transcripts.
+const slack = 5 * time.Second
+
 // place is a home that a device sits in.
 type place struct {
 	name     string
@@ -105,7 +108,7 @@ func (p place) check(t *testing.T, got report) {
 	if got.First.Behaviour != p.want {
 		t.Errorf("%s: found\n%+v, want\n%+v", p.name, got.First.Behaviour, p.want)
 	}
-	if got.FirstAfter > 4*time.Second {
+	if got.FirstAfter > unanswered+slack {
 		t.Errorf("%s: the first verdict takes %s", p.name, got.FirstAfter)
 	}
 	if p.want.Blocked {
@@ -125,8 +128,8 @@ func (p place) check(t *testing.T, got report) {
 func TestLifetimeIsTheLongestSilenceThatAMappingOutlives(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t)
-	_, pc := s.home("home", natlab.RouterConfig{UDPTimeout: 2 * time.Second})
-	got := s.discover(pc, task{Silences: [3]time.Duration{500 * time.Millisecond, time.Second, 4 * time.Second}})
+	_, pc := s.home("home", natlab.RouterConfig{UDPTimeout: 4 * time.Second})
+	got := s.discover(pc, task{Silences: [3]time.Duration{500 * time.Millisecond, time.Second, 8 * time.Second}})
 	if got.First.Behaviour.Lifetime != 0 || got.Final.Behaviour.Lifetime != time.Second {
 		t.Errorf("first %s, then %s", got.First.Behaviour.Lifetime, got.Final.Behaviour.Lifetime)
 	}
@@ -145,7 +148,7 @@ func TestOpenersTTLIsUnknownWhereRoutersAreSilent(t *testing.T) {
 	if got.First.OpenerTTL != 0 || got.First.Behaviour.Double != nat.Unsure || got.First.Behaviour.Mapping != nat.EndpointIndependent {
 		t.Errorf("found %+v", got.First)
 	}
-	if got.FirstAfter > 4*time.Second {
+	if got.FirstAfter > unanswered+slack {
 		t.Errorf("the first verdict takes %s", got.FirstAfter)
 	}
 }
@@ -182,7 +185,7 @@ func TestLossCostsNoMoreDatagramsThanThereMayBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.discover(pc, task{})
-	if b := got.First.Behaviour; got.FirstAfter > 15*time.Second || b.Mapping == nat.AddressDependent || b.Mapping == nat.AddressAndPortDependent {
+	if b := got.First.Behaviour; got.FirstAfter > 10*time.Second+slack || b.Mapping == nat.AddressDependent || b.Mapping == nat.AddressAndPortDependent {
 		t.Errorf("found %+v after %s", b, got.FirstAfter)
 	}
 }

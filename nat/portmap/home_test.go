@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// patience bounds whatever a test waits for.
+const patience = time.Minute
+
 // home is a device behind a router that runs miniupnpd, and somebody outside:
 //
 //	device 192.168.77.5, .6 ─ lan0 192.168.77.1 router 20.0.0.1 wan0 ─ outside 20.0.0.2
@@ -220,7 +223,7 @@ func (h *home) rules() string {
 
 func (h *home) await(what string, ok func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.t.Fatalf("not so in time: %s", what)
 		}
@@ -271,7 +274,7 @@ func (h *home) start(c Config, want ...Port) *running {
 // next waits for the news that so many ports are mapped.
 func (r *running) next(n int) []Mapping {
 	r.h.t.Helper()
-	for timeout := time.After(15 * time.Second); ; {
+	for timeout := time.After(patience); ; {
 		select {
 		case m := <-r.news:
 			if len(m) == n {
@@ -295,7 +298,7 @@ func (r *running) finish() time.Duration {
 		if err != nil {
 			r.h.t.Errorf("Run: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		r.h.t.Fatal("Run does not end")
 	}
 	return time.Since(began)

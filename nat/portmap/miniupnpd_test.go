@@ -31,7 +31,7 @@ func TestEveryMethodMapsPortsOfARealGateway(t *testing.T) {
 			h.reach(netip.AddrPortFrom(homeWAN, 6882), netip.AddrPortFrom(deviceA, 6882))
 			h.restartDaemonAndWait(r, c.by)
 			h.reach(netip.AddrPortFrom(homeWAN, 6882), netip.AddrPortFrom(deviceA, 6882))
-			if took := r.finish(); took > exitTime+500*time.Millisecond {
+			if took := r.finish(); took > exitTime+5*time.Second { // of a busy machine; by itself it is held to exitTime in virtual time
 				t.Errorf("it took %v to end", took)
 			}
 			if rules := h.rules(); strings.Contains(rules, "dnat") {
@@ -81,7 +81,7 @@ func (h *home) reach(external, internal netip.AddrPort) {
 		return
 	}
 	defer c.Close()
-	ln.(*net.TCPListener).SetDeadline(time.Now().Add(5 * time.Second))
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	in, err := ln.Accept()
 	if err != nil {
 		h.t.Errorf("TCP: %v", err)
@@ -94,7 +94,7 @@ func (h *home) reach(external, internal netip.AddrPort) {
 func (h *home) datagram(from net.Conn, to net.PacketConn) {
 	h.t.Helper()
 	buf := make([]byte, 16)
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		// An ICMP message that the one before met is reported here.
 		_, _ = from.Write([]byte("hello"))
 		to.SetDeadline(time.Now().Add(50 * time.Millisecond))

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// labPatience bounds whatever a test waits for in a lab.
+const labPatience = 30 * time.Second
+
 // agent drives a machine with real sockets on a host of a lab.
 type agent struct {
 	t       *testing.T
@@ -55,19 +58,22 @@ func newAgent(t *testing.T, h *natlab.Host, expect nat.Behaviour) *agent {
 			s.Close()
 		}
 	})
-	a.open(ctx, &readers, 0)
+	if err := a.open(ctx, &readers, 0); err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
 // open opens a socket that hears the punch's messages only.
-func (a *agent) open(ctx context.Context, readers *sync.WaitGroup, n int) {
+func (a *agent) open(ctx context.Context, readers *sync.WaitGroup, n int) error {
 	pc, err := a.host.ListenPacket("udp", ":0")
 	if err != nil {
-		a.t.Fatal(err)
+		return err
 	}
 	s, err := udpmux.New(pc.(*net.UDPConn), udpmux.Config{Routes: &a.routes, Memory: 2048, ReadBuffer: 64 << 10})
 	if err != nil {
-		a.t.Fatal(err)
+		pc.Close()
+		return err
 	}
 	s.Handle(udpmux.STUN, func(_ time.Time, runs []udpmux.Run) {
 		for _, r := range runs {
@@ -78,6 +84,7 @@ func (a *agent) open(ctx context.Context, readers *sync.WaitGroup, n int) {
 	})
 	a.sockets[n] = s
 	readers.Go(func() { s.Run(ctx) })
+	return nil
 }
 
 func (a *agent) local() netip.AddrPort { return a.sockets[0].LocalAddr().(*net.UDPAddr).AddrPort() }
@@ -114,7 +121,10 @@ func (a *agent) run(m *Machine, finished *sync.WaitGroup) {
 		out = m.Poll(time.Now(), out[:0])
 		for _, g := range out {
 			if a.sockets[g.Socket] == nil {
-				a.open(ctx, &readers, g.Socket)
+				if err := a.open(ctx, &readers, g.Socket); err != nil {
+					a.t.Errorf("socket %d: %v", g.Socket, err)
+					continue
+				}
 			}
 			if g.TTL == 0 {
 				a.sockets[g.Socket].Send(g.To, g.Data, 0)
@@ -231,7 +241,7 @@ func attempt(t *testing.T, public *natlab.Host, homes [2]*natlab.Router, hosts [
 		t.Fatal(err)
 	}
 	defer echo.Close()
-	echo.SetDeadline(time.Now().Add(10 * time.Second))
+	echo.SetDeadline(time.Now().Add(labPatience))
 	for i := range agents {
 		agents[i] = newAgent(t, hosts[i], homes[i].Expect())
 		candidates[i], observed[i] = agents[i].candidates(echo)
@@ -247,6 +257,7 @@ func attempt(t *testing.T, public *natlab.Host, homes [2]*natlab.Router, hosts [
 		plans[i] = Plan{
 			Attempt: [8]byte(key[8:]), Key: key, Controlling: i == 0, Start: start, Remote: candidates[1-i], Observed: observed[1-i],
 			Self: observed[i].Addr(), Local: a.expect, Peer: agents[1-i].expect, Try: try,
+			Deadline: 10 * time.Second, // of a busy machine; the worlds of virtual time hold it to less
 		}
 		if err := a.routes.AddPunch(plans[i].Expect()); err != nil {
 			t.Fatal(err)

@@ -64,7 +64,7 @@ func TestFragmentsPassAPathThatIsTooNarrow(t *testing.T) {
 						if size != n {
 							t.Fatalf("%s: %d bytes arrived and not %v", what, size, want)
 						}
-					case <-time.After(10 * time.Second):
+					case <-time.After(patience):
 						t.Fatalf("%s: %d of %v arrived", what, i, want)
 					}
 				}
