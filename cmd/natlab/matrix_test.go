@@ -79,20 +79,22 @@ func TestAMatrixIsMeasuredForEveryUser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var classes []matrix.Class
+			classes := map[string][]matrix.Class{}
 			for d := json.NewDecoder(bytes.NewReader(b)); d.More(); {
 				var try matrix.Try
 				if err := d.Decode(&try); err != nil {
 					t.Fatal(err)
 				}
-				classes = append(classes, try.Class)
+				classes[try.Pair] = append(classes[try.Pair], try.Class)
 				if try.Pair == "port-restricted:bare" && (len(try.Paths) != 1 || len(try.Paths[0].Attempts) == 0) {
 					t.Errorf("no account of paths in %+v", try)
 				}
 			}
-			slices.Sort(classes)
-			if !slices.Equal(classes, []matrix.Class{matrix.Direct, matrix.Direct, matrix.LAN, matrix.LAN}) {
-				t.Errorf("the data came by %v:\n%s", classes, b)
+			// On a slow machine the surrogate may begin to relay before there is a path.
+			for pair, class := range map[string]matrix.Class{"port-restricted:bare": matrix.Direct, "none:same-home": matrix.LAN} {
+				if got := classes[pair]; len(got) != 2 || !slices.Contains(got, class) || slices.Contains(got, matrix.None) {
+					t.Errorf("%s: the data came by %v, want %s:\n%s", pair, got, class, b)
+				}
 			}
 		})
 	}
@@ -118,7 +120,7 @@ func TestAKilledMatrixLeavesNothingForEveryUser(t *testing.T) {
 					t.Fatal(err)
 				}
 				err := cmd.Wait()
-				if took := time.Since(began); took > 8*time.Second {
+				if took := time.Since(began); took > 30*time.Second {
 					t.Errorf("it ended after %v", took)
 				}
 				if signal == unix.SIGINT && (cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "natlab: interrupted after ")) {

@@ -53,7 +53,7 @@ func TestAShellHasTheTerminalAndGivesItBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	end.Close()
-	user.SetReadDeadline(time.Now().Add(30 * time.Second))
+	user.SetReadDeadline(time.Now().Add(patience))
 	lines := bufio.NewReader(user)
 	var said strings.Builder
 	// await reads until a line ends with what.
