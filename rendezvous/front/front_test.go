@@ -444,7 +444,7 @@ func TestMetadataIsFetchedOverTCPByADefaultFront(t *testing.T) {
 		if !bytes.Equal(got, info) {
 			t.Errorf("got %d bytes", len(got))
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("nothing came within 10s")
+	case <-time.After(time.Minute): // however slow the machine is
+		t.Error("nothing came")
 	}
 }

@@ -26,6 +26,8 @@ import (
 	"simplebit/wire/peer"
 )
 
+const patience = 3 * time.Minute // for what real clients must do
+
 func TestMain(m *testing.M) {
 	natlab.Enter()
 	os.Exit(m.Run())
@@ -190,7 +192,7 @@ func (v *sight) saw(ctx context.Context, a netip.AddrPort) bool {
 func TestMetadataComesFromEveryRealClient(t *testing.T) {
 	all := []string{programs.QBittorrentNox, programs.TransmissionDaemon, programs.Aria2c, programs.RTorrent}
 	s := newScene(t, all...)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var seeding sync.WaitGroup
 	for i, program := range all {
@@ -240,7 +242,7 @@ func (s *scene) tracker(peers ...netip.AddrPort) (url string) {
 
 func TestRealMagnetClientsGetTheMetadataFromFront(t *testing.T) {
 	s := newScene(t, programs.Aria2c, programs.QBittorrentNox)
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	v := s.front(ctx, "front", len(s.info))
 	magnet := s.torrent.Magnet(s.tracker(v.addr))
@@ -297,7 +299,7 @@ func TestRealMagnetClientsGetTheMetadataFromFront(t *testing.T) {
 // A seeder and a leecher that know of nobody but front meet through it, and then tell other fronts of each other.
 func TestRealClientsExchangePeersWithFront(t *testing.T) {
 	s := newScene(t, programs.TransmissionDaemon, programs.QBittorrentNox)
-	ctx, cancel := context.WithTimeout(t.Context(), 110*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	seeder, leecher := s.start(ctx, programs.QBittorrentNox, "seeder"), s.start(ctx, programs.TransmissionDaemon, "leecher")
 	if err := seeder.Seed(ctx, s.torrent.File, s.dir); err != nil {
