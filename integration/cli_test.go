@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,10 +37,11 @@ func TestAJobForAnOfflineDeviceWaitsAndIsDoneWhenItComes(t *testing.T) {
 	s := newScene(t, programs.TransmissionDaemon)
 	attic := s.agent("attic")
 	s.ok(attic.Stop())
+	s.untilOnline("attic", false)
 	torrent := s.torrent("album", 64<<10, 2<<20, 0, 12345)
 	s.seed(programs.TransmissionDaemon, "seeder", torrent)
 	j := s.addBy(torrent.Magnet(s.tracker.URL()), "attic")
-	j = s.wait(j.ID, "learn what it is", 20*time.Second, func(j apiclient.Job) bool { return j.State == apiclient.StateWaiting })
+	j = s.wait(j.ID, "learn what it is", patience, func(j apiclient.Job) bool { return j.State == apiclient.StateWaiting })
 	if j.TargetOnline || j.Size != torrent.Length || j.Have != 0 {
 		t.Errorf("the waiting job is %+v", j)
 	}
@@ -49,7 +52,7 @@ func TestAJobForAnOfflineDeviceWaitsAndIsDoneWhenItComes(t *testing.T) {
 	s.says(s.simplebit("ls"), j.ID, "waiting", "album")
 	s.says(s.simplebit("devices"), "attic", "offline")
 	s.ok(attic.Restart(t.Context()))
-	s.wait(j.ID, "download", 40*time.Second, seeding)
+	s.wait(j.ID, "download", patience, seeding)
 	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))
 	s.says(s.simplebit("devices"), "attic", "online", "SimpleBit test")
 }
@@ -85,7 +88,7 @@ func TestAJobSaysWhyItHasNoPeers(t *testing.T) {
 			j = s.show(j.ID)
 			return j.State == c.state && !slices.ContainsFunc(c.says, func(w string) bool { return !strings.Contains(j.Message, w) })
 		}
-		for deadline := time.Now().Add(30 * time.Second); !said() && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); !said() && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if s.says(j.Message, c.says...); j.State != c.state {
@@ -95,7 +98,7 @@ func TestAJobSaysWhyItHasNoPeers(t *testing.T) {
 		s.simplebit("rm", j.ID)
 	}
 	j := s.addBy(alone.File, "attic")
-	s.until("alone, by file: the job says so", 10*time.Second, func() bool {
+	s.until("alone, by file: the job says so", patience, func() bool {
 		j = s.show(j.ID)
 		return j.State == apiclient.StateDownloading && strings.Contains(j.Message, "tracker "+s.tracker.URL()+" knows no other peers")
 	})
@@ -127,7 +130,7 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 	torrent := s.torrent("album", 64<<10, 300_000, 1)
 	seeder := s.seed(programs.RTorrent, "seeder", torrent)
 	ids := []string{s.addBy(torrent.Magnet(s.tracker.URL()), "attic").ID}
-	s.wait(ids[0], "download", 30*time.Second, seeding)
+	s.wait(ids[0], "download", patience, seeding)
 	kill()
 	s.ok(seeder.Stop())
 	s.ok(attic.Stop())
@@ -141,7 +144,7 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 	kill()
 
 	s.ok(cellar.Restart(t.Context()))
-	j := s.wait(ids[1], "get the file list", 10*time.Second, func(j apiclient.Job) bool { return j.State == apiclient.StateDownloading })
+	j := s.wait(ids[1], "get the file list", patience, func(j apiclient.Job) bool { return j.State == apiclient.StateDownloading })
 	if j.Name != "album" || j.Size != torrent.Length || j.Target != "device:cellar" {
 		t.Errorf("the second job is %+v", j)
 	}
@@ -149,7 +152,7 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 		t.Errorf("the third job is %+v", j)
 	}
 	s.ok(attic.Restart(t.Context()))
-	s.wait(ids[0], "seed again", 10*time.Second, seeding)
+	s.wait(ids[0], "seed again", patience, seeding)
 	if again, err := os.ReadFile(s.surrogate.TokenFile()); err != nil || string(again) != string(token) {
 		t.Errorf("the token was %s and is %s (%v)", token, again, err)
 	}
@@ -160,33 +163,62 @@ func TestProgressIsABarOnATerminalAndLinesInAPipe(t *testing.T) {
 	s := newScene(t, programs.RTorrent)
 	s.agent("attic")
 	torrent := s.torrent("album", 64<<10, 5<<20)
-	s.slowly("seeder", torrent, 2_000_000)
+	seeder := s.slowly("seeder", torrent, 500_000) // until both have shown that
 	id := s.addBy(torrent.File, "attic").ID
 
-	master, slave := terminal(s, 120)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	watch := s.surrogate.Host().Command(ctx, filepath.Join(bin(t), "simplebit"), "watch", id)
-	watch.Env = []string{"SIMPLEBIT_TOKEN_FILE=" + s.surrogate.TokenFile(), "TERM=xterm"}
-	watch.Stdout, watch.Stderr = slave, slave
-	s.ok(watch.Start())
+	var bar, piped printed
+	watch := func(to io.Writer) *exec.Cmd {
+		t.Helper()
+		cmd := s.surrogate.Host().Command(ctx, filepath.Join(bin(t), "simplebit"), "watch", id)
+		cmd.Env = []string{"SIMPLEBIT_TOKEN_FILE=" + s.surrogate.TokenFile(), "TERM=xterm"}
+		cmd.Stdout, cmd.Stderr = to, to
+		s.ok(cmd.Start())
+		return cmd
+	}
+	master, slave := terminal(s, 120)
+	onTerminal, inPipe := watch(slave), watch(&piped)
 	s.ok(slave.Close())
-	shown := make(chan string)
+	shown := make(chan struct{})
 	go func() {
-		b, _ := io.ReadAll(master) // ends with EIO when nobody holds the other end
-		shown <- string(b)
+		defer close(shown)
+		io.Copy(&bar, master) // ends with EIO when nobody holds the other end
 	}()
-	piped := s.simplebit("watch", id)
-	s.ok(watch.Wait())
+	aLine := regexp.MustCompile(`(?m)^\S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading$`)
+	aBar := regexp.MustCompile(`\r\[=*> *\]  \S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading`)
+	s.until("show the download in a pipe", patience, func() bool { return aLine.MatchString(piped.String()) })
+	s.until("show the download on a terminal", patience, func() bool { return aBar.MatchString(bar.String()) })
+	s.ok(seeder.Shape(0, 0))
+	s.ok(inPipe.Wait())
+	s.ok(onTerminal.Wait())
+	<-shown
 
 	const done = "album is complete on device:attic: 5.0 MiB"
-	if line := regexp.MustCompile(`(?m)^\S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading$`); !line.MatchString(piped) || !strings.HasSuffix(piped, done+"\n") || strings.ContainsAny(piped, "\r\x1b") {
-		t.Errorf("in a pipe: %q", piped)
+	if text := piped.String(); !strings.HasSuffix(text, done+"\n") || strings.ContainsAny(text, "\r\x1b") {
+		t.Errorf("in a pipe: %q", text)
 	}
-	bar := <-shown
-	if line := regexp.MustCompile(`\r\[=*> *\]  \S+ [KM]iB of 5\.0 MiB  \d+\.\d%  \S+ [KM]iB/s  ETA \d+s  1 peer  downloading`); !line.MatchString(bar) || !strings.Contains(bar, "[====================]") || !strings.HasSuffix(bar, done+"\r\n") {
-		t.Errorf("on a terminal: %q", bar)
+	if text := bar.String(); !strings.Contains(text, "[====================]") || !strings.HasSuffix(text, done+"\r\n") {
+		t.Errorf("on a terminal: %q", text)
 	}
+}
+
+// printed is what a program has printed so far.
+type printed struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // terminal opens a pseudo-terminal of so many columns.

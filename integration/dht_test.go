@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,9 +18,7 @@ import (
 
 const (
 	plainDHTNodes = 12
-	// tableSaved is how long a surrogate has to run for its node table to be on disk.
-	tableSaved = 65 * time.Second
-	foundAgain = time.Minute
+	foundAgain    = time.Minute
 )
 
 // TestADownloadThatOnlyTheDHTKnows has no tracker at all. The first node, the only one that anybody is told of, is gone when
@@ -31,7 +30,7 @@ func TestADownloadThatOnlyTheDHTKnows(t *testing.T) {
 	stopFirst := sync.OnceFunc(first.Stop)
 	s.Cleanup(stopFirst)
 	s.restartSurrogate("--dht-bootstrap", first.Addr().String())
-	started := time.Now()
+	before := s.nodeTable()
 	agent := s.agent("attic")
 
 	known := []netip.AddrPort{first.Addr()}
@@ -46,7 +45,7 @@ func TestADownloadThatOnlyTheDHTKnows(t *testing.T) {
 	one, two := s.trackerless("one", 3<<20, 70_000), s.trackerless("two", 5<<20)
 	for _, torrent := range []programs.Torrent{one, two} {
 		s.ok(seeder.Seed(t.Context(), torrent.File, filepath.Join(s.dir, "content")))
-		s.until("the seeder announces "+torrent.Name, time.Minute, func() bool {
+		s.until("the seeder announces "+torrent.Name, patience, func() bool {
 			return slices.ContainsFunc(nodes, func(n *programs.DHTNode) bool {
 				return slices.Contains(n.Announced(torrent.InfoHash), seeder.Addr())
 			})
@@ -61,7 +60,7 @@ func TestADownloadThatOnlyTheDHTKnows(t *testing.T) {
 		t.Errorf("trackers %v, DHT %+v: the peers should be the DHT's", j.Trackers, j.DHT)
 	}
 
-	time.Sleep(time.Until(started.Add(tableSaved)))
+	s.until("the surrogate saves its node table, which it does after a minute", patience, func() bool { return s.nodeTable() != before })
 	s.ok(s.surrogate.Kill())
 	stopFirst()
 	restarted := time.Now()
@@ -75,15 +74,31 @@ func TestADownloadThatOnlyTheDHTKnows(t *testing.T) {
 	}
 }
 
+// nodeTable is what the surrogate has on disk of its node table.
+func (s *scene) nodeTable() (stored string) {
+	s.Helper()
+	files, err := filepath.Glob(filepath.Join(s.surrogate.Data(), "store", "jetstream", "*", "streams", "KV_dht", "msgs", "*.blk"))
+	s.ok(err)
+	if len(files) == 0 {
+		s.Fatal("the surrogate has no file for its node table")
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		s.ok(err)
+		stored += string(b)
+	}
+	return stored
+}
+
 // find adds a magnet that names no tracker and waits until the device has everything.
 func (s *scene) find(torrent programs.Torrent) (id string, metadata, complete time.Duration) {
 	s.Helper()
 	began := time.Now()
 	j, err := s.surrogate.API().Add(s.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:attic"})
 	s.ok(err)
-	s.wait(j.ID, "get the metadata", 90*time.Second, func(j apiclient.Job) bool { return j.State != apiclient.StateMetadata })
+	s.wait(j.ID, "get the metadata", patience, func(j apiclient.Job) bool { return j.State != apiclient.StateMetadata })
 	metadata = time.Since(began)
-	s.wait(j.ID, "download", 90*time.Second, seeding)
+	s.wait(j.ID, "download", patience, seeding)
 	return j.ID, metadata.Round(time.Millisecond), time.Since(began).Round(time.Millisecond)
 }
 

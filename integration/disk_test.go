@@ -8,10 +8,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
 	"simplebit/rendezvous/apiclient"
 )
@@ -29,8 +29,8 @@ func unfinished(t *testing.T, dir string) (complete, parts []string) {
 	return complete, parts
 }
 
-// slowly seeds the content of a torrent with so many bytes per second.
-func (s *scene) slowly(host string, t programs.Torrent, rate int64) {
+// slowly seeds the content of a torrent with so many bytes per second, from the host that is returned.
+func (s *scene) slowly(host string, t programs.Torrent, rate int64) *natlab.Host {
 	s.Helper()
 	h := s.host(host)
 	s.ok(h.Shape(0, rate))
@@ -38,6 +38,7 @@ func (s *scene) slowly(host string, t programs.Torrent, rate int64) {
 	s.ok(err)
 	s.ok(c.Seed(s.Context(), t.File, filepath.Join(s.dir, "content")))
 	s.ok(s.tracker.Await(s.Context(), t.InfoHash, 1, 0))
+	return h
 }
 
 func TestAPausedJobStandsStillAndItsFilesArePartsUntilComplete(t *testing.T) {
@@ -45,19 +46,20 @@ func TestAPausedJobStandsStillAndItsFilesArePartsUntilComplete(t *testing.T) {
 	s := newScene(t, programs.RTorrent)
 	attic := s.agent("attic")
 	torrent := s.torrent("album", 32<<10, 3<<20, 10, 2<<20, 0, 1<<20)
-	s.slowly("seeder", torrent, 3_000_000)
+	const slow = 400_000 // what is missing has to last until the job is paused
+	seeder := s.slowly("seeder", torrent, slow)
 
 	id := s.addBy(torrent.File, "attic").ID
-	s.wait(id, "get some", 20*time.Second, func(j apiclient.Job) bool { return j.Have > j.Size/5 })
+	s.wait(id, "get some", patience, func(j apiclient.Job) bool { return j.Have > j.Size/5 })
 	j := s.show(id)
 	s.says(s.simplebit("pause", id), "paused")
 	s.simplebit("pause", id)
-	s.until("the agent stands still", 5*time.Second, func() bool {
+	s.until("the agent stands still", patience, func() bool {
 		st, err := attic.Status()
 		s.ok(err)
 		return st.Torrents[0].State == "paused" && st.Torrents[0].Peers == 0
 	})
-	s.until("the job has the agent's last report", 5*time.Second, func() bool {
+	s.until("the job has the agent's last report", patience, func() bool {
 		st, err := attic.Status()
 		s.ok(err)
 		j = s.show(id)
@@ -83,19 +85,21 @@ func TestAPausedJobStandsStillAndItsFilesArePartsUntilComplete(t *testing.T) {
 	if j = s.show(id); j.State != apiclient.StatePaused || j.Downloaded != before.Downloaded {
 		t.Errorf("after the agent's restart the paused job is %+v", j)
 	}
+	s.ok(seeder.Shape(0, 0))
 	s.simplebit("resume", id)
-	s.wait(id, "download", 30*time.Second, seeding)
+	s.wait(id, "download", patience, seeding)
 	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))
 
 	// Paused when complete, and removed while incomplete.
 	s.simplebit("pause", id)
 	s.simplebit("rm", "--data", id)
-	s.until("all is gone", 10*time.Second, func() bool { return gone(attic.Downloads()) })
+	s.until("all is gone", patience, func() bool { return gone(attic.Downloads()) })
+	s.ok(seeder.Shape(0, slow))
 	s.simplebit("add", torrent.File, "--to", "attic")
-	s.until("some is there again", 10*time.Second, func() bool { return s.show("album").Have > 0 })
+	s.until("some is there again", patience, func() bool { return s.show("album").Have > 0 })
 	s.simplebit("rm", "album", "--data")
-	s.until("the parts are gone too", 10*time.Second, func() bool { return gone(attic.Downloads()) })
-	s.until("the job is gone", 5*time.Second, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
+	s.until("the parts are gone too", patience, func() bool { return gone(attic.Downloads()) })
+	s.until("the job is gone", patience, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
 }
 
 // gone reports whether a folder is empty.
@@ -112,7 +116,7 @@ func TestVerifyFindsDamageAndFetchesOnlyThat(t *testing.T) {
 	torrent := s.torrent("album", piece, 2<<20, 100, 1<<20, 3<<20)
 	s.seed(programs.RTorrent, "seeder", torrent)
 	id := s.addBy(torrent.File, "attic").ID
-	before := s.wait(id, "download", 30*time.Second, seeding)
+	before := s.wait(id, "download", patience, seeding)
 	mine := filepath.Join(attic.Downloads(), "album")
 
 	victim := filepath.Join(mine, "folder 0", "file 0")
@@ -128,7 +132,7 @@ func TestVerifyFindsDamageAndFetchesOnlyThat(t *testing.T) {
 	s.ok(err)
 	s.ok(f.Close())
 	s.simplebit("verify", id)
-	after := s.wait(id, "repair the damage", 30*time.Second, func(j apiclient.Job) bool { return seeding(j) && j.Downloaded > before.Downloaded })
+	after := s.wait(id, "repair the damage", patience, func(j apiclient.Job) bool { return seeding(j) && j.Downloaded > before.Downloaded })
 	s.same(s.content("album"), mine)
 	if n := after.Downloaded - before.Downloaded; n != piece {
 		t.Errorf("%d bytes were fetched for one bad piece of %d", n, piece)
@@ -144,7 +148,7 @@ func TestVerifyFindsDamageAndFetchesOnlyThat(t *testing.T) {
 	s.ok(err)
 	s.ok(f.Close())
 	s.simplebit("verify", id)
-	after = s.wait(id, "repair the damage", 30*time.Second, func(j apiclient.Job) bool { return seeding(j) && j.Downloaded > before.Downloaded })
+	after = s.wait(id, "repair the damage", patience, func(j apiclient.Job) bool { return seeding(j) && j.Downloaded > before.Downloaded })
 	s.same(s.content("album"), mine)
 	if n := after.Downloaded - before.Downloaded; n > 3*piece {
 		t.Errorf("%d bytes were fetched for damage to three pieces of %d", n, piece)
@@ -159,7 +163,7 @@ func TestRemovedJobsLeaveTheFilesUnlessTheDataIsToGo(t *testing.T) {
 	s.seed(programs.RTorrent, "seeder", torrent)
 	mine := filepath.Join(attic.Downloads(), "album")
 	id := s.addBy(torrent.File, "attic").ID
-	s.wait(id, "download", 30*time.Second, seeding)
+	s.wait(id, "download", patience, seeding)
 
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "add", torrent.File, "--to", "attic")), "has this torrent already", id)
 	held := func() int {
@@ -168,14 +172,14 @@ func TestRemovedJobsLeaveTheFilesUnlessTheDataIsToGo(t *testing.T) {
 		return len(st.Torrents)
 	}
 	s.says(s.simplebit("rm", id), "removed", "its files stay on device:attic")
-	s.until("the agent lets go", 5*time.Second, func() bool { return held() == 0 })
+	s.until("the agent lets go", patience, func() bool { return held() == 0 })
 	s.same(s.content("album"), mine)
-	s.until("the job is gone", 5*time.Second, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
+	s.until("the job is gone", patience, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "show", id)), "there is no job", id)
 
 	// What is there already is found, not fetched.
 	id = s.addBy(torrent.File, "attic").ID
-	if j := s.wait(id, "find its files", 10*time.Second, seeding); j.Downloaded != 0 {
+	if j := s.wait(id, "find its files", patience, seeding); j.Downloaded != 0 {
 		t.Errorf("%d bytes were fetched of what was there", j.Downloaded)
 	}
 	foreign := filepath.Join(mine, "folder 1", "my notes")
@@ -183,12 +187,13 @@ func TestRemovedJobsLeaveTheFilesUnlessTheDataIsToGo(t *testing.T) {
 
 	// The device is away when the job is removed: it deletes when it comes back.
 	s.ok(attic.Stop())
+	s.untilOnline("attic", false)
 	s.says(s.simplebit("rm", "--data", id), "device:attic deletes its files")
 	if j := s.show(id); j.State != apiclient.StateRemoving || !strings.Contains(j.Message, "waiting for device attic to come online") {
 		t.Errorf("the job is %+v", j)
 	}
 	s.ok(attic.Restart(t.Context()))
-	s.until("the job is gone", 10*time.Second, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
+	s.until("the job is gone", patience, func() bool { return s.simplebit("ls", "--json") == "[]\n" })
 	left := sums(t, attic.Downloads())
 	if _, ok := left["album/folder 1/my notes"]; !ok || len(left) != 1 {
 		t.Errorf("left: %v", left)
@@ -237,7 +242,7 @@ func TestAFullDiskPausesTheJobUntilThereIsRoom(t *testing.T) {
 	s.ok(attic.Kill())
 	s.ok(attic.Restart(t.Context()))
 	s.simplebit("resume", id)
-	after := s.wait(id, "download", 30*time.Second, seeding)
+	after := s.wait(id, "download", patience, seeding)
 	s.same(s.content("album"), filepath.Join(disk, "album"))
 	if after.Error != "" {
 		t.Errorf("the error stays: %s", after.Error)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"simplebit/integration/programs"
 	"simplebit/rendezvous/apiclient"
@@ -25,7 +24,7 @@ func TestAMagnetIsDownloadedFromEveryRealSeeder(t *testing.T) {
 			s.T = t
 			torrent := s.torrent(program, 64<<10, 3<<20+i, 0, 1, 70_000, 5<<20, 16<<10)
 			seeder := s.seed(program, host, torrent)
-			j := s.wait(s.add(torrent, "attic").ID, "download", time.Minute, seeding)
+			j := s.wait(s.add(torrent, "attic").ID, "download", patience, seeding)
 			s.same(s.content(program), filepath.Join(agent.Downloads(), program))
 			if j.Have != j.Size || j.Size == 0 || j.Downloaded < j.Size {
 				t.Errorf("the job says %+v", j)
@@ -42,7 +41,7 @@ func TestTheAgentUploadsToRealLeechers(t *testing.T) {
 	agent := s.agent("attic")
 
 	seeder := s.host("seeder")
-	s.ok(seeder.Shape(0, 20_000_000)) // so that the leechers have time to trade
+	s.ok(seeder.Shape(0, 1_000_000)) // so that the leechers trade until the agent has its share of that
 	c, err := programs.StartTransmission(s.Context(), programs.Config{Host: seeder, Dir: filepath.Join(s.dir, "seeder")})
 	s.ok(err)
 	s.ok(c.Seed(s.Context(), torrent.File, filepath.Join(s.dir, "content")))
@@ -54,15 +53,16 @@ func TestTheAgentUploadsToRealLeechers(t *testing.T) {
 	}
 	s.ok(s.tracker.Await(s.Context(), torrent.InfoHash, 1, 2))
 	id := s.add(torrent, "attic").ID
-	j := s.wait(id, "download", 2*time.Minute, seeding)
+	s.wait(id, "report uploads", patience, func(j apiclient.Job) bool { return j.Uploaded > 0 })
+	s.ok(seeder.Shape(0, 0))
+	j := s.wait(id, "download", patience, seeding)
 	s.same(s.content("album"), filepath.Join(agent.Downloads(), "album"))
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
 	for name, l := range leechers {
 		s.ok(l.WaitComplete(ctx))
 		s.same(s.content("album"), filepath.Join(s.dir, name, "downloads", "album"))
 	}
-	j = s.wait(id, "report uploads", 5*time.Second, func(j apiclient.Job) bool { return j.Uploaded > 0 })
 	t.Logf("the agent downloaded %d and uploaded %d bytes", j.Downloaded, j.Uploaded)
 }
 
@@ -75,7 +75,7 @@ func TestRealClientsDialTheAgent(t *testing.T) {
 	agent := s.agent("attic")
 	seeder := s.seed(programs.TransmissionDaemon, "seeder", torrent)
 	id := s.add(torrent, "attic").ID
-	s.wait(id, "download", time.Minute, seeding)
+	s.wait(id, "download", patience, seeding)
 	s.ok(seeder.Stop())
 
 	only, err := programs.MakeTorrent(s.Context(), programs.MakeConfig{
@@ -89,11 +89,11 @@ func TestRealClientsDialTheAgent(t *testing.T) {
 		c := s.real(program, "leecher-"+program[:2])
 		into := filepath.Join(s.dir, "into-"+program)
 		s.ok(c.Leech(s.Context(), only.File, into))
-		ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(s.Context(), patience)
 		s.ok(c.WaitComplete(ctx))
 		cancel()
 		s.same(s.content("album"), filepath.Join(into, "album"))
 		s.ok(c.Stop())
 	}
-	s.wait(id, "report uploads", 5*time.Second, func(j apiclient.Job) bool { return j.Uploaded >= 2*j.Size })
+	s.wait(id, "report uploads", patience, func(j apiclient.Job) bool { return j.Uploaded >= 2*j.Size })
 }

@@ -50,7 +50,7 @@ func TestClientsThatInsistOnEncryptionAreServedBothWays(t *testing.T) {
 	}
 
 	first := clients[0]
-	s.wait(jobs[0], "download", time.Minute, seeding)
+	s.wait(jobs[0], "download", patience, seeding)
 	only, err := programs.MakeTorrent(t.Context(), programs.MakeConfig{
 		Content: s.content(first), File: filepath.Join(s.dir, "only.torrent"), Announce: []string{s.trackerOf(agent.Addr())}, PieceLength: 64 << 10,
 	})
@@ -62,10 +62,10 @@ func TestClientsThatInsistOnEncryptionAreServedBothWays(t *testing.T) {
 		s.ok(leechers[i].Leech(t.Context(), only.File, filepath.Join(s.dir, fmt.Sprint("into", i))))
 	}
 	for i, program := range clients {
-		s.wait(jobs[i], "download", time.Minute, seeding)
+		s.wait(jobs[i], "download", patience, seeding)
 		s.same(s.content(program), filepath.Join(agent.Downloads(), program))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i, program := range clients {
 		s.ok(leechers[i].WaitComplete(ctx))
@@ -78,7 +78,7 @@ func TestClientsThatInsistOnEncryptionAreServedBothWays(t *testing.T) {
 func (s *scene) insists(from *natlab.Host, at netip.AddrPort, t programs.Torrent) {
 	s.Helper()
 	ours := peer.Handshake{Reserved: peer.Reserved(false, true), InfoHash: t.InfoHash, PeerID: peer.NewID()}
-	s.until("an encrypted handshake", 20*time.Second, func() bool { // some hang up while they start
+	s.until("an encrypted handshake", patience, func() bool { // some hang up while they start
 		c, err := (&dial.Dialer{TCP: from, Encryption: mse.Require}).Dial(s.Context(), at, ours, dial.Way{})
 		if err != nil {
 			return false

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,15 @@ func (s *scene) devices() (list []apiclient.Device) {
 	s.Helper()
 	s.ok(json.Unmarshal([]byte(s.simplebit("devices", "--json")), &list))
 	return list
+}
+
+// untilOnline waits until the surrogate knows that a device is there, or is not: it learns so a little later than who started or
+// stopped the agent.
+func (s *scene) untilOnline(name string, want bool) {
+	s.Helper()
+	s.until(fmt.Sprintf("%s is online: %v", name, want), patience, func() bool {
+		return slices.ContainsFunc(s.devices(), func(d apiclient.Device) bool { return d.Name == name && !d.Revoked && d.Online == want })
+	})
 }
 
 func TestAnInviteIsForOneDevice(t *testing.T) {
@@ -53,7 +63,9 @@ func TestAnInviteIsForOneDevice(t *testing.T) {
 	s.ok(attic.Restart(t.Context()))
 	s.ok(cellar.Join(t.Context(), s.invite()))
 	s.ok(cellar.Restart(t.Context()))
-	if d := s.devices(); len(d) != 2 || !d[0].Online || !d[1].Online {
+	s.untilOnline("attic", true)
+	s.untilOnline("cellar", true)
+	if d := s.devices(); len(d) != 2 {
 		t.Errorf("devices: %+v", d)
 	}
 }
@@ -118,7 +130,7 @@ func TestARevokedDeviceIsCutOffAndReturnsWithANewKey(t *testing.T) {
 	s.says(s.simplebit("devices", "revoke", "attic"), "attic is revoked")
 	select {
 	case <-attic.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the revoked agent still runs")
 	}
 	log, err := os.ReadFile(attic.Log())
@@ -134,10 +146,11 @@ func TestARevokedDeviceIsCutOffAndReturnsWithANewKey(t *testing.T) {
 	if last := lines[len(lines)-1]; again.ExitCode != 1 || !strings.HasPrefix(last, reason) {
 		t.Errorf("started again: %+v", again)
 	}
-	j := s.show(id)
-	if j.State != apiclient.StateFailed || j.TargetOnline {
-		t.Errorf("the job of the revoked device: %+v", j)
-	}
+	var j apiclient.Job
+	s.until("the job of the revoked device fails", patience, func() bool {
+		j = s.show(id)
+		return j.State == apiclient.StateFailed && !j.TargetOnline
+	})
 	s.says(j.Error, "was revoked", "remove this job, or add it on another device")
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "add", torrent.File, "--to", "attic")), "no such device")
 
@@ -147,6 +160,7 @@ func TestARevokedDeviceIsCutOffAndReturnsWithANewKey(t *testing.T) {
 	old := s.devices()
 	s.ok(attic.Join(t.Context(), s.invite()))
 	s.ok(attic.Restart(t.Context()))
+	s.untilOnline("attic", true)
 	now := s.devices()
 	if len(now) != 3 || !now[0].Revoked || now[0].Online || now[2].Name != "attic" || !now[2].Online || now[2].ID == old[0].ID {
 		t.Errorf("devices before: %+v\nafter: %+v", old, now)
@@ -156,7 +170,7 @@ func TestARevokedDeviceIsCutOffAndReturnsWithANewKey(t *testing.T) {
 		t.Errorf("a job of a revoked device cannot be removed: %+v (%v)", out, err)
 	}
 	id = s.add(torrent, "attic").ID
-	s.wait(id, "reach the new device", 10*time.Second, func(j apiclient.Job) bool { return j.TargetOnline && j.State == apiclient.StateMetadata })
+	s.wait(id, "reach the new device", patience, func(j apiclient.Job) bool { return j.TargetOnline && j.State == apiclient.StateMetadata })
 }
 
 func TestOneFolderHasOneProgram(t *testing.T) {
@@ -185,7 +199,7 @@ func TestARenamedDeviceKeepsWorking(t *testing.T) {
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "devices", "rename", "loft", "cellar")), "the name is taken")
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "devices", "rename", "loft", "The Loft")), "lower-case letters, digits and hyphens")
 	s.says(s.refusal(s.surrogate.Simplebit(t.Context(), "add", torrent.File, "--to", "attic")), "no such device", "attic")
-	j := s.wait(s.add(torrent, "loft").ID, "download", 30*time.Second, seeding)
+	j := s.wait(s.add(torrent, "loft").ID, "download", patience, seeding)
 	if j.Target != "device:loft" {
 		t.Errorf("the job's target is %s", j.Target)
 	}
@@ -209,7 +223,7 @@ func TestAnAgentTrustsNoOtherSurrogate(t *testing.T) {
 	s.ok(os.Mkdir(s.surrogate.Data(), 0o755))
 	s.ok(s.surrogate.Restart(t.Context()))
 	s.ok(attic.Start(t.Context()))
-	s.until("the agent refuses a surrogate with another key", 10*time.Second, func() bool {
+	s.until("the agent refuses a surrogate with another key", patience, func() bool {
 		st, err := attic.Status()
 		return err == nil && !st.Connected && strings.Contains(st.Error, "does not match the invite's pin")
 	})
@@ -220,7 +234,7 @@ func TestAnAgentTrustsNoOtherSurrogate(t *testing.T) {
 	s.ok(os.RemoveAll(s.surrogate.Data()))
 	s.ok(os.Rename(s.surrogate.Data()+"-kept", s.surrogate.Data()))
 	s.ok(s.surrogate.Restart(t.Context()))
-	s.until("the agent comes back to its own", 20*time.Second, func() bool {
+	s.until("the agent comes back to its own", patience, func() bool {
 		st, err := attic.Status()
 		s.ok(err)
 		return st.Connected

@@ -15,7 +15,7 @@ import (
 func TestADownloadMovesToANATSServerThatIsKilledOnTheWay(t *testing.T) {
 	programs.Require(t, programs.NATSServer)
 	t.Parallel()
-	s, agent, id := midway(t)
+	s := newMidway(t)
 	file := filepath.Join(s.dir, "backup")
 	out, err := s.surrogate.Run(t.Context(), "backup", file)
 	s.ok(err)
@@ -35,7 +35,7 @@ func TestADownloadMovesToANATSServerThatIsKilledOnTheWay(t *testing.T) {
 	external := programs.OursConfig{Host: s.surrogate.Host(), Bin: bin(t), Dir: s.surrogate.Data(), Args: []string{"--nats", nats.URL()}}
 	s.surrogate, err = programs.StartSurrogate(t.Context(), external)
 	s.ok(err)
-	s.until("come back", time.Minute, func() bool {
+	s.until("come back", patience, func() bool {
 		list := s.devices()
 		return len(list) == 1 && list[0].Online
 	})
@@ -45,16 +45,16 @@ func TestADownloadMovesToANATSServerThatIsKilledOnTheWay(t *testing.T) {
 	if _, err := s.surrogate.API().Jobs(t.Context()); err != nil {
 		t.Errorf("without the NATS server the jobs are not shown: %v", err)
 	}
-	if _, err := s.surrogate.API().Pause(t.Context(), id); err == nil {
+	if _, err := s.surrogate.API().Pause(t.Context(), s.id); err == nil {
 		t.Error("a job was paused, which is stored nowhere")
 	}
 	s.ok(nats.Restart(t.Context()))
-	s.until("store again", time.Minute, func() bool {
+	s.until("store again", patience, func() bool {
 		_, err := s.surrogate.API().Invite(t.Context())
 		return err == nil
 	})
-	s.wait(id, "download", time.Minute, seeding)
-	s.same(s.content("album"), filepath.Join(agent.Downloads(), "album"))
+	s.wait(s.id, "download", patience, seeding)
+	s.same(s.content("album"), filepath.Join(s.agent.Downloads(), "album"))
 
 	second := programs.OursConfig{Host: s.host("second"), Bin: bin(t), Dir: filepath.Join(s.dir, "second"), Args: external.Args}
 	if _, err := programs.StartSurrogate(t.Context(), second); err == nil || !strings.Contains(err.Error(), "is used by another surrogate") {
@@ -66,7 +66,7 @@ func TestADownloadMovesToANATSServerThatIsKilledOnTheWay(t *testing.T) {
 	if list := s.devices(); len(list) != 1 {
 		t.Errorf("the second surrogate knows %+v", list)
 	}
-	if jobs, err := s.surrogate.API().Jobs(t.Context()); err != nil || len(jobs) != 1 || jobs[0].ID != id {
+	if jobs, err := s.surrogate.API().Jobs(t.Context()); err != nil || len(jobs) != 1 || jobs[0].ID != s.id {
 		t.Errorf("the second surrogate has %+v, %v", jobs, err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"simplebit/integration/programs"
 	"simplebit/rendezvous/apiclient"
@@ -27,7 +26,7 @@ func TestATorrentOfATakenNameHarmsNobodysFiles(t *testing.T) {
 	s.ok(os.MkdirAll(filepath.Dir(own), 0o755))
 	s.ok(os.WriteFile(own, mine, 0o644))
 	id := s.add(first, "attic").ID
-	s.wait(id, "download", time.Minute, seeding)
+	s.wait(id, "download", patience, seeding)
 	if got, err := os.ReadFile(own + ".old"); err != nil || !bytes.Equal(got, mine) {
 		t.Errorf("the person's file: %d bytes, %v", len(got), err)
 	}
@@ -41,14 +40,14 @@ func TestATorrentOfATakenNameHarmsNobodysFiles(t *testing.T) {
 	s.ok(err)
 	added, err := s.surrogate.API().Add(t.Context(), apiclient.NewJob{Torrent: meta, Target: "device:attic"})
 	s.ok(err)
-	j := s.wait(added.ID, "be paused by the clash", 20*time.Second, func(j apiclient.Job) bool { return j.Error != "" })
+	j := s.wait(added.ID, "be paused by the clash", patience, func(j apiclient.Job) bool { return j.Error != "" })
 	if j.State != apiclient.StatePaused || !strings.Contains(j.Error, `named "album" too`) {
 		t.Errorf("the second job is %s: %s", j.State, j.Error)
 	}
 	s.ok(s.surrogate.API().Remove(t.Context(), added.ID, true))
-	s.until("the second job is gone", 20*time.Second, func() bool { return s.jobs() == 1 })
+	s.until("the second job is gone", patience, func() bool { return s.jobs() == 1 })
 	s.same(s.content("original"), filepath.Join(agent.Downloads(), "album"))
-	s.wait(id, "seed still", 20*time.Second, seeding)
+	s.wait(id, "seed still", patience, seeding)
 }
 
 // jobs is how many there are.

@@ -34,12 +34,12 @@ func TestDevicesWithoutAnyPathAreRelayed(t *testing.T) {
 	_, b := s.home("b", natlab.RouterConfig{Kind: natlab.Symmetric})
 	j := s.begin(a, b)
 	begin := time.Now()
-	s.wait(j.ID, "get bytes over the surrogate", 20*time.Second, overRelay("quic"))
+	s.wait(j.ID, "get bytes over the surrogate", patience, overRelay("quic"))
 	t.Logf("bytes come over the surrogate after %s", time.Since(begin).Round(time.Millisecond))
 	if out, err := s.surrogate.Simplebit(t.Context(), "show", j.ID); err != nil || !strings.Contains(out.Stdout, "random port") {
 		t.Errorf("show does not say why it is relayed: %v\n%s", err, out.Stdout)
 	}
-	s.wait(j.ID, "get the content", 30*time.Second, seeding)
+	s.wait(j.ID, "get the content", patience, seeding)
 	s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
 
 	done, err := s.surrogate.API().Job(t.Context(), j.ID)
@@ -58,7 +58,7 @@ func TestDevicesWithoutAnyPathAreRelayed(t *testing.T) {
 // the middle of a download.
 func TestADeviceWithoutUDPIsServedOverTCPUntilUDPWorks(t *testing.T) {
 	t.Parallel()
-	s := newRelayingSuburb(t, "200KiB")
+	s := newRelayingSuburb(t, "64KiB")
 	_, a := s.home("a", natlab.RouterConfig{})
 	home, err := s.lab.Router("b", natlab.RouterConfig{})
 	s.ok(err)
@@ -76,9 +76,9 @@ func TestADeviceWithoutUDPIsServedOverTCPUntilUDPWorks(t *testing.T) {
 	})
 	s.ok(err)
 	begin := time.Now()
-	s.until("the device is there by TCP", 10*time.Second, func() bool { return s.device(b).Control == "tcp" })
+	s.until("the device is there by TCP", patience, func() bool { return s.device(b).Control == "tcp" })
 	t.Logf("connected by TCP after %s", time.Since(begin).Round(time.Millisecond))
-	s.until("the surrogate shows that UDP is blocked", 30*time.Second, func() bool {
+	s.until("the surrogate shows that UDP is blocked", patience, func() bool {
 		n := s.device(b).Network
 		return n != nil && n.Blocked
 	})
@@ -91,17 +91,17 @@ func TestADeviceWithoutUDPIsServedOverTCPUntilUDPWorks(t *testing.T) {
 	j, err := s.surrogate.API().Add(t.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:b-pc"})
 	s.ok(err)
 	begin = time.Now()
-	s.wait(j.ID, "get bytes over the surrogate", 20*time.Second, overRelay("tcp"))
+	s.wait(j.ID, "get bytes over the surrogate", patience, overRelay("tcp"))
 	t.Logf("bytes come over the surrogate after %s", time.Since(begin).Round(time.Millisecond))
 
 	do("nft", "delete table inet cut")
 	do("ip", "address", "add", "127.0.0.5/8", "dev", "lo") // a notice of the kernel, upon which the agent looks at its network
 	begin = time.Now()
-	s.until("the device is there by QUIC", 30*time.Second, func() bool { return s.device(b).Control == "quic" })
+	s.until("the device is there by QUIC", patience, func() bool { return s.device(b).Control == "quic" })
 	t.Logf("connected by QUIC after %s", time.Since(begin).Round(time.Millisecond))
-	s.wait(j.ID, "get bytes over a punched path", 90*time.Second, overPunched)
+	s.wait(j.ID, "get bytes over a punched path", patience, overPunched)
 	t.Logf("on a path of its own after %s", time.Since(begin).Round(time.Millisecond))
-	s.wait(j.ID, "get the content", 60*time.Second, seeding)
+	s.wait(j.ID, "get the content", patience, seeding)
 	s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
 	done, err := s.surrogate.API().Job(t.Context(), j.ID)
 	s.ok(err)

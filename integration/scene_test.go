@@ -55,6 +55,9 @@ func bin(t *testing.T) string {
 	return b.dir
 }
 
+// patience is how long a test waits for what must happen, on a machine that has other things to do.
+const patience = 2 * time.Minute
+
 // scene is a lab with a tracker and a surrogate.
 type scene struct {
 	*testing.T

@@ -200,7 +200,11 @@ func flooding(p *puppet, c net.Conn) {
 	if !p.greet(c) {
 		return
 	}
-	time.Sleep(100 * time.Millisecond) // blocks that overtake the greeting are a breach of another kind
+	// Blocks that overtake the greeting are a breach of another kind. Who only wants the metadata will not be interested.
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	r := peer.NewReader(c)
+	for m, err := r.Next(); err == nil && (m.KeepAlive || m.Type != peer.TypeInterested); m, err = r.Next() {
+	}
 	b := peer.Message{Type: peer.TypePiece, Payload: noise(1, peer.BlockSize)}.Append(nil)
 	for err := error(nil); err == nil; {
 		_, err = c.Write(b)

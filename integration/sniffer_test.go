@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +52,10 @@ func (s *scene) tap(h *natlab.Host, take func(at time.Time, b []byte, sent bool)
 			return err
 		}
 		socket = os.NewFile(uintptr(fd), "packets of "+h.Name())
+		// Who reads them may be late.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return err
+		}
 		// Only the machine's root may have so much; what others get holds some hundred packets.
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20); !errors.Is(err, unix.EPERM) {
 			return err
@@ -62,20 +67,20 @@ func (s *scene) tap(h *natlab.Host, take func(at time.Time, b []byte, sent bool)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b := make([]byte, 128) // headers
+		b, control := make([]byte, 128), make([]byte, 64) // headers, and when they passed
 		for {
-			var n int
+			var n, controls int
 			var from unix.Sockaddr
 			var failed error
 			err := raw.Read(func(fd uintptr) bool {
-				n, from, failed = unix.Recvfrom(int(fd), b, unix.MSG_TRUNC)
+				n, controls, _, from, failed = unix.Recvmsg(int(fd), b, control, unix.MSG_TRUNC)
 				return !errors.Is(failed, unix.EAGAIN)
 			})
 			if err != nil || failed != nil {
 				return
 			}
 			if link, ok := from.(*unix.SockaddrLinklayer); ok && link.Protocol == hostOrder(unix.ETH_P_IP) {
-				take(time.Now(), b[:min(n, len(b))], link.Pkttype == unix.PACKET_OUTGOING)
+				take(stamp(control[:controls]), b[:min(n, len(b))], link.Pkttype == unix.PACKET_OUTGOING)
 			}
 		}
 	}()
@@ -83,6 +88,15 @@ func (s *scene) tap(h *natlab.Host, take func(at time.Time, b []byte, sent bool)
 		socket.Close()
 		<-done
 	})
+}
+
+// stamp is the time at which the kernel saw a packet.
+func stamp(control []byte) time.Time {
+	_, data, _, err := unix.ParseOneSocketControlMessage(control)
+	if err != nil || len(data) < int(unsafe.Sizeof(unix.Timespec{})) {
+		return time.Time{}
+	}
+	return time.Unix((*unix.Timespec)(unsafe.Pointer(&data[0])).Unix())
 }
 
 // hostOrder turns a number in network order into what the kernel reads, or back.

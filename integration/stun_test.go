@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
@@ -67,7 +66,7 @@ func newAnswering(t *testing.T) *answering {
 // hears runs somebody else's program and wants patterns, in that order, in what it prints.
 func hears(t *testing.T, h *natlab.Host, command string, patterns ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	words := strings.Fields(command)
 	out, err := h.Command(ctx, words[0], words[1:]...).CombinedOutput()
@@ -130,12 +129,12 @@ func TestDevicesAreServedAtEachAddressOfTheSurrogate(t *testing.T) {
 		}
 		s.ok(a.Join(t.Context(), strings.Replace(invite, first, netip.AddrPortFrom(address, 4433).String(), 1)))
 		s.ok(a.Restart(t.Context()))
-		s.until(name+" is connected by "+address.String(), 15*time.Second, func() bool {
+		s.until(name+" is connected by "+address.String(), patience, func() bool {
 			st, err := a.Status()
 			return err == nil && st.Connected
 		})
 	}
-	s.until("every device has found its network open by the surrogate's STUN", 30*time.Second, func() bool {
+	s.until("every device has found its network open by the surrogate's STUN", patience, func() bool {
 		all, err := s.surrogate.API().Devices(t.Context())
 		s.ok(err)
 		return len(all) == 4 && !slices.ContainsFunc(all, func(d apiclient.Device) bool {

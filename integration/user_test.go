@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"simplebit/integration/programs"
 )
@@ -25,7 +24,7 @@ func TestASmallDownload(t *testing.T) {
 	attic := s.agent("attic")
 	torrent := s.torrent("album", 32<<10, 200_000, 0, 77)
 	s.seed(programs.RTorrent, "seeder", torrent)
-	s.wait(s.addBy(torrent.Magnet(s.tracker.URL()), "attic").ID, "download", 30*time.Second, seeding)
+	s.wait(s.addBy(torrent.Magnet(s.tracker.URL()), "attic").ID, "download", patience, seeding)
 	s.same(s.content("album"), filepath.Join(attic.Downloads(), "album"))
 }
 
@@ -64,7 +63,7 @@ func TestAnOrdinaryUserCanRunEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--",
-		filepath.Join(dir, "exe"), "-test.v", "-test.timeout=100s", "-test.run=^TestASmallDownload$")
+		filepath.Join(dir, "exe"), "-test.v", "-test.timeout=5m", "-test.run=^TestASmallDownload$")
 	cmd.Dir = tmp
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR=" + tmp, "CI=true", ordinaryEnv + "=" + dir}
 	out, err := cmd.CombinedOutput()

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
 )
 
@@ -21,7 +21,7 @@ func TestJobsThatStopEndTheirUTPConnections(t *testing.T) {
 	s := newScene(t, programs.QBittorrentNox, programs.TransmissionDaemon)
 	agent := s.onlyUTP()
 	device := s.watchUTP(agent.Host())
-	const size, enough = 8 << 20, 1 << 20
+	const size, enough, slower = 8 << 20, 256 << 10, 500_000 // the rest lasts until all are stopped
 	fast := s.start(programs.QBittorrentNox, programs.Config{Host: s.host("fast"), OnlyUTP: true})
 	type job struct {
 		what, command, id string
@@ -35,16 +35,25 @@ func TestJobsThatStopEndTheirUTPConnections(t *testing.T) {
 		return torrent
 	}
 	var downs, ups []*job
+	slow := func(program string, host *natlab.Host) client {
+		s.ok(host.Shape(slower, slower))
+		return s.start(program, programs.Config{Host: host, OnlyUTP: true})
+	}
+	first := s.host("seeder0")
 	for i, program := range []string{programs.QBittorrentNox, programs.TransmissionDaemon} {
-		down := &job{what: "from " + program, command: []string{"pause", "rm"}[i], peer: s.slow(program, fmt.Sprint("seeder", i), programs.Config{})}
+		seeder := first
+		if i > 0 {
+			seeder = s.host(fmt.Sprint("seeder", i))
+		}
+		down := &job{what: "from " + program, command: []string{"pause", "rm"}[i], peer: slow(program, seeder)}
 		down.torrent = seeded(s.torrent(fmt.Sprint("down", i), 64<<10, size+i), down.peer)
-		up := &job{what: "to " + program, command: []string{"rm", "pause"}[i], peer: s.slow(program, fmt.Sprint("leecher", i), programs.Config{})}
+		up := &job{what: "to " + program, command: []string{"rm", "pause"}[i], peer: slow(program, s.host(fmt.Sprint("leecher", i)))}
 		up.torrent = seeded(s.torrent(fmt.Sprint("up", i), 64<<10, size+10+i), fast)
 		up.id = s.add(up.torrent, "attic").ID
 		downs, ups = append(downs, down), append(ups, up)
 	}
 	for i, up := range ups {
-		s.wait(up.id, "download", time.Minute, seeding)
+		s.wait(up.id, "download", patience, seeding)
 		only := s.knowing(fmt.Sprint("knows", i), up.torrent, agent.Addr())
 		s.ok(up.peer.Leech(t.Context(), only.File, filepath.Join(s.dir, fmt.Sprint("into", i))))
 	}
@@ -52,7 +61,7 @@ func TestJobsThatStopEndTheirUTPConnections(t *testing.T) {
 		down.id = s.add(down.torrent, "attic").ID
 	}
 	all := append(downs, ups...)
-	s.until("stop all on the way", time.Minute, func() bool {
+	s.until("stop all on the way", patience, func() bool {
 		left := 0
 		for _, j := range all {
 			if c := device.busiest(j.peer.Addr()); !j.stopped && c != nil && c.us.bytes+c.peer.bytes > enough {
@@ -66,10 +75,11 @@ func TestJobsThatStopEndTheirUTPConnections(t *testing.T) {
 		return left == 0
 	})
 	for _, j := range all {
-		s.until("end the connection "+j.what, 5*time.Second, func() bool { return device.busiest(j.peer.Addr()).over() })
+		s.until("end the connection "+j.what, patience, func() bool { return device.busiest(j.peer.Addr()).over() })
 	}
+	s.ok(first.Shape(slowLink, slowLink))
 	s.simplebit("resume", downs[0].id)
-	s.wait(downs[0].id, "download after all", time.Minute, seeding)
+	s.wait(downs[0].id, "download after all", patience, seeding)
 	s.same(s.content(downs[0].torrent.Name), filepath.Join(agent.Downloads(), downs[0].torrent.Name))
 	for _, j := range all {
 		for i, c := range device.conns(j.peer.Addr()) {

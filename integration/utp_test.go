@@ -71,21 +71,21 @@ func TestClientsAreServedBothWaysOverUTPAlone(t *testing.T) {
 	transports := s.watchTransports(jobs...)
 
 	const shared, told = 0, 1 // of quick clients: what all leech, and what nobody but the agent has when the one by hearsay comes
-	s.wait(jobs[shared], "download", time.Minute, seeding)
+	s.wait(jobs[shared], "download", patience, seeding)
 	only := s.knowing("knows-agent", torrents[shared], agent.Addr())
 	for i, l := range leechers {
 		s.ok(l.Leech(t.Context(), only.File, filepath.Join(s.dir, fmt.Sprint("into", i))))
 	}
-	s.wait(jobs[told], "download", time.Minute, seeding)
+	s.wait(jobs[told], "download", patience, seeding)
 	s.ok(seeders[told].Stop())
 	began := time.Now()
 	front := netip.AddrPortFrom(s.surrogate.Host().Addr(), 6881)
 	s.ok(hearsay.Leech(t.Context(), s.knowing("knows-front", torrents[told], front).File, filepath.Join(s.dir, "into")))
 	for i, torrent := range torrents {
-		s.wait(jobs[i], "download", time.Minute, seeding)
+		s.wait(jobs[i], "download", patience, seeding)
 		s.same(s.content(torrent.Name), filepath.Join(agent.Downloads(), torrent.Name))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i, l := range leechers {
 		s.ok(l.WaitComplete(ctx))

@@ -21,8 +21,11 @@ import (
 // checkWait bounds how long a client may take to check content that it is to seed.
 const checkWait = 2 * time.Minute
 
-// checkedPolls is how many times in a row a client must say that it checks nothing. It says so before it begins, too.
-const checkedPolls = 30
+// How many times in a row a client must say that it checks nothing. It says so before it begins, too, and has found nothing then.
+const (
+	checkedPolls = 30
+	idlePolls    = 300
+)
 
 // replyLimit bounds what is read of a reply of a program's control interface, in bytes.
 const replyLimit = 16 << 20
@@ -115,7 +118,7 @@ func (p *Process) waitChecked(ctx context.Context, status func(context.Context) 
 		s, err := status(ctx)
 		if err != nil || s.Checking || s.Torrents == 0 {
 			checked = 0
-		} else if checked++; checked == checkedPolls {
+		} else if checked++; checked >= checkedPolls && s.Have > 0 || checked >= idlePolls {
 			giveUp(errors.New("the content is not the torrent's"))
 		}
 		return s, err

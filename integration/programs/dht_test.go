@@ -24,7 +24,7 @@ func TestClientsMeetInTheDHT(t *testing.T) {
 		t.Run(leecher, func(t *testing.T) {
 			programs.Require(t, leecher, seeder, programs.Mktorrent)
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 			defer cancel()
 			dir := t.TempDir()
 			lab := newLab(t)

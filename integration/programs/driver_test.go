@@ -40,7 +40,7 @@ func TestClientsThatNobodyAsksSayWhenTheyAreComplete(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			s := newSwarm(t)
 			hosts := map[string]*natlab.Host{}

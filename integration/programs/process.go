@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	startWait = 20 * time.Second       // for a program to answer after its start
-	stopWait  = 5 * time.Second        // for a program to end after SIGTERM
+	startWait = time.Minute            // for a program to answer after its start
+	stopWait  = 10 * time.Second       // for a program to end after SIGTERM
+	killWait  = time.Minute            // for a program to end after SIGKILL
 	pollEvery = 100 * time.Millisecond // between questions about a program's state
 	tailBytes = 2 << 10                // of a log that an error quotes
 )
@@ -77,12 +78,12 @@ func (p *Process) ExitCode() int {
 }
 
 // Kill ends the program and its children by SIGKILL and waits until it is gone. It is no error if it was already.
-func (p *Process) Kill() error { return p.end(unix.SIGKILL) }
+func (p *Process) Kill() error { return p.end(unix.SIGKILL, killWait) }
 
-// Stop asks the program to end by SIGTERM, so that it can write its state and tell its tracker, kills it after five
+// Stop asks the program to end by SIGTERM, so that it can write its state and tell its tracker, kills it after ten
 // seconds, and waits until it is gone. It is no error if it was already.
 func (p *Process) Stop() error {
-	err := p.end(unix.SIGTERM)
+	err := p.end(unix.SIGTERM, stopWait)
 	if errors.Is(err, errStays) {
 		return p.Kill()
 	}
@@ -92,7 +93,7 @@ func (p *Process) Stop() error {
 // errStays is returned by end if the program outlives the signal.
 var errStays = errors.New("programs: the process does not end")
 
-func (p *Process) end(sig unix.Signal) error {
+func (p *Process) end(sig unix.Signal, within time.Duration) error {
 	select {
 	case <-p.ended: // its number may be another's by now
 		return nil
@@ -104,7 +105,7 @@ func (p *Process) end(sig unix.Signal) error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(stopWait):
+	case <-time.After(within):
 		return p.fail(errStays)
 	}
 }

@@ -38,7 +38,7 @@ func TestRealClientsSeedToEachOther(t *testing.T) {
 		t.Run(c.seeder, func(t *testing.T) {
 			programs.Require(t, append(c.leechers, c.seeder, programs.Opentracker, programs.Mktorrent)...)
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			s := newSwarm(t)
 			seeder, _ := s.start(t, c.seeder, "attic")
@@ -87,7 +87,7 @@ func TestTrackerRefusesTorrentsThatAreNotAllowed(t *testing.T) {
 	if err := c.Leech(t.Context(), other.File, filepath.Join(s.dir, "got")); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		status, err := c.Status(t.Context())
 		if err == nil && strings.Contains(status.Error, "not authorized") {
 			break
@@ -117,7 +117,7 @@ func TestWrongContentIsNotSeeded(t *testing.T) {
 			}
 			damaged.WriteAt([]byte("damage"), 3<<20)
 			damaged.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			err = c.Seed(ctx, s.torrent.File, s.dir)
 			if err == nil || !strings.Contains(err.Error(), "the content is not the torrent's") {
@@ -173,7 +173,7 @@ func TestKilledClientEndsWaitingWithItsLog(t *testing.T) {
 				t.Errorf("WaitComplete: %v, want it to say %q", err, want)
 			}
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("WaitComplete did not notice that the client was killed")
 	}
 	if err := c.Stop(); err != nil {
