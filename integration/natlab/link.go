@@ -67,6 +67,10 @@ func (m *machine) Cut() error {
 
 // Restore brings a link back that was cut. Packets flow again when it returns; TCP waits for its next retransmission.
 func (m *machine) Restore() error {
+	// What waits for a neighbour since the cut is lost with it: it must not cross the link when the kernel asks once more.
+	if err := m.forgetNeighbours(); err != nil {
+		return err
+	}
 	if err := m.batch(m.far.ns, toolIP, m.far.configure()...); err != nil {
 		return err
 	}
@@ -74,6 +78,11 @@ func (m *machine) Restore() error {
 		return err
 	}
 	// Who asked for a neighbour meanwhile would ask again only after a second.
+	return m.forgetNeighbours()
+}
+
+// forgetNeighbours has both ends of the link ask for each other anew.
+func (m *machine) forgetNeighbours() error {
 	return errors.Join(
 		m.batch(m.far.ns, toolIP, "neigh flush dev "+m.far.neighbours()),
 		m.batch(m.near.ns, toolIP, "neigh flush dev "+m.near.device),
