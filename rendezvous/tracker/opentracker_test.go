@@ -46,10 +46,15 @@ func startOpentracker(t *testing.T, infoHash [20]byte) string {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	// It answers before its other thread has read the list.
+	// It answers before its other thread has read the list, and does not look there when somebody leaves.
 	url := fmt.Sprintf("http://%v/announce", addr)
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		_, err := NewClient(Config{}).Announce(t.Context(), url, Request{InfoHash: infoHash, Event: EventStopped})
+		var err error
+		for _, e := range []Event{EventStarted, EventStopped} {
+			if err == nil {
+				_, err = NewClient(Config{}).Announce(t.Context(), url, Request{InfoHash: infoHash, Port: 1, Event: e})
+			}
+		}
 		if err == nil {
 			return url
 		}
