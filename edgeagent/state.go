@@ -114,7 +114,11 @@ func (s *state) tidy() error {
 	return nil
 }
 
-func (s *state) close() { s.lock.Close() }
+// close lets others have the folder at once: a program that is just being started holds what is open here a moment longer.
+func (s *state) close() {
+	unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
+	s.lock.Close()
+}
 
 func (s *state) statusSocket() string { return filepath.Join(s.dir, "status.sock") }
 

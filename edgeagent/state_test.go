@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"simplebit/wire/control"
 )
 
@@ -147,6 +149,19 @@ func TestOneStateFolderHasOneAgent(t *testing.T) {
 	if err := Run(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "in use by another agent") {
 		t.Errorf("a second agent: %v", err)
 	}
+}
+
+func TestAFolderThatIsLeftIsFreeWhileAProgramIsBeingStarted(t *testing.T) {
+	dir := tempDir(t)
+	s, err := openState(dir)
+	ok(t, err)
+	fd, err := unix.Dup(int(s.lock.Fd())) // as between fork and exec
+	ok(t, err)
+	defer unix.Close(fd)
+	s.close()
+	s, err = openState(dir)
+	ok(t, err)
+	s.close()
 }
 
 func TestAWriteThatFailsLeavesTheOldFile(t *testing.T) {
