@@ -365,7 +365,11 @@ func start(t *testing.T, cfg Config) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t, cfg, cancel, make(chan error, 1)}
 	go func() { r.err <- Run(ctx, cfg) }()
-	t.Cleanup(func() { r.end() })
+	t.Cleanup(func() {
+		if err := r.end(); err != nil && t.Failed() {
+			t.Logf("the agent has ended with %v", err)
+		}
+	})
 	return r
 }
 
