@@ -118,7 +118,7 @@ func (s *session) obey(ctx context.Context, c *connection, answers chan<- contro
 				answer = s.set.get(m.ID).progress() // every Unassign has an answer
 			}
 		case control.Candidates:
-			s.set.candidates(m)
+			s.set.candidates(m, !c.byTCP())
 		case control.Punch:
 			s.punching.begin(m)
 		case control.Observed:

@@ -169,8 +169,9 @@ func (s *torrents) drop(id infoHash, deleteData bool) error {
 	return nil
 }
 
-// candidates gives addresses to a running torrent; others ask again later.
-func (s *torrents) candidates(m control.Candidates) {
+// candidates gives addresses to a running torrent; others ask again later. Where UDP is not known to work here, uTP that worked
+// for the surrogate does not go before TCP.
+func (s *torrents) candidates(m control.Candidates, udp bool) {
 	sw := s.moves(m.ID)
 	if sw == nil {
 		return
@@ -178,19 +179,19 @@ func (s *torrents) candidates(m control.Candidates) {
 	list := make([]swarm.Candidate, 0, len(m.Peers))
 	for _, c := range m.Peers {
 		if c.Kind == control.CandidateReachable || c.Kind == control.CandidateUnverified {
-			list = append(list, swarm.Candidate{Addr: c.Addr, Reachable: c.Kind == control.CandidateReachable, Way: way(c)})
+			list = append(list, swarm.Candidate{Addr: c.Addr, Reachable: c.Kind == control.CandidateReachable, Way: way(c, udp)})
 		}
 	}
 	sw.AddCandidates(list)
 }
 
-// way is how the surrogate reached a candidate.
-func way(c control.Candidate) dial.Way {
+// way is how the surrogate reached a candidate, as far as the device may reach it the same way.
+func way(c control.Candidate, udp bool) dial.Way {
 	w := dial.Way{Encrypted: c.Encrypted}
-	switch c.Transport {
-	case control.TransportTCP:
+	switch {
+	case c.Transport == control.TransportTCP:
 		w.Transport = dial.TCP
-	case control.TransportUTP:
+	case c.Transport == control.TransportUTP && udp:
 		w.Transport = dial.UTP
 	}
 	return w

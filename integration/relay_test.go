@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"simplebit/edgeagent"
 	"simplebit/integration/natlab"
 	"simplebit/integration/programs"
 	"simplebit/rendezvous/apiclient"
@@ -107,5 +108,23 @@ func TestADeviceWithoutUDPIsServedOverTCPUntilUDPWorks(t *testing.T) {
 	s.ok(err)
 	if n := done.Relayed.Down; n == 0 || n > albumSize*3/4 {
 		t.Errorf("%d bytes are said to have been relayed to the device", n)
+	}
+}
+
+func TestADeviceWithoutUDPConnectsToAPublicOneByTCP(t *testing.T) {
+	t.Parallel()
+	s := newRelayingSuburb(t, "1MiB")
+	_, a := s.home("a", natlab.RouterConfig{Kind: natlab.None})
+	_, b := s.home("b", natlab.RouterConfig{Kind: natlab.UDPBlocked})
+	s.until("the device is there by TCP", patience, func() bool { return s.device(b).Control == "tcp" })
+	s.untilKnown(a, "the device knows that its address is public", func(n edgeagent.NetworkStatus) bool { return n.Public == "yes" })
+
+	torrent := s.shared(a, "album", albumSize, 100_000, 1)
+	j, err := s.surrogate.API().Add(t.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:b-pc"})
+	s.ok(err)
+	done := s.wait(j.ID, "get the content", patience, seeding)
+	s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
+	if done.Relayed.Down > 0 {
+		t.Errorf("%d bytes were relayed", done.Relayed.Down)
 	}
 }

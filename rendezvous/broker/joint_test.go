@@ -209,7 +209,8 @@ func (w *world) late() {
 			continue
 		}
 		most := 2 * time.Second
-		if (!a.line.UDP || !b.line.UDP) && a.home != b.home || hopeless(w.core.devices[k.a], w.core.devices[k.b]) {
+		x, y := w.core.devices[k.a], w.core.devices[k.b]
+		if ((!a.line.UDP || !b.line.UDP) && a.home != b.home || hopeless(x, y)) && !x.takesTCP() && !y.takesTCP() {
 			most = pace
 		}
 		if since := w.now.Sub(v.ready); since > most {

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"simplebit/nat"
 )
 
 const (
@@ -272,7 +274,11 @@ func (c *core) renew(now time.Time, w want, r *relay) {
 // relayAt is when it may be ordered.
 func (c *core) relayAt(w want, r *relay) time.Time {
 	at := r.since
-	if a, b := c.devices[w.a], c.devices[w.b]; !hopeless(a, b) {
+	switch a, b := c.devices[w.a], c.devices[w.b]; {
+	case hopeless(a, b) && related(a, b) && (a.takesTCP() || b.takesTCP()):
+		at = r.since.Add(relayAfter) // they may well connect by themselves
+	case hopeless(a, b):
+	default:
 		at = r.since.Add(relayLatest)
 		if p := c.pairs[w.key]; p != nil && !p.begun.Before(r.since) && p.begun.Add(relayAfter).Before(at) {
 			at = p.begun.Add(relayAfter)
@@ -282,6 +288,13 @@ func (c *core) relayAt(w want, r *relay) time.Time {
 		return r.next
 	}
 	return at
+}
+
+// takesTCP reports whether the device can be connected to from the internet, by its word: then others are told its address like
+// that of any peer.
+func (d *device) takesTCP() bool {
+	return d.network.Behaviour.Public == nat.Yes ||
+		slices.ContainsFunc(d.network.Candidates, func(c nat.Candidate) bool { return c.Kind == nat.MappedCandidate && c.TCP })
 }
 
 // relayed takes that a relay has ended.
