@@ -86,6 +86,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer ports.close()
+	status, err := listenStatus(state.statusSocket())
+	if err != nil {
+		return err
+	}
+	defer status.Close()
 
 	pool := storage.NewPool(cfg.Memory)
 	set := &torrents{
@@ -123,7 +128,7 @@ func Run(ctx context.Context, cfg Config) error {
 	tasks.Go(func() error { return network.run(ctx) })
 	tasks.Go(func() error { return punching.run(ctx) })
 	tasks.Go(func() error { return ports.run(ctx, newEntrance(set, cfg.Encryption, cfg.Log).serve) })
-	tasks.Go(func() error { return serveStatus(ctx, state.statusSocket(), s.status) })
+	tasks.Go(func() error { return serveStatus(ctx, status, s.status) })
 	cfg.Log.Info("agent runs", "device", s.device(), "peers", ports.socket.LocalAddr().String(), "downloads", cfg.Dir, "surrogate", home.Addr)
 	return tasks.Wait()
 }

@@ -147,17 +147,21 @@ func (o options) limits() TorrentLimits {
 	}
 }
 
-// serveStatus answers every connection to the socket with one JSON object until
-// ctx ends. A system without resources for a moment is no reason to end. The
-// caller holds the state folder's lock, so that a socket found there is a dead
-// agent's.
-func serveStatus(ctx context.Context, socket string, current func() Status) error {
+// listenStatus opens the socket. The caller holds the state folder's lock, so that
+// one found there is a dead agent's.
+func listenStatus(socket string) (net.Listener, error) {
 	os.Remove(socket)
 	ln, err := net.Listen("unix", socket)
 	if err != nil {
-		return fmt.Errorf("status socket: %w: choose a shorter path with --state", err)
+		return nil, fmt.Errorf("status socket: %w: choose a shorter path with --state", err)
 	}
 	os.Chmod(socket, 0o600)
+	return ln, nil
+}
+
+// serveStatus answers every connection with one JSON object until ctx ends. A
+// system without resources for a moment is no reason to end.
+func serveStatus(ctx context.Context, ln net.Listener, current func() Status) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	for {
