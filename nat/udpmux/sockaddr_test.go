@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -37,13 +39,20 @@ func TestAddressesAreWrittenAsTheKernelReadsThem(t *testing.T) {
 }
 
 func TestUnknownInterfaceIsNamedByItsNumber(t *testing.T) {
-	var z zones
-	sa := sockaddr{Family: unix.AF_INET6, Addr: [16]byte{0xfe, 0x80, 15: 1}, Scope_id: 99999}
-	if from, ok := decode(&sa, &z); !ok || from.String() != "[fe80::1%99999]:0" {
-		t.Errorf("got %s", from)
-	}
-	before := z.learned
-	if z.index("99999") != 99999 || z.index("nonesuch") != 0 || z.learned != before {
-		t.Error("an unknown name is looked up again at once")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var z zones
+		sa := sockaddr{Family: unix.AF_INET6, Addr: [16]byte{0xfe, 0x80, 15: 1}, Scope_id: 99999}
+		if from, ok := decode(&sa, &z); !ok || from.String() != "[fe80::1%99999]:0" {
+			t.Errorf("got %s", from)
+		}
+		before := z.learned
+		time.Sleep(zoneRetry - 1)
+		if z.index("99999") != 99999 || z.index("nonesuch") != 0 || z.learned != before {
+			t.Error("an unknown name is looked up again at once")
+		}
+		time.Sleep(1)
+		if z.index("nonesuch") != 0 || z.learned == before {
+			t.Error("an unknown name is not looked up again")
+		}
+	})
 }
