@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -155,19 +156,22 @@ func TestManyBytesArriveIntactBothWaysAtOnce(t *testing.T) {
 func TestThousandConnectionsAtOnce(t *testing.T) {
 	const conns = 1000
 	from, to := newEndpoint(t, Config{}), newEndpoint(t, Config{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for range conns {
+	var wg, accepting, echoing sync.WaitGroup
+	var echoed atomic.Int64
+	var serving sync.Map // of *Conn. There are more than were dialled where a first packet came once more after the end
+	accepting.Go(func() {
+		for {
 			c, err := to.Accept()
 			if err != nil {
-				t.Error(err)
 				return
 			}
-			wg.Go(func() {
+			serving.Store(c, nil)
+			echoing.Go(func() {
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(patience))
-				if _, err := io.Copy(c, c); err != nil {
-					t.Errorf("echo: %v", err)
+				_ = c.SetDeadline(time.Now().Add(2 * patience))
+				if _, err := io.Copy(c, c); err == nil {
+					echoed.Add(1)
+					serving.Delete(c)
 				}
 			})
 		}
@@ -190,8 +194,8 @@ func TestThousandConnectionsAtOnce(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(patience))
 			<-begin
+			_ = c.SetDeadline(time.Now().Add(patience))
 			question := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 1500)
 			go func() {
 				_, _ = c.Write(question)
@@ -208,6 +212,11 @@ func TestThousandConnectionsAtOnce(t *testing.T) {
 	}
 	close(begin)
 	wg.Wait()
+	eventually(t, "every echo ends well", func() bool { return echoed.Load() >= conns })
+	_ = to.Close()
+	accepting.Wait()
+	serving.Range(func(c, _ any) bool { return c.(*Conn).Reset() == nil })
+	echoing.Wait()
 	eventually(t, "all memory is given back", func() bool { return from.Stats().Memory == 0 && to.Stats().Memory == 0 })
 }
 
