@@ -322,6 +322,7 @@ func TestAPathThatNobodyUsesIsGivenUp(t *testing.T) {
 	calls, takes := a.conn(t), b.conn(t)
 	for range 3 { // longer than it would be kept
 		a.later.Add(int64(a.idle))
+		time.Sleep(2 * a.lookEvery)
 		exchangeBytes(t, calls, takes)
 	}
 	if !a.punched(calls) {
