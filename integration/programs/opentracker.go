@@ -107,7 +107,7 @@ func (t *Tracker) Allow(ctx context.Context, infoHashes ...[20]byte) error {
 	defer cancel()
 	for _, h := range infoHashes {
 		err := t.poll(ctx, fmt.Sprintf("allow %x", h), func(ctx context.Context) (bool, error) {
-			err := t.leave(ctx, h)
+			err := t.visit(ctx, h)
 			return err == nil, err
 		})
 		if err != nil {
@@ -117,11 +117,18 @@ func (t *Tracker) Allow(ctx context.Context, infoHashes ...[20]byte) error {
 	return nil
 }
 
-// leave announces that a peer which never was there stops: it changes nothing, and fails if the torrent is not allowed.
-func (t *Tracker) leave(ctx context.Context, infoHash [20]byte) error {
+// visit announces a peer that comes and goes. It fails if the torrent is not allowed: who goes is answered whether it is or not.
+func (t *Tracker) visit(ctx context.Context, infoHash [20]byte) error {
+	if err := t.announce(ctx, infoHash, "started"); err != nil {
+		return err
+	}
+	return t.announce(ctx, infoHash, "stopped")
+}
+
+func (t *Tracker) announce(ctx context.Context, infoHash [20]byte, event string) error {
 	body, err := t.get(ctx, "/announce", url.Values{
 		"info_hash": {string(infoHash[:])}, "peer_id": {"-NL0000-nobody------"}, "port": {"1"},
-		"uploaded": {"0"}, "downloaded": {"0"}, "left": {"0"}, "event": {"stopped"},
+		"uploaded": {"0"}, "downloaded": {"0"}, "left": {"0"}, "event": {event},
 	})
 	if err != nil {
 		return err

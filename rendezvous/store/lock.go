@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFolder creates dir when needed, keeps others out of it and locks it. The lock ends with the returned file, or with the
-// process, however that dies.
+// lockFolder creates dir when needed, keeps others out of it and locks it. The lock ends with unlockFolder, or with the process,
+// however that dies.
 func lockFolder(dir string, log *slog.Logger) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, folderError(dir, err)
@@ -43,6 +43,13 @@ func lockFolder(dir string, log *slog.Logger) (*os.File, error) {
 		return nil, folderError(dir, err)
 	}
 	return f, nil
+}
+
+// unlockFolder lets others have the folder at once: a program that is just being started holds what is open here a moment longer.
+// Calling it again does nothing.
+func unlockFolder(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close()
 }
 
 // writeHolder leaves our process id for the error message of the next one who tries.

@@ -185,7 +185,6 @@ func (s *Store) Close() {
 		s.server.WaitForShutdown()
 	}
 	if s.lock != nil {
-		// Closing the file releases the lock, and does nothing the second time.
-		_ = s.lock.Close()
+		unlockFolder(s.lock)
 	}
 }
