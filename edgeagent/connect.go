@@ -104,11 +104,11 @@ func (r road) reach(ctx context.Context, w ways[*connection], h haste) (c *conne
 	if !r.tcpFirst || w[link.TCP] == nil {
 		return w.choose(ctx, h)
 	}
-	quic := w[link.QUIC]
+	second := w[link.QUIC]
 	if c, why = (ways[*connection]{link.TCP: w[link.TCP]}).choose(ctx, h); c != nil || declined(why[link.TCP]) {
 		return c, why
 	}
-	c, last := ways[*connection]{link.QUIC: quic}.choose(ctx, h)
+	c, last := ways[*connection]{link.QUIC: second}.choose(ctx, h)
 	why[link.QUIC] = last[link.QUIC]
 	return c, why
 }

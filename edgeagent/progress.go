@@ -35,7 +35,8 @@ func (t *torrent) progress() control.Progress {
 	return p
 }
 
-// measure brings the counters and figures of a running torrent up to date, all as of the snapshot that it returns. It needs mu.
+// measure brings the counters and figures of a running torrent up to date and returns the snapshot that they come from. What is on
+// the disk may be ahead of it. It needs mu.
 func (t *torrent) measure() (now swarm.Status) {
 	if t.sw == nil {
 		return now

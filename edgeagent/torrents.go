@@ -169,8 +169,8 @@ func (s *torrents) drop(id infoHash, deleteData bool) error {
 	return nil
 }
 
-// candidates gives addresses to a running torrent; others ask again later. Where UDP is not known to work here, uTP that worked
-// for the surrogate does not go before TCP.
+// candidates gives addresses to a running torrent; others ask again later. Where UDP is not known to work here, uTP is not
+// tried alone because it worked for the surrogate.
 func (s *torrents) candidates(m control.Candidates, udp bool) {
 	sw := s.moves(m.ID)
 	if sw == nil {

@@ -168,7 +168,7 @@ func (s delaySetup) measure(ctx context.Context, f flow, trace io.Writer) (r del
 	if _, err := w.part(ctx, delayBase); err != nil {
 		return r, err
 	}
-	if err := begin(ctx); err != nil {
+	if err := begin(); err != nil {
 		return r, err
 	}
 	if r.first, r.alone, err = w.settled(ctx); err != nil {

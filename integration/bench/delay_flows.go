@@ -18,7 +18,7 @@ import (
 type flow struct {
 	name, title string
 	ours        bool
-	prepare     func(context.Context, *stage) (begin func(context.Context) error, err error)
+	prepare     func(context.Context, *stage) (begin func() error, err error)
 }
 
 func allFlows() []flow {
@@ -48,7 +48,7 @@ func chosenFlows(list string) (chosen []flow, err error) {
 	return chosen, nil
 }
 
-func flowAlone(ctx context.Context, st *stage) (func(context.Context) error, error) {
+func flowAlone(ctx context.Context, st *stage) (func() error, error) {
 	program, address := filepath.Join(st.bin, "utpflow"), fmt.Sprint(st.seeder.Addr(), ":7000")
 	source, err := programs.StartDriver(ctx, programs.DriverConfig{Host: st.seeder, Dir: st.path("seed"), Program: program, Args: []string{"source", address}})
 	if err != nil {
@@ -57,7 +57,7 @@ func flowAlone(ctx context.Context, st *stage) (func(context.Context) error, err
 	if _, err := source.Await(ctx, programs.Ready); err != nil {
 		return nil, err
 	}
-	return func(context.Context) error {
+	return func() error {
 		drain, err := programs.StartDriver(ctx, programs.DriverConfig{
 			Host: st.leecher, Dir: st.path("leech"), Program: program, Args: []string{"drain", "--for", time.Hour.String(), address},
 		})
@@ -69,23 +69,26 @@ func flowAlone(ctx context.Context, st *stage) (func(context.Context) error, err
 	}, nil
 }
 
-func flowOfLibtorrent(ctx context.Context, st *stage) (func(context.Context) error, error) {
+func flowOfLibtorrent(ctx context.Context, st *stage) (func() error, error) {
 	if err := st.track(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := st.seedByLibtorrent(ctx, st.seeder, utp); err != nil {
 		return nil, err
 	}
-	return func(context.Context) error {
+	return func() error {
 		_, err := programs.StartLibtorrent(ctx, programs.LibtorrentConfig{
 			Config:  programs.Config{Host: st.leecher, Dir: st.path("leech")},
 			Torrent: st.torrent.File, Content: st.path("leech/downloads"), Transport: utp,
 		})
-		return errors.Join(err, st.flows(ctx))
+		if err != nil {
+			return err
+		}
+		return st.flows(ctx)
 	}, nil
 }
 
-func flowOfAgents(ctx context.Context, st *stage) (func(context.Context) error, error) {
+func flowOfAgents(ctx context.Context, st *stage) (func() error, error) {
 	if _, err := st.seedByAgent(ctx); err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func flowOfAgents(ctx context.Context, st *stage) (func(context.Context) error, 
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) error {
+	return func() error {
 		if err := a.Leech(ctx, st.torrent.File, ""); err != nil {
 			return err
 		}

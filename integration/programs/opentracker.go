@@ -117,7 +117,7 @@ func (t *Tracker) Allow(ctx context.Context, infoHashes ...[20]byte) error {
 	return nil
 }
 
-// visit announces a peer that comes and goes. It fails if the torrent is not allowed: who goes is answered whether it is or not.
+// visit announces a peer that comes and goes, before there are others. It fails if the torrent is not allowed: who goes is answered whether it is or not.
 func (t *Tracker) visit(ctx context.Context, infoHash [20]byte) error {
 	if err := t.announce(ctx, infoHash, "started"); err != nil {
 		return err

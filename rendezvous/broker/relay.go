@@ -12,7 +12,7 @@ import (
 const (
 	relayedPath = "relayed" // control.Peer.Path of a connection that the surrogate relays
 
-	relayAfter   = 1500 * time.Millisecond // of an attempt without a path
+	relayAfter   = 1500 * time.Millisecond // of an attempt without a path, or for a connection over TCP to come
 	relayLatest  = 1900 * time.Millisecond // after both could make one, whether an attempt has begun or not
 	relayRest    = 5 * time.Second         // after a relay that ended while it was needed, twice as long each time
 	maxRelayRest = 5 * time.Minute
@@ -275,14 +275,13 @@ func (c *core) renew(now time.Time, w want, r *relay) {
 func (c *core) relayAt(w want, r *relay) time.Time {
 	at := r.since
 	switch a, b := c.devices[w.a], c.devices[w.b]; {
-	case hopeless(a, b) && related(a, b) && (a.takesTCP() || b.takesTCP()):
-		at = r.since.Add(relayAfter) // they may well connect by themselves
-	case hopeless(a, b):
-	default:
+	case !hopeless(a, b):
 		at = r.since.Add(relayLatest)
 		if p := c.pairs[w.key]; p != nil && !p.begun.Before(r.since) && p.begun.Add(relayAfter).Before(at) {
 			at = p.begun.Add(relayAfter)
 		}
+	case related(a, b) && (a.takesTCP() || b.takesTCP()):
+		at = r.since.Add(relayAfter)
 	}
 	if at.Before(r.next) {
 		return r.next
@@ -290,11 +289,12 @@ func (c *core) relayAt(w want, r *relay) time.Time {
 	return at
 }
 
-// takesTCP reports whether the device can be connected to from the internet, by its word: then others are told its address like
-// that of any peer.
+// takesTCP reports whether the device has the public address that it is seen at for itself, and takes peers there over TCP, by its
+// word. If front reaches it there, others are told of it as of any peer.
 func (d *device) takesTCP() bool {
-	return d.network.Behaviour.Public == nat.Yes ||
-		slices.ContainsFunc(d.network.Candidates, func(c nat.Candidate) bool { return c.Kind == nat.MappedCandidate && c.TCP })
+	return d.public && slices.ContainsFunc(d.network.Candidates, func(c nat.Candidate) bool {
+		return c.Kind == nat.HostCandidate && c.TCP && c.Addr.Addr() == d.line.Observed.Addr()
+	})
 }
 
 // relayed takes that a relay has ended.

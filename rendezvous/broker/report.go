@@ -161,6 +161,9 @@ func (c *core) why(now time.Time, d, e *device, t torrent, s State, r *relay) st
 	case now.Before(r.next):
 		return words + "; a device ended the relay"
 	case now.Before(c.relayAt(want{key: keyOf(d.id, e.id)}, r)):
+		if s == Hopeless {
+			return words + "; they may connect over TCP"
+		}
 		return words
 	}
 	return words + "; as much is relayed already as may be"

@@ -18,7 +18,7 @@ import (
 // the core began; attempts and keys are counted.
 //
 //	device NAME at=ADDRESS [rtt=D] [nat=KIND] [tcp] [quiet] [new] [host=ADDRESS] [mapped=ADDRESS] [reflexive=ADDRESS]
-//	                          comes, or tells its network again: public, cone, restricted, counted, random, unknown, blocked; tcp: its control runs
+//	                          comes, or tells its network again: cone, restricted, counted, random, unknown, blocked; tcp: its control runs
 //	                          over TCP; quiet: it tells nothing; new: it has just joined
 //	moved NAME ADDRESS        is seen elsewhere
 //	away NAME                 its session ends
@@ -72,7 +72,6 @@ func (s *script) duration(text string) time.Duration {
 }
 
 var behaviours = map[string]nat.Behaviour{
-	"public":     {Public: nat.Yes, Mapping: nat.EndpointIndependent, Filtering: nat.EndpointIndependent},
 	"cone":       {Public: nat.No, Mapping: nat.EndpointIndependent, Filtering: nat.EndpointIndependent},
 	"restricted": {Public: nat.No, Mapping: nat.EndpointIndependent, Filtering: nat.AddressAndPortDependent},
 	"counted":    {Public: nat.No, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent, Step: 1},
@@ -147,7 +146,7 @@ func (s *script) device(who id, args []string) {
 		case "new":
 			s.joined[who] = s.now
 		default:
-			n.Candidates = append(n.Candidates, nat.Candidate{Kind: kinds[key], Addr: netip.MustParseAddrPort(value), TCP: key == "mapped"})
+			n.Candidates = append(n.Candidates, nat.Candidate{Kind: kinds[key], Addr: netip.MustParseAddrPort(value), TCP: key == "host"})
 		}
 	}
 	if _, known := s.lines[who]; !known {

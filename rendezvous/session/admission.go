@@ -29,7 +29,7 @@ var errGaveWay = errors.New("it gave way to a newer connection")
 // remembers who is revoked meanwhile. TLS has shown each one's key: those of an enrolled key are counted for that key alone.
 // It has no I/O.
 type admissions struct {
-	hello, hurry time.Duration // as the constants, but for tests
+	hello, hurry time.Duration // for a stranger's Hello, and while there are many strangers
 
 	total     int
 	enrolled  map[control.DeviceID][]*admission // the oldest first
@@ -50,9 +50,9 @@ type admission struct {
 	hello time.Duration // for the Hello to come
 }
 
-func newAdmissions() *admissions {
+func newAdmissions(hello, hurry time.Duration) *admissions {
 	return &admissions{
-		hello: helloTime, hurry: hurryTime,
+		hello: hello, hurry: hurry,
 		enrolled: map[control.DeviceID][]*admission{},
 		strangers: map[link.Transport]*link.Crowd{
 			link.QUIC: link.NewCrowd(link.Limits{}), link.TCP: link.NewCrowd(link.Limits{}),

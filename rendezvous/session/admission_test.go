@@ -18,7 +18,7 @@ type door struct {
 	out []string // gave way
 }
 
-func newDoor(t *testing.T) *door { return &door{newAdmissions(), t, nil} }
+func newDoor(t *testing.T) *door { return &door{newAdmissions(helloTime, hurryTime), t, nil} }
 
 func (d *door) start(name string, key control.DeviceID, enrolled bool, over link.Transport, from string) *admission {
 	n, out := d.admissions.start(key, enrolled, over, netip.MustParseAddr(from), func() { d.out = append(d.out, name) })

@@ -117,12 +117,11 @@ func NewHub(cfg Config) *Hub {
 	cfg.seenEvery = cmp.Or(cfg.seenEvery, 5*time.Second)
 	cfg.proofTime = cmp.Or(cfg.proofTime, proofTime)
 	cfg.admissionTime = cmp.Or(cfg.admissionTime, admissionTime)
-	h := &Hub{
+	return &Hub{
 		cfg: cfg, sessions: map[control.DeviceID]*session{}, networks: map[control.DeviceID]Network{},
-		admissions: newAdmissions(), allowances: map[control.DeviceID]*allowances{},
+		admissions: newAdmissions(cmp.Or(cfg.helloTime, helloTime), cmp.Or(cfg.hurryTime, hurryTime)),
+		allowances: map[control.DeviceID]*allowances{},
 	}
-	h.admissions.hello, h.admissions.hurry = cmp.Or(cfg.helloTime, helloTime), cmp.Or(cfg.hurryTime, hurryTime)
-	return h
 }
 
 // QUICConfig is how the surrogate listens: see the design's control protocol. A connection's window has room for four relayed

@@ -35,11 +35,12 @@ func lockFolder(dir string, log *slog.Logger) (*os.File, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%w: the store in %s is in use by another process%s: stop it first", ErrInUse, dir, holder)
 	}
-	if err == nil {
-		err = writeHolder(f)
-	}
 	if err != nil {
 		_ = f.Close()
+		return nil, folderError(dir, err)
+	}
+	if err := writeHolder(f); err != nil {
+		unlockFolder(f)
 		return nil, folderError(dir, err)
 	}
 	return f, nil
