@@ -97,20 +97,48 @@ func (s *scene) meet(a, b *programs.Agent, within time.Duration) (at netip.AddrP
 	return at
 }
 
+// sharedHome adds a home with agents on two devices.
+func (s *scene) sharedHome(c natlab.RouterConfig) (a, b *programs.Agent) {
+	s.Helper()
+	home, a := s.home("a", c)
+	h, err := home.Host("b-pc")
+	s.ok(err)
+	b, err = programs.StartAgent(s.Context(), programs.OursConfig{
+		Host: h, Bin: bin(s.T), Dir: filepath.Join(s.dir, "b"), Home: s.surrogate, Args: []string{"--down", "4MiB"},
+	})
+	s.ok(err)
+	return a, b
+}
+
 func TestDevicesInOneHomeMeetWithinIt(t *testing.T) {
 	t.Parallel()
 	programs.Require(t, programs.Mktorrent)
 	s := newSuburb(t)
-	home, a := s.home("a", natlab.RouterConfig{})
-	h, err := home.Host("b-pc")
-	s.ok(err)
-	b, err := programs.StartAgent(s.Context(), programs.OursConfig{
-		Host: h, Bin: bin(t), Dir: filepath.Join(s.dir, "b"), Home: s.surrogate, Args: []string{"--down", "4MiB"},
-	})
-	s.ok(err)
+	a, b := s.sharedHome(natlab.RouterConfig{})
 	if at := s.meet(a, b, firstAttempt); at.Addr() != a.Host().Addr() {
 		t.Errorf("connected to %s, want %s", at, a.Host().Addr())
 	}
+}
+
+func TestDevicesInOneHomeMeetWithinItWhereNoUDPLeavesIt(t *testing.T) {
+	t.Parallel()
+	s := newRelayingSuburb(t, "1MiB")
+	a, b := s.sharedHome(natlab.RouterConfig{Kind: natlab.UDPBlocked})
+	s.until("the surrogate shows that UDP is blocked", patience, func() bool {
+		x, y := s.device(a).Network, s.device(b).Network
+		return x != nil && x.Blocked && y != nil && y.Blocked
+	})
+	torrent := s.shared(a, "album", albumSize, 100_000, 1)
+	j, err := s.surrogate.API().Add(t.Context(), apiclient.NewJob{Magnet: torrent.Magnet(), Target: "device:b-pc"})
+	s.ok(err)
+	shown := s.wait(j.ID, "get bytes over a punched path", patience, overPunched)
+	if at := shown.Peers[0].Addr; at != a.Addr().String() {
+		t.Errorf("connected to %s, want %s", at, a.Addr())
+	}
+	if done := s.wait(j.ID, "get the content", patience, seeding); done.Relayed.Down > 0 {
+		t.Errorf("%d bytes were relayed", done.Relayed.Down)
+	}
+	s.same(s.content("album"), filepath.Join(b.Downloads(), "album"))
 }
 
 // Firewalls of IPv6 are punched as NATs are.

@@ -82,6 +82,12 @@ func (m *Machine) why() string {
 	case Pending:
 		return "not decided yet"
 	case Impossible:
+		switch p := &m.plan; {
+		case p.Local.Blocked || p.Peer.Blocked:
+			return "UDP does not reach both devices"
+		case len(p.Remote) == 0 && !p.Observed.IsValid():
+			return "no address of the peer is known"
+		}
 		return "neither network lets the other's ports be known"
 	case Failed:
 		switch {

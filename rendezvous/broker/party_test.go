@@ -254,9 +254,11 @@ func (p *party) take(m control.Punch) {
 		ttl = 3
 	}
 	var err error
+	near := host(m.Self) == host(m.Observed.Addr()) // else the agent takes no private address, whatever the surrogate says
+	remote := slices.DeleteFunc(slices.Clone(m.Remote), func(c nat.Candidate) bool { return !near && !nat.Public(c.Addr.Addr()) })
 	x.m, err = punch.New(p.now, punch.Plan{
 		Attempt: m.Attempt, Key: m.Key, Controlling: m.Controlling, Start: p.now.Add(m.In), Deadline: m.Deadline, Hold: m.Hold,
-		Remote: m.Remote, Observed: m.Observed, Self: m.Self, Local: m.Local, Peer: m.Theirs, Try: int(m.Try), OpenerTTL: ttl,
+		Remote: remote, Observed: m.Observed, Self: m.Self, Local: m.Local, Peer: m.Theirs, Try: int(m.Try), OpenerTTL: ttl,
 	}, seed)
 	if err != nil {
 		p.fail("%+v: %v", m, err)

@@ -176,7 +176,7 @@ func planFor(of, other *device, elsewhere netip.Prefix) punch.Plan {
 		Self: of.line.Observed.Addr(), Local: of.behaviour(), Peer: other.behaviour(), Remote: candidates(other, of),
 	}
 	if !of.line.UDP || !other.line.UDP {
-		return atHome(p)
+		return atHome(p, other.line.Observed)
 	}
 	p.Remote = slices.DeleteFunc(p.Remote, func(n nat.Candidate) bool {
 		return foreign(other.line.Observed.Addr(), n) && host(n.Addr.Addr()) != elsewhere
@@ -193,11 +193,11 @@ func planFor(of, other *device, elsewhere netip.Prefix) punch.Plan {
 }
 
 // atHome is a plan for two of which a router lets no UDP of one out. Within a home it may pass: there its private addresses
-// are asked alone.
-func atHome(p punch.Plan) punch.Plan {
+// are asked. Where the other one is seen shows the device that they share the home.
+func atHome(p punch.Plan, observed netip.AddrPort) punch.Plan {
 	p.Remote = slices.DeleteFunc(p.Remote, func(n nat.Candidate) bool { return nat.Public(n.Addr.Addr()) })
 	if len(p.Remote) > 0 {
-		p.Local, p.Peer = nat.Behaviour{}, nat.Behaviour{}
+		p.Local, p.Peer, p.Observed = nat.Behaviour{}, nat.Behaviour{}, observed
 	}
 	return p
 }

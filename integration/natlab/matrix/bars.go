@@ -85,6 +85,7 @@ var (
 	both     = Bar{Direct: true, Percent: 80}
 	hopeless = Bar{Percent: 100, Within: 2 * time.Second}
 	noUDP    = Bar{Percent: 100, Within: 4 * time.Second}
+	indoors  = Bar{Direct: true, LAN: true, Percent: 99, Within: 4 * time.Second}
 	anyway   = Bar{Percent: 100}
 )
 
@@ -108,10 +109,12 @@ func (p Pair) late() bool { return !p.NoRelay && p.bar() == lucky }
 // bar is what must be achieved however long a path takes.
 func (p Pair) bar() Bar {
 	switch {
-	case p.A.blocked() || p.B.blocked():
-		return noUDP
+	case p.Shared == sharedHome && p.A.blocked():
+		return indoors // from the start of an agent, as all without UDP
 	case p.Shared == sharedHome:
 		return home
+	case p.A.blocked() || p.B.blocked():
+		return noUDP
 	case p.Shared == sharedCarrier && p.A == CGNAT:
 		return anyway // what does not work there is not known before it is tried
 	case p.A.ipv6() && p.B.ipv6():

@@ -25,6 +25,7 @@ func TestEveryPairHasTheBarOfItsNATs(t *testing.T) {
 			"cgnat:cgnat", "cgnat:cgnat-hairpin", "cgnat:port-restricted", "cgnat-hairpin:same-carrier", "bare:bare:no-relay", "dual-stack:ipv6-open", "ipv6-firewalled:ipv6-firewalled", "dual-stack:address-restricted",
 		},
 		"lan ≥ 99 %, median < 1 s":     {"cgnat:same-home", "symmetric:same-home", "none:same-home:no-relay"},
+		"lan ≥ 99 % within 4 s":        {"udp-blocked:same-home", "tcp443-only:same-home"},
 		"direct ≥ 95 %":                {"sequential:port-restricted", "sequential:none", "sequential:cgnat", "sequential:bare"},
 		"direct ≥ 99 %":                {"symmetric:address-restricted", "symmetric:full-cone", "symmetric:none", "address-dependent:mapping"},
 		"direct ≥ 95 % within 10 s":    {"symmetric:port-restricted:no-relay", "symmetric:bare:no-relay", "symmetric:cgnat:no-relay", "symmetric:dual-stack:no-relay", "address-dependent:port-shifted:no-relay"},
