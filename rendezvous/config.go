@@ -66,6 +66,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Check refuses what cannot be understood, as Serve does.
+func (c Config) Check() error { return c.withDefaults().check() }
+
 // check refuses what cannot be understood, and what would put the administrator
 // token in the clear on a network.
 func (c Config) check() error {

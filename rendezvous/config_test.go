@@ -39,6 +39,8 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"node for no DHT":           {Config{NoDHT: true, DHTBootstrap: []string{"a:1"}}, "--no-dht"},
 		"peer port of letters":      {Config{Peer: ":http"}, "--peer"},
 		"public URL":                {Config{Public: []string{"https://example.org"}}, "--public"},
+		"public with quotes":        {Config{Public: []string{"''"}}, "--public"},
+		"public, an international":  {Config{Public: []string{"bücher.example:4433"}}, ""},
 		"public of spaces":          {Config{Public: []string{" "}}, "--public"},
 		"public with port 0":        {Config{Public: []string{"example.org:0"}}, "--public"},
 		"public":                    {Config{Public: []string{"example.org:4433"}}, ""},
@@ -61,7 +63,7 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"STUN at a port of letters": {Config{STUNAlt: ":stun"}, "--stun-alt"},
 		"STUN at the control port":  {Config{STUNAlt: ":4433"}, `--stun-alt ":4433" is the port of --control`},
 	} {
-		err := c.cfg.withDefaults().check()
+		err := c.cfg.Check()
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)

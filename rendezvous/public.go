@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // maxPublic is the most addresses of one family in --public: RFC 5780 has a use for two.
@@ -75,10 +76,14 @@ func splitPublic(public, defaultPort string) (host, port string, err error) {
 	}
 	_, notAddr := netip.ParseAddr(host)
 	number, notNumber := strconv.ParseUint(port, 10, 16)
-	if host == "" || notAddr != nil && strings.ContainsAny(host, ":/[]@ ") || notNumber != nil || number == 0 {
+	if host == "" || notAddr != nil && strings.ContainsFunc(host, noPartOfName) || notNumber != nil || number == 0 {
 		return "", "", fmt.Errorf("--public %q: want HOST or HOST:PORT", public)
 	}
 	return host, port, nil
+}
+
+func noPartOfName(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
 }
 
 // inviteAddr is where invites send devices: the first public host, or else an address

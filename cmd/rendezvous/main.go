@@ -62,6 +62,9 @@ func app(out io.Writer, serve func(*cli.Context, rendezvous.Config) error) *cli.
 				Name: "serve", Usage: "run the surrogate until it is interrupted", ArgsUsage: " ", HideHelpCommand: true, OnUsageError: asUsageError,
 				Action: func(c *cli.Context) error {
 					cfg, err := configure(c)
+					if err == nil {
+						err = cfg.Check()
+					}
 					if err != nil {
 						return usageError{err}
 					}

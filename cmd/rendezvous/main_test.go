@@ -201,7 +201,8 @@ func TestTheProcessEndsWithTwoForWrongUsageAndOneForFailure(t *testing.T) {
 		{[]string{"--version"}, 0},
 		{[]string{"serve", "--nonsense"}, 2},
 		{[]string{"frobnicate"}, 2},
-		{[]string{"serve", "--data", t.TempDir(), "--http", ":0"}, 1}, // insecure
+		{[]string{"serve", "--data", t.TempDir(), "--http", ":0"}, 2}, // insecure
+		{[]string{"serve", "--data", "/dev/null/data"}, 1},
 		{[]string{"invite", "--data", t.TempDir()}, 1},
 	} {
 		cmd := exec.Command(os.Args[0], c.args...)
