@@ -92,13 +92,18 @@ func TestTheDefaultSecondSTUNPortMakesWayForTheControlPort(t *testing.T) {
 	}{
 		{[]string{"--control", ":4434"}, ""},
 		{[]string{"--control", "192.0.2.1:4434"}, ""},
-		{[]string{"--control", ":4434", "--stun-alt", ":4434"}, ":4434"}, // which is refused then
-		{[]string{"--config", configFile(t, "control: \":4434\"\nstun-alt: \":4434\"\n")}, ":4434"},
 		{[]string{"--config", configFile(t, "control: \":4434\"\n")}, ""},
 		{[]string{"--control", ":4435"}, ":4434"},
 	} {
 		if got, _, err := run(append([]string{"serve"}, c.args...)...); err != nil || got.STUNAlt != c.want {
 			t.Errorf("%q: the second STUN port is %q, %v, want %q", c.args, got.STUNAlt, err, c.want)
+		}
+	}
+	for _, args := range [][]string{
+		{"--control", ":4434", "--stun-alt", ":4434"}, {"--config", configFile(t, "control: \":4434\"\nstun-alt: \":4434\"\n")},
+	} {
+		if _, _, err := run(append([]string{"serve"}, args...)...); exitCode(err) != 2 || !strings.Contains(err.Error(), "--stun-alt") {
+			t.Errorf("%q: %v", args, err)
 		}
 	}
 }
