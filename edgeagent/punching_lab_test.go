@@ -28,12 +28,13 @@ import (
 // puncherAt is what punches on a device of a lab, with its peer port.
 type puncherAt struct {
 	*punching
-	host  *natlab.Host
-	home  *natlab.Router
-	id    [20]byte
-	conns chan *dial.Conn
-	later atomic.Int64 // how much its clock is fast
-	stop  func()
+	host   *natlab.Host
+	device string // what others are told that it is
+	home   *natlab.Router
+	id     [20]byte
+	conns  chan *dial.Conn
+	later  atomic.Int64 // how much its clock is fast
+	stop   func()
 }
 
 // newPuncher runs one until the test ends.
@@ -41,7 +42,7 @@ func newPuncher(t *testing.T, home *natlab.Router, name string) *puncherAt {
 	t.Helper()
 	h, err := home.Host(name)
 	ok(t, err)
-	a := &puncherAt{host: h, home: home, id: peer.NewID(), conns: make(chan *dial.Conn, 10)}
+	a := &puncherAt{host: h, device: name, home: home, id: peer.NewID(), conns: make(chan *dial.Conn, 10)}
 	cfg := Config{Listen: ":6882"}
 	if os.Getenv("SIMPLEBIT_TEST_LOG") != "" {
 		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", name)
@@ -145,7 +146,7 @@ func punchBetween(t *testing.T, devices [2]*puncherAt, echo net.PacketConn, try 
 		seen[i] = d.seenFrom(t, echo)
 	}
 	for i, d := range devices {
-		m.Controlling, m.Peer = i == 0, devices[1-i].host.Name()
+		m.Controlling, m.Peer = i == 0, devices[1-i].device
 		m.Observed, m.Self = seen[1-i], seen[i].Addr()
 		m.Local, m.Theirs = d.home.Expect(), devices[1-i].home.Expect()
 		m.Remote = []nat.Candidate{{Kind: nat.ReflexiveCandidate, Addr: seen[1-i]}, {Kind: nat.HostCandidate, Addr: at("192.168.77.7:6882")}}

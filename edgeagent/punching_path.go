@@ -82,20 +82,6 @@ func (w *puncher) keep(now time.Time, name string, a *attempt, report control.Pu
 	return nil
 }
 
-// adopt has uTP use a socket of an attempt as long as its path is kept.
-func (w *puncher) adopt(s *udpmux.Socket) error {
-	if w.adopted == maxAdopted {
-		return errors.New("too many paths have a socket of their own")
-	}
-	if err := w.ports.set.Adopt(s); err != nil {
-		return err
-	}
-	w.adopted++
-	w.ports.utp.Attach(s)
-	w.tasks.Go(func() { _ = s.Run(context.Background()) }) // until it is closed
-	return nil
-}
-
 // wake is when something of the path is due.
 func (p *path) wake() time.Time {
 	at := p.keeper.Wake()
@@ -248,10 +234,7 @@ func (w *puncher) drop(name string, p *path) {
 	w.kept = slices.DeleteFunc(w.kept, func(k kept) bool { return k.report.Attempt == p.Attempt })
 	w.mu.Unlock()
 	x := p.keeper.Path()
-	if x.Socket != 0 {
-		w.adopted--
-		w.ports.utp.Detach(p.via)
-		p.via.Close()
+	if x.Socket != 0 && w.release(p.via) {
 		return
 	}
 	shared := func(k kept) bool { return k.via == p.via && k.remote == x.Remote }

@@ -17,8 +17,8 @@ type puncher struct {
 	tasks    sync.WaitGroup
 	attempts map[string]*attempt
 	paths    map[string]*path
-	further  int // sockets that attempts have open
-	adopted  int // sockets that paths have
+	further  int                     // sockets that attempts have open
+	adopted  map[*udpmux.Socket]uint // sockets that paths have: how many paths and attempts each serves
 	answered chan answered
 	out      []punch.Datagram
 }
@@ -28,11 +28,15 @@ type attempt struct {
 	plan
 	machine *punch.Machine
 	sockets [punch.MaxSockets]*udpmux.Socket // by number, the main one first; nil: not open
+	lent    *udpmux.Socket                   // of these, the one of a path that there is; nil: none
 }
 
 // run makes and keeps paths until ctx ends, and closes them then.
 func (p *punching) run(ctx context.Context) error {
-	w := &puncher{punching: p, attempts: make(map[string]*attempt), paths: make(map[string]*path), answered: make(chan answered)}
+	w := &puncher{
+		punching: p, attempts: make(map[string]*attempt), paths: make(map[string]*path), adopted: make(map[*udpmux.Socket]uint),
+		answered: make(chan answered),
+	}
 	defer w.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -79,6 +83,10 @@ func (w *puncher) start(now time.Time, m plan) {
 		refuse(control.PunchBusy, "this device keeps as many paths as it can")
 		return
 	}
+	have := w.latest(now, m.Peer)
+	if have != nil {
+		have.hint(&plan)
+	}
 	var seed [32]byte
 	rand.Read(seed[:])
 	machine, err := punch.New(now, plan, seed)
@@ -91,6 +99,9 @@ func (w *puncher) start(now time.Time, m plan) {
 	}
 	a := &attempt{plan: m, machine: machine}
 	a.sockets[0] = w.ports.set.Main()
+	if have != nil {
+		w.over(now, a, have)
+	}
 	w.attempts[name] = a
 	w.logOf(m).Debug("attempt at a path to a device begins", "controlling", m.Controlling, "try", m.Try, "method", machine.Method(),
 		"in", m.In.String())
@@ -195,6 +206,7 @@ func (w *puncher) finish(now time.Time, name string, a *attempt) {
 			report.Outcome, report.Why = control.PunchFailed, "the path cannot be kept: "+err.Error()
 		}
 	}
+	w.unlend(a)
 	for n, s := range a.sockets[1:] {
 		if s == nil {
 			continue
@@ -216,6 +228,7 @@ func (w *puncher) finish(now time.Time, name string, a *attempt) {
 func (w *puncher) end() {
 	for name, a := range w.attempts {
 		w.forget(name)
+		w.unlend(a)
 		for _, s := range a.sockets[1:] {
 			if s != nil {
 				s.Close()
