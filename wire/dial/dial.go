@@ -107,6 +107,20 @@ func (c *Conn) Way() Way {
 	return Way{c.Transport, c.Encrypted}
 }
 
+// Heard is when a packet of the peer last came, be it only an acknowledgement; zero: the connection has failed. known is false where
+// that cannot be told, as by TCP. Any goroutine may call it.
+func (c *Conn) Heard() (at time.Time, known bool) {
+	under := c.Conn
+	if e, ok := under.(*mse.Conn); ok {
+		under = e.Conn
+	}
+	u, known := under.(interface{ Heard() time.Time })
+	if !known {
+		return time.Time{}, false
+	}
+	return u.Heard(), true
+}
+
 // Dial connects to addr, sends our handshake and reads the peer's. It returns within the timeout, or when ctx ends; nothing of
 // a try that has failed or lost is left behind then.
 //

@@ -57,6 +57,17 @@ func (e *Endpoint) Heard(mux *udpmux.Socket, remote netip.AddrPort) (last time.T
 	return last
 }
 
+// Heard is when a packet of the peer last came that belongs to the connection, as [Endpoint.Heard] has it; zero: none did, or the
+// connection has ended or failed. Any goroutine may call it, as often as it likes.
+func (c *Conn) Heard() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return time.Time{}
+	}
+	return c.core.lastHeard()
+}
+
 // Cut resets the connections between mux and the remote address. Who uses them gets [net.ErrClosed].
 func (e *Endpoint) Cut(mux *udpmux.Socket, remote netip.AddrPort) {
 	now := time.Now()

@@ -182,3 +182,46 @@ func TestAPathIsNotHeardByWhatIsMadeUp(t *testing.T) {
 		t.Errorf("it is heard %s before it came", c.now.Sub(at))
 	}
 }
+
+func TestAConnectionTellsWhenItsPeerWasHeardLast(t *testing.T) {
+	began := time.Now()
+	to := newEndpoint(t, Config{})
+	from := newEndpoint(t, Config{})
+	a, b := dialBetween(t, from, to, to.Addr().String())
+	other, further := dialBetween(t, from, to, to.Addr().String())
+	for _, c := range []*Conn{a, b} {
+		if at := c.Heard(); at.Before(began) || at.After(time.Now()) {
+			t.Errorf("heard %s after the beginning", at.Sub(began))
+		}
+	}
+	// To acknowledge is enough: a's user has nothing to say.
+	again := time.Now()
+	if _, err := b.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "hearing what is acknowledged", func() bool { return b.Heard().After(again) })
+	if at := a.Heard(); at.Before(again) {
+		t.Errorf("heard %s before the packet was sent", again.Sub(at))
+	}
+	if err := b.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if at := b.Heard(); !at.IsZero() {
+		t.Errorf("heard at %v once it is reset", at)
+	}
+	eventually(t, "failing", func() bool { return a.Heard().IsZero() })
+	if other.Heard().IsZero() {
+		t.Error("the end of one connection is that of another")
+	}
+	for _, c := range []*Conn{other, further} {
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []*Conn{other, further} {
+		if rest, err := io.ReadAll(c); len(rest) > 0 || err != nil {
+			t.Fatalf("%d bytes: %v", len(rest), err)
+		}
+	}
+	eventually(t, "ending in both directions", func() bool { return other.Heard().IsZero() && further.Heard().IsZero() })
+}
