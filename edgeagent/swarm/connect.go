@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"simplebit/wire/dial"
+	"simplebit/wire/peer"
 )
 
 const (
@@ -16,6 +17,9 @@ const (
 	twinAge = 5 * time.Second
 	// usefulAge is how long a connection without payload must have lasted not to count as a failure.
 	usefulAge = time.Minute
+	// answerTime is how long a connection has to be heard of once it is asked for. uTP lets up to 6 s pass between two tries where the peer
+	// had no room for the last, or did not answer.
+	answerTime = 8 * time.Second
 )
 
 // join makes a connection a peer of the swarm, or closes it. One that we dialled has a place already.
@@ -68,6 +72,10 @@ func (t *Torrent) admit(now time.Time, p *peerConn) error {
 		return errCorrupt
 	}
 	twin, other := t.twins(p)
+	if twin != nil && twin.conn.Peer.PeerID != id && t.deserted(now, twin) {
+		t.drop(now, twin, errDeserted)
+		twin, other = t.twins(p)
+	}
 	switch {
 	case p.conn.Relayed && other != nil && t.same(other, p.addr):
 		return errDirect
@@ -126,6 +134,25 @@ func (t *Torrent) twins(p *peerConn) (twin, other *peerConn) {
 // outstanding on that is asked for again.
 func (t *Torrent) succeed(now time.Time, p, relay *peerConn) bool {
 	return relay != nil && !p.conn.Relayed && t.same(p, relay.addr) && t.remove(now, relay, errDirect)
+}
+
+// deserted reports whether nobody is left at the other end of a connection from whose address another peer id has come. A uTP client
+// keeps its port when it starts again (BEP 29), which a TCP connection does not, and if it was killed the connection that it had would
+// keep it out for another minute. But whoever forges the address looks the same, so the claim of a newcomer ends nothing: it has the
+// peer asked by a keep-alive, which one that is there acknowledges, however idle. Only a later newcomer is believed, if there was no
+// sign of the peer since.
+func (t *Torrent) deserted(now time.Time, p *peerConn) bool {
+	heard, known := p.conn.Heard()
+	switch {
+	case !known || now.Sub(p.asked) < answerTime:
+		return false
+	case !heard.After(p.asked):
+		return true
+	}
+	p.asked = now
+	p.queue(peer.Message{KeepAlive: true})
+	t.touch(p)
+	return false
 }
 
 // prefer reports whether a new connection replaces the old one to the same peer. When both sides dialled at once, both

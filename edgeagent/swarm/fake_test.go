@@ -33,6 +33,7 @@ type features struct {
 	relayed           bool
 	deaf              bool
 	addr              netip.AddrPort // it comes from; none by default
+	life              *life          // it comes by uTP; nil: by TCP
 	otherHash, selfID bool
 }
 
@@ -62,7 +63,11 @@ func (n *node) connectAs(t *testing.T, f features, id string) *fake {
 	if f.addr.IsValid() {
 		ours = located{ours, net.TCPAddrFromAddrPort(f.addr)}
 	}
-	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: dial.TCP, Outgoing: f.outgoing, Relayed: f.relayed})
+	transport := dial.TCP
+	if f.life != nil {
+		ours, transport = signs{ours, f.life}, dial.UTP
+	}
+	n.Accept(&dial.Conn{Conn: ours, Peer: h, Transport: transport, Outgoing: f.outgoing, Relayed: f.relayed})
 	synctest.Wait()
 	return p
 }

@@ -33,6 +33,7 @@ var (
 	errFewer     = errors.New("fewer connections are wanted")
 	errBothSeeds = errors.New("neither side needs anything")
 	errCorrupt   = errors.New("peer sent corrupt data")
+	errDeserted  = errors.New("peer is silent, and another one has come from its address")
 )
 
 // peerConn is one connected peer. The loop owns it; its reader and writer use only the first fields.
@@ -59,6 +60,7 @@ type peerConn struct {
 	tally      tally
 
 	began, heard, sent time.Time
+	asked              time.Time // when it was last asked whether it is there; see deserted
 
 	batch *batch // being filled by the loop
 	dirty bool
