@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -383,5 +384,48 @@ func (w *world) awaitAdmissions(least int) {
 		if time.Since(began) > patience {
 			w.t.Fatalf("the hub has %d connections, want %d", n, least)
 		}
+	}
+}
+
+func TestHostileFirstFramesEndTheConnection(t *testing.T) {
+	w := newWorld(t)
+	for name, bytes := range map[string][]byte{
+		"not a frame":      {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"too large":        {0x81, 0x80, 0x80, 0x80, 0x01},
+		"not CBOR":         {3, 0xff, 0xff, 0xff},
+		"of the surrogate": frame(t, control.Synced{}),
+	} {
+		conn := w.dial(newKey(t))
+		stream, err := conn.Open(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Write(bytes)
+		select {
+		case <-conn.Done():
+		case <-time.After(patience):
+			t.Errorf("%s: the connection is still open", name)
+		}
+	}
+}
+
+func frame(t *testing.T, m control.Message) []byte {
+	var b bytes.Buffer
+	if err := control.WriteMessage(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestFramesThatOnlyASurrogateSendsEndTheSession(t *testing.T) {
+	w := newWorld(t)
+	d := w.connect(newKey(t), hello)
+	next[control.Welcome](d)
+	event[bool](w)
+	d.send(control.Assign{ID: red, Generation: 1})
+	select {
+	case <-d.conn.Done():
+	case <-time.After(patience):
+		t.Error("the connection is still open")
 	}
 }
