@@ -33,7 +33,7 @@ the first of it was verified, and whether this meets the pair's bar. The exit st
 if some bar is missed. It runs rendezvous and edgeagent from beside natlab.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "pairs", Usage: "`KIND:KIND,…`, KIND:same-home or cgnat:same-carrier, any with :no-relay behind (default: all)"},
-			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair (default: 10, and 100 for six of all and where luck decides)"},
+			&cli.IntFlag{Name: "tries", Usage: "`N` tries for each pair", DefaultText: "10; 100 for the six of most interest; 40 for others whose ports are guessed, without the relay"},
 			&cli.IntFlag{Name: "side-by-side", Usage: "`N` labs at a time", Value: matrix.SideBySide},
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides what is random in the labs", Value: 1},
 			&cli.StringFlag{Name: "bin", Usage: "`FOLDER` of rendezvous and edgeagent (default: natlab's own)"},

@@ -17,8 +17,8 @@ const (
 	twinAge = 5 * time.Second
 	// usefulAge is how long a connection without payload must have lasted not to count as a failure.
 	usefulAge = time.Minute
-	// answerTime is how long a connection has to be heard of once it is asked for. uTP lets up to 6 s pass between two tries where the peer
-	// had no room for the last, or did not answer.
+	// answerTime is how long a peer has to be heard of once it is asked whether it is there. uTP lets up to 6 s pass between two
+	// tries where the peer had no room for the last, or did not answer.
 	answerTime = 8 * time.Second
 )
 

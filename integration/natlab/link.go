@@ -90,7 +90,8 @@ func (m *machine) forgetNeighbours() error {
 }
 
 // Counters are the totals of a machine's link since it was made, as the machine sees them (a router's is the one to the
-// internet). Bytes include Ethernet headers. Within a lab TCP, and UDP sent with UDP_SEGMENT, passes in packets of up to 64 KiB, each counted as one.
+// internet). Bytes include Ethernet headers. Within a lab TCP, and UDP sent with UDP_SEGMENT, passes in packets of up to 64 KiB,
+// each counted as one.
 type Counters struct {
 	RxPackets, RxBytes int64 // received by the machine
 	TxPackets, TxBytes int64 // sent by the machine
