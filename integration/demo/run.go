@@ -143,16 +143,17 @@ func (s *stage) play(ctx context.Context, bin string) error {
 	}
 	fmt.Printf("\n$ simplebit add '%s' --to device:%s --watch\n", s.magnet, leecher)
 	watching, stop := context.WithCancel(ctx)
+	defer stop()
 	noted := make(chan timeline, 1)
 	go func() { noted <- watch(watching, s.surrogate.API()) }()
 	err = s.simplebit(ctx, bin, "add", s.magnet, "--to", "device:"+leecher, "--watch")
-	stop()
-	t := <-noted
 	if err != nil {
 		return err
 	}
-	if t.path == nil {
-		return errors.New("no peer was seen")
+	time.AfterFunc(lateness, stop)
+	t := <-noted
+	if t.path == nil || t.first == 0 || t.complete == 0 {
+		return errors.New("the job ended unseen: the surrogate's API was too slow to follow it")
 	}
 	t.print(s.bytes)
 	control, err := meter(ctx)
@@ -213,10 +214,13 @@ type timeline struct {
 	explained                 []apiclient.Path
 }
 
-// watch notes how the second device's job gets on, until ctx ends.
+// lateness is how much later than the command the API may show that the job is complete.
+const lateness = 10 * time.Second
+
+// watch notes how the second device's job gets on, until it is complete or ctx ends.
 func watch(ctx context.Context, api *apiclient.Client) (t timeline) {
 	start := time.Now()
-	for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+	for ; ctx.Err() == nil && t.complete == 0; time.Sleep(20 * time.Millisecond) {
 		jobs, err := api.Jobs(ctx)
 		now := time.Since(start)
 		i := slices.IndexFunc(jobs, func(j apiclient.Job) bool { return j.Target == "device:"+leecher })
@@ -236,7 +240,7 @@ func watch(ctx context.Context, api *apiclient.Client) (t timeline) {
 		if t.first == 0 && (j.Have > 0 || len(j.Peers) > 0 && j.Peers[0].Down > 0) {
 			t.first = now
 		}
-		if t.complete == 0 && j.State == apiclient.StateSeeding {
+		if j.State == apiclient.StateSeeding {
 			t.complete = now
 		}
 	}
